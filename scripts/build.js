@@ -1,0 +1,32 @@
+#!/usr/bin/env node
+// Builds the addon (release mode) and the TypeScript; run by `npm ci` through "prepare", and before the tests.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+function run(command, args) {
+  const { status, error } = spawnSync(command, args, { cwd: root, stdio: "inherit" });
+  if (error) throw error;
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+const tool = (name) => join(root, "node_modules", ".bin", name);
+
+if (spawnSync("cargo", ["--version"], { stdio: "ignore" }).status !== 0) {
+  console.error(
+    "aiodio-ltp: building needs Rust 1.88 or newer, and `cargo` is not in PATH: install it from https://rustup.rs, then run `npm ci` again",
+  );
+  process.exit(1);
+}
+if (!existsSync(tool("napi")) || !existsSync(tool("tsc"))) {
+  console.error("aiodio-ltp: the build tools are missing: run `npm ci` (with development dependencies)");
+  process.exit(1);
+}
+run(tool("napi"), [
+  ...["build", "--platform", "--release", "--manifest-path", "crates/aiodio-node/Cargo.toml"],
+  ...["--output-dir", "native", "--esm", "--js", "index.js", "--dts", "index.d.ts"],
+]);
+run(tool("tsc"), ["-p", "."]);

@@ -1,0 +1,144 @@
+/**
+ * The one event stream of a run: what the journal stores, one JSON object a line, and what every reporter reads.
+ *
+ * Events flow one way: workers say what happens, the scheduler adds when and to which run it belongs, and reporters
+ * read. Nothing reads a reporter.
+ */
+
+/** LTP's result types, with the bit each sets in an exit status (behaviour of LTP's `tst_res_flags.h`). */
+export const RESULT_BITS = {
+  TPASS: 0,
+  TFAIL: 1,
+  TBROK: 2,
+  TWARN: 4,
+  TDEBUG: 8,
+  TINFO: 16,
+  TCONF: 32,
+} as const;
+
+export type ResultType = keyof typeof RESULT_BITS;
+
+/** The types that are counted, and so can be a verdict. */
+export type Verdict = "TPASS" | "TFAIL" | "TBROK" | "TWARN" | "TCONF";
+
+/** LTP's five counters, under the names its Summary block prints. */
+export interface Counters {
+  passed: number;
+  failed: number;
+  broken: number;
+  skipped: number;
+  warnings: number;
+}
+
+/** One result line: `file:line: TYPE: text`. */
+export interface ResultLine {
+  result: ResultType;
+  file: string;
+  line: number;
+  text: string;
+}
+
+/** One planned execution of one runtest line. */
+export interface PlannedRun {
+  /** Unique in a run: `suite:ID`, with `#2`, `#3`… from the second iteration on. */
+  key: string;
+  /** Base name of the runtest file, for example `ltp-aiodio.part1`. */
+  suite: string;
+  /** The line's ID, unique only inside its file. */
+  id: string;
+  /** 1-based. */
+  iteration: number;
+  /** Name of the testcase, for example `aiocp`. */
+  program: string;
+  argv: string[];
+  /** The command as the runtest file has it. */
+  command: string;
+}
+
+/** Facts of the machine, taken once a run. */
+export interface Machine {
+  kernel: string;
+  machine: string;
+  pageBytes: number;
+  node: string;
+}
+
+export type RunEvent =
+  | {
+      type: "run-start";
+      /** ISO 8601, wall clock. */
+      time: string;
+      version: string;
+      directory: string;
+      workers: number;
+      /** Seed of `--shuffle`; absent when the order is the files'. */
+      shuffleSeed?: string;
+      machine: Machine;
+      plan: PlannedRun[];
+    }
+  | { type: "test-start"; time: string; key: string; worker: number }
+  | ({ type: "line"; key: string } & ResultLine)
+  /** A line that has no file and no type: help texts, `Test timeouted, sending SIGKILL!`, stray output of native code. */
+  | { type: "raw"; key: string; text: string }
+  /** How far a long testcase is; shown live, never stored. */
+  | { type: "progress"; key: string; done: number; total: number; unit: string }
+  /** Machine-readable details that stand behind the result lines. */
+  | { type: "data"; key: string; name: string; value: unknown }
+  | {
+      type: "test-end";
+      time: string;
+      key: string;
+      verdict: Verdict;
+      /** LTP's exit status of the testcase. */
+      exit: number;
+      counters: Counters;
+      durationSeconds: number;
+      /** False where LTP prints no Summary block (`-h`, `-V`, unkillable processes). */
+      summary: boolean;
+      /** True where the run was interrupted before the testcase could end: `--resume` runs it again. */
+      interrupted?: boolean;
+    }
+  | { type: "run-end"; time: string; counters: Record<Verdict, number>; notRun: number; interrupted: boolean };
+
+/** A consumer of events. `end` is called once, after `run-end` or when the run could not go on. */
+export interface Reporter {
+  event(event: RunEvent): void;
+  end?(): void;
+}
+
+export function zeroCounters(): Counters {
+  return { passed: 0, failed: 0, broken: 0, skipped: 0, warnings: 0 };
+}
+
+const COUNTED: Partial<Record<ResultType, keyof Counters>> = {
+  TPASS: "passed",
+  TFAIL: "failed",
+  TBROK: "broken",
+  TCONF: "skipped",
+  TWARN: "warnings",
+};
+
+/** Adds one result to the counters; TINFO and TDEBUG are not counted. */
+export function count(counters: Counters, result: ResultType): void {
+  const name = COUNTED[result];
+  if (name) counters[name] += 1;
+}
+
+/** LTP's exit status: a bit for each kind of trouble; TCONF shows only when nothing passed. */
+export function exitStatus(counters: Counters): number {
+  let status = 0;
+  if (counters.failed > 0) status |= RESULT_BITS.TFAIL;
+  if (counters.broken > 0) status |= RESULT_BITS.TBROK;
+  if (counters.warnings > 0) status |= RESULT_BITS.TWARN;
+  if (counters.skipped > 0 && counters.passed === 0) status |= RESULT_BITS.TCONF;
+  return status;
+}
+
+/** The one word for a testcase: the worst that it reported, as openQA orders them. */
+export function verdictOf(counters: Counters): Verdict {
+  if (counters.broken > 0) return "TBROK";
+  if (counters.failed > 0) return "TFAIL";
+  if (counters.warnings > 0) return "TWARN";
+  if (counters.passed > 0 || counters.skipped === 0) return "TPASS";
+  return "TCONF";
+}
