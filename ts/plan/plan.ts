@@ -1,0 +1,113 @@
+/** From runtest files to the planned runs: filters, iterations, order, keys. */
+import type { PlannedRun } from "../report/events.js";
+import type { RuntestFile } from "./resolve.js";
+import type { RuntestLine } from "./runtest.js";
+import { shuffled } from "./shuffle.js";
+import { didYouMean } from "./suggest.js";
+import { UsageError } from "./usage-error.js";
+
+/** What the user asked for. */
+export interface PlanRequest {
+  /** Regular expressions; a line stays when one of them matches its ID or its command. None: all lines stay. */
+  select?: readonly string[];
+  /** Regular expressions; a line goes when one of them matches its ID or its command. */
+  skip?: readonly string[];
+  /** How often the whole selection runs; 1 when absent. */
+  iterate?: number;
+  /** Order by this seed instead of the files' order. */
+  shuffleSeed?: string;
+}
+
+/** More than this is a slip; it would also not fit into memory as a plan. */
+const RUNS_MAX = 1_000_000;
+
+function patterns(option: string, sources: readonly string[]): RegExp[] {
+  return sources.map((source) => {
+    if (source === "") throw new UsageError(`${option}: the pattern is empty: give a regular expression, e.g. ^AD00`);
+    try {
+      return new RegExp(source);
+    } catch (error) {
+      const reason = (error as Error).message.replace(/^.*: /, "").toLowerCase();
+      throw new UsageError(`${option}: "${source}" is no regular expression (${reason}): correct it`);
+    }
+  });
+}
+
+/** Keeps the lines that `select` and `skip` leave of each file. */
+export function filterLines(
+  files: readonly RuntestFile[],
+  { select = [], skip = [] }: Pick<PlanRequest, "select" | "skip">,
+): RuntestFile[] {
+  const selected = patterns("--select", select);
+  const skipped = patterns("--skip", skip);
+  const hit = (list: RegExp[], line: RuntestLine) => list.some((re) => re.test(line.id) || re.test(line.command));
+  const keep = (line: RuntestLine) => (selected.length === 0 || hit(selected, line)) && !hit(skipped, line);
+  const kept = files.map((file) => ({ ...file, lines: file.lines.filter(keep) }));
+  if (files.length > 0 && kept.every((file) => file.lines.length === 0)) {
+    const count = files.reduce((sum, file) => sum + file.lines.length, 0);
+    throw new UsageError(
+      `--select and --skip leave none of the ${count} lines: loosen them (\`aiodio-ltp list FILE\` shows the lines)`,
+    );
+  }
+  return kept;
+}
+
+/** Makes the plan. `programs` are the testcases that exist; a line that needs another is a {@link UsageError}. */
+export function makePlan(
+  files: readonly RuntestFile[],
+  request: PlanRequest,
+  programs: Iterable<string>,
+): PlannedRun[] {
+  const kept = filterLines(files, request);
+  checkPrograms(kept, new Set(programs));
+  const iterate = request.iterate ?? 1;
+  const count = iterate * kept.reduce((sum, file) => sum + file.lines.length, 0);
+  if (count > RUNS_MAX) {
+    throw new UsageError(`--iterate ${iterate} makes ${count} runs, ${RUNS_MAX} is the limit: ask for fewer`);
+  }
+  const names = uniqueNames(kept.map((file) => file.suite));
+  const runs: PlannedRun[] = [];
+  for (let iteration = 1; iteration <= iterate; iteration++) {
+    for (const [index, { suite, lines }] of kept.entries()) {
+      for (const { id, argv, command } of lines) {
+        const key = `${names[index]}:${id}${iteration > 1 ? `#${iteration}` : ""}`;
+        runs.push({ key, suite, id, iteration, program: argv[0], argv: argv.slice(1), command });
+      }
+    }
+  }
+  return request.shuffleSeed === undefined ? runs : shuffled(runs, request.shuffleSeed);
+}
+
+/** Files may share a base name, or be given twice: the later ones are told apart as `name@2`, `name@3`… */
+function uniqueNames(names: readonly string[]): string[] {
+  const taken = new Set<string>();
+  return names.map((name) => {
+    let unique = name;
+    for (let copy = 2; taken.has(unique) || (unique !== name && names.includes(unique)); copy++) {
+      unique = `${name}@${copy}`;
+    }
+    taken.add(unique);
+    return unique;
+  });
+}
+
+function checkPrograms(files: readonly RuntestFile[], programs: ReadonlySet<string>): void {
+  const places = new Map<string, string[]>();
+  for (const { path, lines } of files) {
+    for (const { number, argv } of lines) {
+      if (programs.has(argv[0])) continue;
+      const list = places.get(argv[0]) ?? [];
+      list.push(`${path}:${number}`);
+      places.set(argv[0], list);
+    }
+  }
+  if (places.size === 0) return;
+  const unknown = [...places].map(([program, where]) => {
+    const more = where.length > 3 ? ` and ${where.length - 3} more lines` : "";
+    return `"${program}"${didYouMean(program, programs)} at ${where.slice(0, 3).join(", ")}${more}`;
+  });
+  throw new UsageError(
+    `unknown program ${unknown.join("; ")}: this version has ${[...programs].sort().join(", ")}; ` +
+      "correct the lines or leave them out with --skip",
+  );
+}

@@ -1,0 +1,67 @@
+/** From what the user typed to a runtest file: a path, or the name of one of the package's own files. */
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, join, normalize, resolve } from "node:path";
+import { packaged } from "../package.js";
+import { parseRuntest, type RuntestLine } from "./runtest.js";
+import { didYouMean } from "./suggest.js";
+import { reasonOf, UsageError } from "./usage-error.js";
+
+/** A runtest file that was found, read and parsed. */
+export interface RuntestFile {
+  /** As messages name it. */
+  path: string;
+  /** Base name. */
+  suite: string;
+  /** At least one. */
+  lines: RuntestLine[];
+}
+
+/** LTP's largest runtest file has 100 KiB; beyond this it is something else. */
+const FILE_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Names of the package's own runtest files, sorted. */
+export function packagedRuntests(folder = packaged("runtest")): string[] {
+  return readdirSync(folder).sort();
+}
+
+/** Reads the runtest file that an argument names. Whatever is wrong with it is one {@link UsageError}. */
+export function loadRuntest(argument: string, cwd: string, folder = packaged("runtest")): RuntestFile {
+  const path = find(argument, cwd, folder);
+  const lines = parseRuntest(read(path.absolute, path.shown), path.shown);
+  if (lines.length === 0) throw new UsageError(`${path.shown} has no test lines: add some, or name another file`);
+  return { path: path.shown, suite: basename(path.absolute), lines };
+}
+
+function find(argument: string, cwd: string, folder: string): { absolute: string; shown: string } {
+  const here = resolve(cwd, argument);
+  if (argument !== "" && statSync(here, { throwIfNoEntry: false })) return { absolute: here, shown: argument };
+  const names = packagedRuntests(folder);
+  const name = basename(argument);
+  const plain = normalize(argument);
+  if (names.includes(name) && (plain === name || plain === join("runtest", name))) {
+    return { absolute: join(folder, name), shown: join(folder, name) };
+  }
+  throw new UsageError(
+    `no runtest file "${argument}"${didYouMean(name, names)}: give a path, or one of ${names.join(", ")}`,
+  );
+}
+
+function read(path: string, shown: string): string {
+  let bytes: Buffer;
+  try {
+    const stats = statSync(path);
+    if (stats.isDirectory()) throw new UsageError(`${shown} is a directory: name a runtest file in it`);
+    // A FIFO is what `<(...)` of a shell gives.
+    if (!stats.isFile() && !stats.isFIFO()) throw new UsageError(`${shown} is no regular file: name a runtest file`);
+    if (stats.size > FILE_BYTES_MAX) throw new UsageError(`${shown} is too large to be a runtest file: name another`);
+    bytes = readFileSync(path);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`cannot read ${shown} (${reasonOf(error)}): check its permissions, or name another file`);
+  }
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new UsageError(`${shown} is not UTF-8 text: name a runtest file`);
+  }
+}
