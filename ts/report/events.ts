@@ -57,10 +57,23 @@ export interface PlannedRun {
 
 /** Facts of the machine, taken once a run. */
 export interface Machine {
+  /** `uname -r`. */
   kernel: string;
+  /** `uname -v`. */
+  kernelVersion: string;
+  /** `uname -m`. */
   machine: string;
   pageBytes: number;
   node: string;
+  /** `ID` and `VERSION_ID` of os-release. */
+  distribution: string;
+  distributionVersion: string;
+  /** The kernel's command line. */
+  cmdline: string;
+  cpu: string;
+  /** As /proc/meminfo has them, for example `8145632 kB`. */
+  memory: string;
+  swap: string;
 }
 
 export type RunEvent =
@@ -71,6 +84,8 @@ export type RunEvent =
       version: string;
       directory: string;
       workers: number;
+      /** Engine asked for with `--engine`; absent when each testcase takes its own. */
+      engine?: string;
       /** Seed of `--shuffle`; absent when the order is the files'. */
       shuffleSeed?: string;
       machine: Machine;
@@ -103,6 +118,8 @@ export type RunEvent =
 /** A consumer of events. `end` is called once, after `run-end` or when the run could not go on. */
 export interface Reporter {
   event(event: RunEvent): void;
+  /** A message of the runner itself, for a reporter that draws on the terminal; others leave it to standard error. */
+  note?(text: string): void;
   end?(): void;
 }
 

@@ -1,0 +1,194 @@
+/** `aiodio-ltp doctor`: what this machine can test, and for each thing missing the command that brings it. */
+import { accessSync, constants, statfsSync } from "node:fs";
+import { machine, release } from "node:os";
+import { delimiter, join } from "node:path";
+import { filesystemName } from "../filesystem/magic.js";
+import { version } from "../package.js";
+import { UsageError } from "../plan/usage-error.js";
+import { paint } from "../report/ltp.js";
+import { checkDirectory, chosenDirectory, freeBytes, mebibytes } from "./directory.js";
+import type { Flags } from "./flags.js";
+import { pageBytes } from "./machine.js";
+import { EXIT } from "./main.js";
+import type { System } from "./system.js";
+
+/** One thing looked at. `bad` keeps the main job from running, `less` only takes something away. */
+export interface Finding {
+  state: "ok" | "less" | "bad";
+  name: string;
+  text: string;
+  /** What brings it. */
+  remedy?: string;
+}
+
+const TOOLS = [
+  { command: "mkfs.ext4", purpose: "test on ext4", packageName: { any: "e2fsprogs" } },
+  { command: "mkfs.xfs", purpose: "test on xfs", packageName: { any: "xfsprogs" } },
+  { command: "mkfs.btrfs", purpose: "test on btrfs", packageName: { any: "btrfs-progs", zypper: "btrfsprogs" } },
+  { command: "fio", purpose: "compare with fio in the benchmark", packageName: { any: "fio" } },
+  { command: "strace", purpose: "plant faults in the project's own tests", packageName: { any: "strace" } },
+] as const;
+
+const INSTALL = {
+  "apt-get": "apt-get install",
+  zypper: "zypper install",
+  dnf: "dnf install",
+  apk: "apk add",
+  pacman: "pacman -S",
+} as const;
+
+/** Prints the findings; status 1 when the main job cannot run here. */
+export async function doctor(flags: Flags, operands: readonly string[], system: System): Promise<number> {
+  if (operands.length > 0) throw new UsageError("doctor takes no files: use -d DIR to name the directory to test in");
+  const { terminal, env, cwd } = system;
+  const directory = chosenDirectory(flags.directory, env, cwd);
+  const findings = [
+    ...kernelFindings(),
+    ...directoryFindings(directory, flags.workers),
+    ...(await addonFindings(directory)),
+    ...permissionFindings(),
+    ...toolFindings(env),
+  ];
+  const words = { ok: ["TPASS", "ok"], less: ["TCONF", "less"], bad: ["TFAIL", "BAD"] } as const;
+  const width = Math.max(...findings.map(({ name }) => name.length));
+  for (const { state, name, text, remedy } of findings) {
+    const [colour, word] = words[state];
+    terminal.out(`${paint(colour, word.padEnd(4), terminal.colour)}  ${name.padEnd(width)}  ${text}\n`);
+    if (remedy !== undefined) terminal.out(`${" ".repeat(width + 8)}-> ${remedy}\n`);
+  }
+  const bad = findings.filter(({ state }) => state === "bad");
+  terminal.out(
+    bad.length === 0
+      ? "\nThe runtest files can run here.\n"
+      : `\nThe runtest files cannot run here: see ${bad.map(({ name }) => name).join(", ")}.\n`,
+  );
+  return bad.length === 0 ? EXIT.ok : EXIT.failed;
+}
+
+function kernelFindings(): Finding[] {
+  return [
+    { state: "ok", name: "aiodio-ltp", text: `${version}, Node ${process.version}` },
+    { state: "ok", name: "kernel", text: `Linux ${release()} ${machine()}, pages of ${pageBytes()} bytes` },
+  ];
+}
+
+function directoryFindings(directory: string, workers: number): Finding[] {
+  try {
+    checkDirectory(directory, workers);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    return [{ state: "bad", name: "directory", text: error.message }];
+  }
+  const filesystem = filesystemName(statfsSync(directory).type);
+  const text = `${directory}: ${filesystem} filesystem, ${mebibytes(freeBytes(directory))} free`;
+  if (filesystem === "tmpfs" || filesystem === "ramfs") {
+    const remedy = "name a directory on a disk with -d DIR";
+    return [{ state: "less", name: "directory", text: `${text}; nothing here reaches a disk`, remedy }];
+  }
+  return [{ state: "ok", name: "directory", text }];
+}
+
+async function addonFindings(directory: string): Promise<Finding[]> {
+  let native: typeof import("#native");
+  try {
+    native = await import("#native");
+  } catch (error) {
+    const [reason] = (error as Error).message.split("\n");
+    const remedy = "in a clone: npm ci; as a package: install aiodio-ltp again, with optional dependencies";
+    return [{ state: "bad", name: "addon", text: `does not load (${reason})`, remedy }];
+  }
+  const { aioMax, aioInUse, ioUring, ioUringError, memlockBytes, crc32cHardware } = native.limits();
+  const findings: Finding[] = [directFinding(native, directory)];
+  if (aioMax === undefined) {
+    const remedy = "boot a kernel with CONFIG_AIO=y, or run with --engine io_uring or --engine sync";
+    findings.push({ state: ioUring ? "less" : "bad", name: "aio", text: "this kernel has no AIO", remedy });
+  } else {
+    const free = aioMax - (aioInUse ?? 0);
+    const text = `fs.aio-nr ${aioInUse ?? "unknown"} of fs.aio-max-nr ${aioMax}`;
+    // The deepest line of part1 wants 64 control blocks, and the kernel counts more than it is asked for.
+    if (free < 1024) findings.push({ state: "bad", name: "aio", text, remedy: "sysctl fs.aio-max-nr=1048576" });
+    else findings.push({ state: "ok", name: "aio", text });
+  }
+  if (ioUring) findings.push({ state: "ok", name: "io_uring", text: "available" });
+  else {
+    const remedy = "sysctl kernel.io_uring_disabled=0; in a container, allow io_uring in its seccomp profile";
+    findings.push({ state: "less", name: "io_uring", text: `not available (${ioUringError ?? "unknown"})`, remedy });
+  }
+  const memlock = memlockBytes === undefined ? "unlimited" : mebibytes(memlockBytes);
+  findings.push({ state: "ok", name: "memlock", text: `${memlock} may be locked (fixed buffers of io_uring)` });
+  findings.push({
+    state: "ok",
+    name: "crc32c",
+    text: crc32cHardware ? "in hardware" : "in software: verifying is slower",
+  });
+  return findings;
+}
+
+function directFinding({ storageInfo }: typeof import("#native"), directory: string): Finding {
+  try {
+    const info = storageInfo(directory);
+    const text =
+      `logical blocks of ${info.logicalBlockBytes} bytes${info.device ? ` (${info.device})` : ""}; direct I/O aligned to ` +
+      `${info.dioMemAlignBytes} in memory and ${info.dioOffsetAlignBytes} in the file (${info.dioSource})`;
+    const supported = info.strategy !== "unsupported";
+    const message = info.message ? `; ${info.message}` : "";
+    return supported
+      ? { state: "ok", name: "direct I/O", text: `${text}${message}` }
+      : {
+          state: "less",
+          name: "direct I/O",
+          text: info.message ?? "this filesystem has no block device behind it",
+          remedy: "name a directory on a disk with -d DIR",
+        };
+  } catch (error) {
+    return { state: "less", name: "direct I/O", text: `not known here (${(error as Error).message})` };
+  }
+}
+
+function permissionFindings(): Finding[] {
+  const root = process.geteuid?.() === 0;
+  const can = (mode: number) => {
+    try {
+      accessSync("/dev/kmsg", mode);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const [readable, writable] = [can(constants.R_OK), can(constants.W_OK)];
+  const kmsg = `/dev/kmsg is ${readable ? "" : "not "}readable and ${writable ? "" : "not "}writable`;
+  return [
+    root
+      ? { state: "ok", name: "user", text: "root" }
+      : { state: "less", name: "user", text: "not root: enough for aiocp, not for loop devices", remedy: "sudo" },
+    readable && writable
+      ? { state: "ok", name: "kernel log", text: kmsg }
+      : { state: "less", name: "kernel log", text: `${kmsg}: no marks there`, remedy: "run as root" },
+  ];
+}
+
+function toolFindings(env: NodeJS.ProcessEnv): Finding[] {
+  // Where mkfs lies is often missing from a user's PATH.
+  const folders = [...(env.PATH ?? "").split(delimiter).filter(Boolean), "/usr/sbin", "/sbin"];
+  const find = (command: string) =>
+    folders
+      .map((folder) => join(folder, command))
+      .find((path) => {
+        try {
+          accessSync(path, constants.X_OK);
+          return true;
+        } catch {
+          return false;
+        }
+      });
+  const managers = Object.keys(INSTALL) as (keyof typeof INSTALL)[];
+  const manager = managers.find((name) => find(name) !== undefined);
+  return TOOLS.map(({ command, purpose, packageName }): Finding => {
+    const path = find(command);
+    if (path !== undefined) return { state: "ok", name: command, text: path };
+    const names: Record<string, string> = packageName;
+    const name = (manager && names[manager]) ?? packageName.any;
+    const remedy = manager ? `${INSTALL[manager]} ${name}` : `install the package ${name}`;
+    return { state: "less", name: command, text: `missing; wanted to ${purpose}`, remedy };
+  });
+}

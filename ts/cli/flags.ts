@@ -1,0 +1,371 @@
+/** One table of all options: it gives the parser, `--help` and the README's table. */
+import { parseArgs } from "node:util";
+import { checkSeed } from "../plan/shuffle.js";
+import { didYouMean } from "../plan/suggest.js";
+import { UsageError } from "../plan/usage-error.js";
+
+export type Command = "run" | "list" | "doctor" | "install-ltproot";
+
+export const COMMANDS: readonly { name: Command; usage: string; text: string }[] = [
+  {
+    name: "run",
+    usage: "[options] FILE...",
+    text: "run the lines of runtest files: paths, or names that `list` shows",
+  },
+  {
+    name: "list",
+    usage: "list [FILE...]",
+    text: "show the runtest files and programs there are, or the lines of FILEs",
+  },
+  { name: "doctor", usage: "doctor [-d DIR]", text: "show what this machine can test, and what brings the rest" },
+  { name: "install-ltproot", usage: "install-ltproot DIR", text: "write a tree that kirk and openQA run unchanged" },
+];
+
+export const REPORTERS = ["progress", "ltp", "json", "quiet"] as const;
+export const ENGINES = ["libaio", "io_uring", "io_uring-fixed", "sync"] as const;
+
+/** What the options come to. */
+export interface Flags {
+  directory?: string;
+  select: string[];
+  skip: string[];
+  iterate: number;
+  /** `{}` asks for a shuffle with any seed. */
+  shuffle?: { seed?: string };
+  workers: number;
+  bail: boolean;
+  engine?: string;
+  timeoutMul?: number;
+  journal?: string;
+  resume: boolean;
+  reporter: (typeof REPORTERS)[number];
+  output?: string;
+  version: boolean;
+  help: boolean;
+}
+
+export interface Flag {
+  name: string;
+  short?: string;
+  /** Placeholder of its value; absent for a switch. */
+  value?: string;
+  /** `--name` alone is fine too; a value then needs the `=`. */
+  valueOptional?: boolean;
+  repeatable?: boolean;
+  /** Commands it applies to; all when absent. */
+  commands?: readonly Command[];
+  text: string;
+  set(flags: Flags, value: string): void;
+}
+
+function wholeNumber(option: string, text: string, min: number, max: number): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < min || number > max) {
+    throw new UsageError(`${option}: "${text}" is not a whole number from ${min} to ${max}`);
+  }
+  return number;
+}
+
+function oneOf<Choice extends string>(option: string, text: string, choices: readonly Choice[]): Choice {
+  const choice = choices.find((candidate) => candidate === text);
+  if (choice === undefined) {
+    throw new UsageError(`${option}: no "${text}"${didYouMean(text, choices)}: choose ${choices.join(", ")}`);
+  }
+  return choice;
+}
+
+function filled(option: string, text: string): string {
+  if (text === "") throw new UsageError(`${option}: the value is empty: give one`);
+  return text;
+}
+
+export const FLAGS: readonly Flag[] = [
+  {
+    name: "directory",
+    short: "d",
+    value: "DIR",
+    commands: ["run", "doctor"],
+    text: "where the tests work; default: $TMPDIR, else /tmp",
+    set: (flags, value) => {
+      flags.directory = filled("--directory", value);
+    },
+  },
+  {
+    name: "select",
+    short: "s",
+    value: "PATTERN",
+    repeatable: true,
+    commands: ["run", "list"],
+    text: "only lines whose ID or command matches this regular expression; may be repeated",
+    set: (flags, value) => {
+      flags.select.push(value);
+    },
+  },
+  {
+    name: "skip",
+    short: "S",
+    value: "PATTERN",
+    repeatable: true,
+    commands: ["run", "list"],
+    text: "not the lines whose ID or command matches; may be repeated",
+    set: (flags, value) => {
+      flags.skip.push(value);
+    },
+  },
+  {
+    name: "iterate",
+    short: "i",
+    value: "N",
+    commands: ["run"],
+    text: "run everything N times",
+    set: (flags, value) => {
+      flags.iterate = wholeNumber("--iterate", value, 1, 1_000_000);
+    },
+  },
+  {
+    name: "shuffle",
+    value: "SEED",
+    valueOptional: true,
+    commands: ["run"],
+    text: "run in random order; the seed is shown, and the same seed gives the same order",
+    set: (flags, value) => {
+      flags.shuffle = value === "" ? {} : { seed: checkSeed(value) };
+    },
+  },
+  {
+    name: "workers",
+    short: "j",
+    value: "N",
+    commands: ["run"],
+    text: "run N lines at once; default: 1",
+    set: (flags, value) => {
+      flags.workers = wholeNumber("--workers", value, 1, 1024);
+    },
+  },
+  {
+    name: "bail",
+    commands: ["run"],
+    text: "stop after the first line that fails, breaks or warns",
+    set: (flags) => {
+      flags.bail = true;
+    },
+  },
+  {
+    name: "engine",
+    value: "ENGINE",
+    commands: ["run"],
+    text: `how to do the I/O: ${ENGINES.join(", ")}; default: what LTP uses`,
+    set: (flags, value) => {
+      flags.engine = oneOf("--engine", value, ENGINES);
+    },
+  },
+  {
+    name: "timeout-mul",
+    value: "FACTOR",
+    commands: ["run"],
+    text: "multiply the time limits, as LTP_TIMEOUT_MUL does",
+    set: (flags, value) => {
+      const factor = Number(value);
+      // LTP's own limits for LTP_TIMEOUT_MUL.
+      if (!/^\d*\.?\d+$/.test(value) || factor < 0.099 || factor > 10_000) {
+        throw new UsageError(`--timeout-mul: "${value}" is not a number from 0.099 to 10000`);
+      }
+      flags.timeoutMul = factor;
+    },
+  },
+  {
+    name: "journal",
+    value: "FILE",
+    commands: ["run"],
+    text: "write every event to FILE as it happens, one JSON object a line",
+    set: (flags, value) => {
+      flags.journal = filled("--journal", value);
+    },
+  },
+  {
+    name: "resume",
+    commands: ["run"],
+    text: "go on with the run in --journal FILE: what it holds a verdict for is not run again",
+    set: (flags) => {
+      flags.resume = true;
+    },
+  },
+  {
+    name: "reporter",
+    value: "NAME",
+    commands: ["run"],
+    text: "progress (default), ltp (raw result lines), json (kirk's report), quiet (failures and one line)",
+    set: (flags, value) => {
+      flags.reporter = oneOf("--reporter", value, REPORTERS);
+    },
+  },
+  {
+    name: "output",
+    value: "FILE",
+    commands: ["run"],
+    text: "write kirk's JSON report to FILE too; with --reporter json only there",
+    set: (flags, value) => {
+      flags.output = filled("--output", value);
+    },
+  },
+  {
+    name: "version",
+    text: "show the version",
+    set: (flags) => {
+      flags.version = true;
+    },
+  },
+  {
+    name: "help",
+    short: "h",
+    text: "show this help",
+    set: (flags) => {
+      flags.help = true;
+    },
+  },
+];
+
+export interface CommandLine {
+  command: Command;
+  flags: Flags;
+  /** What is neither command nor option. */
+  operands: string[];
+}
+
+/** Parses everything after the program's name. What is wrong is one {@link UsageError}. */
+export function parseCommandLine(args: readonly string[]): CommandLine {
+  const flags: Flags = {
+    select: [],
+    skip: [],
+    iterate: 1,
+    workers: 1,
+    bail: false,
+    resume: false,
+    reporter: "progress",
+    version: false,
+    help: false,
+  };
+  const { tokens } = parseArgs({
+    args: [...args],
+    // Our own messages say what to do, parseArgs' do not; so it only splits.
+    strict: false,
+    tokens: true,
+    options: Object.fromEntries(
+      FLAGS.map(({ name, short, value, valueOptional }) => [
+        name,
+        { type: value !== undefined && !valueOptional ? "string" : "boolean", ...(short && { short }) } as const,
+      ]),
+    ),
+  });
+  const operands: string[] = [];
+  const used = new Map<Flag, string>();
+  for (const token of tokens) {
+    if (token.kind === "positional") operands.push(token.value);
+    if (token.kind !== "option") continue;
+    const flag = FLAGS.find(({ name, short }) => token.rawName === `--${name}` || token.rawName === `-${short}`);
+    if (!flag) throw new UsageError(unknownOption(token.rawName));
+    if (used.has(flag) && !flag.repeatable) {
+      throw new UsageError(`${token.rawName} is given twice: give it once`);
+    }
+    used.set(flag, token.rawName);
+    flag.set(flags, checkedValue(flag, token));
+  }
+  const command = COMMANDS.find(({ name }) => name === operands[0] && name !== "run")?.name ?? "run";
+  if (command !== "run") operands.shift();
+  // Help and version are wanted whatever else is wrong.
+  if (!flags.help && !flags.version) {
+    for (const [flag, rawName] of used) {
+      if (flag.commands && !flag.commands.includes(command)) {
+        const commands = flag.commands.map((name) => (name === "run" ? "a run" : `\`${name}\``)).join(" and ");
+        throw new UsageError(`${rawName} does nothing in \`${command}\`: it is for ${commands}; drop it`);
+      }
+    }
+  }
+  return { command, flags, operands };
+}
+
+interface OptionToken {
+  rawName: string;
+  value: string | undefined;
+  inlineValue: boolean | undefined;
+}
+
+/** The value that an option came with, empty for a switch. */
+function checkedValue(flag: Flag, { rawName, value, inlineValue }: OptionToken): string {
+  if (flag.value === undefined) {
+    if (value !== undefined) throw new UsageError(`${rawName} takes no value: drop "=${value}"`);
+    return "";
+  }
+  if (flag.valueOptional) return value ?? "";
+  // `-d -s X` is a forgotten directory, not one named "-s".
+  const looksLikeOption = !inlineValue && value !== undefined && value.length > 1 && value.startsWith("-");
+  if (value === undefined || looksLikeOption) {
+    throw new UsageError(`${rawName} needs a value: write --${flag.name}=${flag.value}`);
+  }
+  return value;
+}
+
+function unknownOption(rawName: string): string {
+  const names = FLAGS.map(({ name }) => `--${name}`);
+  // With one dash a single letter was looked at: the other case is the likely slip.
+  const short = FLAGS.find((flag) => `-${flag.short}`.toLowerCase() === rawName.toLowerCase())?.short;
+  const hint = short ? ` (did you mean "-${short}"?)` : rawName.startsWith("--") ? didYouMean(rawName, names) : "";
+  return `no option ${rawName}${hint}: \`aiodio-ltp --help\` lists the options`;
+}
+
+/** `-d, --directory DIR`. */
+function spelling({ name, short, value, valueOptional }: Flag): string {
+  const long = value === undefined ? `--${name}` : valueOptional ? `--${name}[=${value}]` : `--${name} ${value}`;
+  return short ? `-${short}, ${long}` : long;
+}
+
+const HELP_COLUMNS = 80;
+const HELP_INDENT = 28;
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
+}
+
+function row(left: string, text: string): string {
+  const lines = wrap(text, HELP_COLUMNS - HELP_INDENT);
+  return lines
+    .map((line, index) => `${(index === 0 ? `  ${left}` : "").padEnd(HELP_INDENT)}${line}`.trimEnd())
+    .join("\n");
+}
+
+/** The text of `--help`. */
+export function helpText(): string {
+  const long = FLAGS.map((flag) => row(flag.short ? spelling(flag) : `    ${spelling(flag)}`, flag.text));
+  return [
+    "Finds, proves and explains data corruption in asynchronous and direct I/O.",
+    "",
+    "Usage:",
+    ...COMMANDS.flatMap(({ usage, text }) => {
+      const line = `  aiodio-ltp ${usage}`;
+      return [line, ...wrap(text, HELP_COLUMNS - 6).map((part) => `      ${part}`)];
+    }),
+    "",
+    "Options:",
+    ...long,
+    "",
+    "Exit status: 0 all passed or could not apply (TPASS, TCONF); 1 something failed,",
+    "broke or warned; 2 wrong usage; 3 the runner itself could not go on;",
+    "130 interrupted by SIGINT, SIGTERM or SIGHUP.",
+    "",
+    "Example: aiodio-ltp -d /mnt -s '^AD00' ltp-aiodio.part1",
+    "",
+  ].join("\n");
+}
+
+/** The README's table of options. */
+export function optionsMarkdown(): string {
+  const cell = (text: string) => text.replaceAll("|", "\\|");
+  const rows = FLAGS.map((flag) => `| \`${spelling(flag).replaceAll(", ", "`, `")}\` | ${cell(flag.text)} |`);
+  return ["| option | what it does |", "|---|---|", ...rows, ""].join("\n");
+}

@@ -1,0 +1,150 @@
+/** `aiodio-ltp install-ltproot DIR`: a tree that kirk and openQA's native runner take for an installed LTP. */
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { packaged, version } from "../package.js";
+import { packagedRuntests } from "../plan/resolve.js";
+import { reasonOf, UsageError } from "../plan/usage-error.js";
+import { programs } from "../testcase/registry.js";
+import type { System } from "./system.js";
+
+/** Marks a tree as ours and lists the files in it: only such a tree is ever written over. */
+const MARKER = ".aiodio-ltp";
+
+interface Entry {
+  text: string;
+  executable?: boolean;
+}
+
+/** Writes the tree; what is wrong with DIR is one {@link UsageError}. */
+export function installLtproot(operands: readonly string[], { terminal, cwd }: System): number {
+  const [operand] = operands;
+  if (!operand || operands.length > 1) {
+    throw new UsageError("install-ltproot takes one directory: aiodio-ltp install-ltproot DIR");
+  }
+  const directory = resolve(cwd, operand);
+  const entries = tree(directory);
+  try {
+    const old = ownFiles(directory);
+    mkdirSync(directory, { recursive: true });
+    const marker = { text: `${[...entries.keys()].sort().join("\n")}\n` };
+    // The marker first: an installation that was cut short is still known as ours and can be repeated.
+    for (const [path, entry] of [[MARKER, marker] as const, ...entries]) replace(join(directory, path), entry);
+    for (const path of old) if (!entries.has(path)) rmSync(join(directory, path), { force: true });
+    // openQA searches this directory when LTP came as a package, and gives up when it is not there.
+    mkdirSync(join(directory, "testcases/bin/openposix/conformance/interfaces"), { recursive: true });
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`cannot write ${directory} (${reasonOf(error)}): choose a directory you may write to`);
+  }
+  terminal.out(
+    `${directory}: ${packagedRuntests().length} runtest files, ${programs.size} programs\n` +
+      `Run them with: LTPROOT=${quoted(directory)} kirk --run-suite ${packagedRuntests()[0] ?? "SUITE"}\n`,
+  );
+  return 0;
+}
+
+/** Files of an earlier installation. Throws where anything else is in the way. */
+function ownFiles(directory: string): string[] {
+  const stats = lstatSync(directory, { throwIfNoEntry: false });
+  if (!stats) return [];
+  if (!existsSync(join(directory, "."))) {
+    throw new UsageError(`${directory} is no directory: choose another, or remove it`);
+  }
+  const marker = join(directory, MARKER);
+  if (existsSync(marker)) {
+    const lines = readFileSync(marker, "utf8").split("\n");
+    // A path that leaves the tree is not from us.
+    return lines.filter((line) => line !== "" && !line.startsWith("/") && !line.split("/").includes(".."));
+  }
+  if (readdirSync(directory).length > 0) {
+    throw new UsageError(
+      `${directory} is not empty and was not made by aiodio-ltp: choose another directory, or move its files away`,
+    );
+  }
+  return [];
+}
+
+/** A file is either the old one or the new one, never half of it; and a link in its place is not followed. */
+function replace(path: string, { text, executable }: Entry): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}.tmp`;
+  writeFileSync(temporary, text, { mode: executable ? 0o755 : 0o644, flag: "wx" });
+  renameSync(temporary, path);
+}
+
+function tree(directory: string): Map<string, Entry> {
+  const entries = new Map<string, Entry>([
+    ["version", { text: `${version}\n` }],
+    ["ver_linux", { text: VER_LINUX, executable: true }],
+    // openQA's installation module runs it; we have no LVM tests to generate.
+    ["testcases/bin/generate_lvm_runfile.sh", { text: "#!/bin/sh\nexit 0\n", executable: true }],
+  ]);
+  for (const name of packagedRuntests()) {
+    entries.set(`runtest/${name}`, { text: readFileSync(packaged("runtest", name), "utf8") });
+  }
+  for (const name of programs.keys()) {
+    entries.set(`testcases/bin/${name}`, { text: wrapper(name, directory), executable: true });
+  }
+  return entries;
+}
+
+function quoted(word: string): string {
+  return /^[\w/.:@+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
+/** kirk passes hardly any environment on, so both paths are absolute. */
+function wrapper(program: string, directory: string): string {
+  const command = packaged("bin", `${program}.js`);
+  if (!existsSync(command)) throw new Error(`the package has no ${command}`);
+  const again = quoted(`aiodio-ltp install-ltproot ${quoted(directory)}`);
+  return `#!/bin/sh
+# Written by aiodio-ltp install-ltproot: runs ${program} of the npm package aiodio-ltp.
+node=${quoted(process.execPath)}
+command=${quoted(command)}
+for needed in "$node" "$command"; do
+  if [ ! -r "$needed" ]; then
+    printf '%s: TBROK: %s is gone: install aiodio-ltp again and run: %s\\n' ${quoted(`${program}.sh:1`)} "$needed" ${again} >&2
+    exit 2
+  fi
+done
+exec "$node" "$command" "$@"
+`;
+}
+
+/** openQA picks "Linux C Library" and "Gnu C" from it; the rest is for people who read logs. */
+const VER_LINUX = `#!/bin/sh
+# Versions of what a result may depend on. Written by aiodio-ltp install-ltproot.
+row() { [ -z "$2" ] || printf '%-22s %s\\n' "$1" "$2"; }
+first() { "$@" 2>&1 | head -n 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+uname -a
+if [ -r /etc/os-release ]; then
+  echo
+  cat /etc/os-release
+fi
+echo
+row 'Gnu C' "$(have gcc && first gcc --version)"
+libc=$(getconf GNU_LIBC_VERSION 2>/dev/null)
+row 'Linux C Library' "> \${libc:-$(have ldd && first ldd --version)}"
+row 'Gnu make' "$(have make && first make --version)"
+row 'util-linux' "$(have mount && first mount --version)"
+row 'e2fsprogs' "$(have mkfs.ext4 && first mkfs.ext4 -V)"
+row 'xfsprogs' "$(have mkfs.xfs && first mkfs.xfs -V)"
+row 'btrfs-progs' "$(have mkfs.btrfs && first mkfs.btrfs -V)"
+row 'Node' ${quoted(process.version)}
+row 'aiodio-ltp' ${quoted(version)}
+echo
+echo 'Mounted filesystems:'
+cat /proc/mounts
+exit 0
+`;

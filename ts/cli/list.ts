@@ -1,0 +1,29 @@
+/** `aiodio-ltp list`: which runtest files and programs there are, and which lines a file has. */
+import { filterLines } from "../plan/plan.js";
+import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
+import { programs } from "../testcase/registry.js";
+import type { Flags } from "./flags.js";
+import type { System } from "./system.js";
+
+export function list(flags: Pick<Flags, "select" | "skip">, operands: readonly string[], system: System): number {
+  const names = operands.length > 0 ? operands : packagedRuntests();
+  const files = filterLines(
+    names.map((name) => loadRuntest(name, system.cwd)),
+    flags,
+  );
+  if (operands.length > 0) {
+    for (const { lines } of files) {
+      for (const { id, command } of lines) system.terminal.out(`${id} ${command}\n`);
+    }
+    return 0;
+  }
+  const entries = [...programs.values()];
+  const width = Math.max(...files.map(({ suite }) => suite.length), ...entries.map(({ name }) => name.length));
+  const rows = (items: [string, string][]) =>
+    items.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join("");
+  system.terminal.out(
+    `Runtest files:\n${rows(files.map(({ suite, lines }) => [suite, `${lines.length} lines`]))}\n` +
+      `Programs:\n${rows(entries.map(({ name, summary }) => [name, summary]))}`,
+  );
+  return 0;
+}

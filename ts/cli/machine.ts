@@ -1,0 +1,58 @@
+/** Facts of the machine, as kirk's report and the journal hold them. */
+import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { machine, release, version } from "node:os";
+import type { Machine } from "../report/events.js";
+
+/** The start of a file of /proc or /etc; empty where there is none. */
+function start(path: string): string {
+  // /proc/cpuinfo of a large machine has megabytes and takes the kernel long: only its beginning is wanted.
+  const bytes = Buffer.alloc(8192);
+  try {
+    const fd = openSync(path, "r");
+    try {
+      return bytes.toString("utf8", 0, readSync(fd, bytes));
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return "";
+  }
+}
+
+function field(text: string, pattern: RegExp): string {
+  return pattern.exec(text)?.[1]?.trim() || "unknown";
+}
+
+/** AT_PAGESZ of the auxiliary vector: the page size without a process of its own or the addon. */
+export function pageBytes(): number {
+  const AT_PAGESZ = 6n;
+  try {
+    const vector = readFileSync("/proc/self/auxv");
+    const words = new BigUint64Array(vector.buffer.slice(vector.byteOffset, vector.byteOffset + (vector.length & ~7)));
+    for (let index = 0; index + 1 < words.length; index += 2) {
+      if (words[index] === AT_PAGESZ) return Number(words[index + 1]);
+    }
+  } catch {
+    // No /proc: not known.
+  }
+  return 0;
+}
+
+/** Reads them; what a machine does not tell is `unknown`. */
+export function machineFacts(): Machine {
+  const osRelease = start("/etc/os-release") || start("/usr/lib/os-release");
+  const memory = start("/proc/meminfo");
+  return {
+    kernel: release(),
+    kernelVersion: version(),
+    machine: machine(),
+    pageBytes: pageBytes(),
+    node: process.version,
+    distribution: field(osRelease, /^ID="?([^"\n]*)/m),
+    distributionVersion: field(osRelease, /^VERSION_ID="?([^"\n]*)/m),
+    cmdline: start("/proc/cmdline").trim(),
+    cpu: field(start("/proc/cpuinfo"), /^(?:model name|cpu model|cpu|Processor|uarch|vendor_id)\s*:(.*)/im),
+    memory: field(memory, /^MemTotal:(.*)/m),
+    swap: field(memory, /^SwapTotal:(.*)/m),
+  };
+}

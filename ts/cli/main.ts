@@ -1,0 +1,47 @@
+/** The command `aiodio-ltp`: picks what to do, and turns every way to end into an exit status. */
+import { UsageError } from "../plan/usage-error.js";
+import { type CommandLine, helpText, parseCommandLine } from "./flags.js";
+import { processSystem, type System } from "./system.js";
+
+/** Exit statuses of a run. */
+export const EXIT = { ok: 0, failed: 1, usage: 2, broken: 3, interrupted: 130 } as const;
+
+/** Runs the command and returns its exit status. */
+export async function main(args: readonly string[], system: System = processSystem()): Promise<number> {
+  try {
+    return await dispatch(parseCommandLine(args), system);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      system.terminal.err(`aiodio-ltp: ${error.message}\n`);
+      return EXIT.usage;
+    }
+    // A failed system call explains itself by its message; anything else is a bug, and its stack says where.
+    const { code, message, stack } = error as NodeJS.ErrnoException;
+    const cause = code?.startsWith("E") ? message : (stack ?? String(error));
+    system.terminal.err(`aiodio-ltp: cannot go on: ${cause}\n`);
+    return EXIT.broken;
+  }
+}
+
+async function dispatch({ command, flags, operands }: CommandLine, system: System): Promise<number> {
+  const { terminal } = system;
+  if (flags.help) {
+    terminal.out(helpText());
+    return EXIT.ok;
+  }
+  if (flags.version) {
+    terminal.out(`${(await import("../package.js")).version}\n`);
+    return EXIT.ok;
+  }
+  // Each command is loaded only when it is asked for.
+  switch (command) {
+    case "run":
+      return (await import("./run.js")).run(flags, operands, system);
+    case "list":
+      return (await import("./list.js")).list(flags, operands, system);
+    case "doctor":
+      return (await import("./doctor.js")).doctor(flags, operands, system);
+    case "install-ltproot":
+      return (await import("./install-ltproot.js")).installLtproot(operands, system);
+  }
+}

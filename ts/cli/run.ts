@@ -1,0 +1,248 @@
+/** `aiodio-ltp FILE...`: plan, run, report. */
+import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { openKernelLog } from "../kernel/kmsg.js";
+import { version } from "../package.js";
+import { makePlan } from "../plan/plan.js";
+import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
+import { randomSeed } from "../plan/shuffle.js";
+import { reasonOf, UsageError } from "../plan/usage-error.js";
+import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
+import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
+import { Results, type RunStart } from "../report/results.js";
+import { programs } from "../testcase/registry.js";
+import { checkDirectory, chosenDirectory } from "./directory.js";
+import type { Flags } from "./flags.js";
+import { machineFacts } from "./machine.js";
+import { EXIT } from "./main.js";
+import type { System } from "./system.js";
+
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+export async function run(flags: Flags, operands: readonly string[], system: System): Promise<number> {
+  const { terminal, cwd } = system;
+  checkTogether(flags, operands);
+  const journalPath = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
+  const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
+  const history = journalPath !== undefined && flags.resume ? await readJournal(journalPath) : undefined;
+  const { plan, shuffleSeed } = planOf(flags, operands, cwd, history);
+  const directory = chosenDirectory(flags.directory, system.env, cwd);
+  if (history && journalPath) checkResumable(journalPath, history, { plan, directory, engine: flags.engine });
+
+  const results = new Results(flags.reporter === "json" || output !== undefined);
+  for (const event of history?.events ?? []) results.add(event);
+  const pending = plan.filter(({ key }) => !results.completed(key));
+  if (pending.length > 0) checkDirectory(directory, flags.workers);
+
+  const journal = journalPath === undefined ? undefined : openJournal(journalPath, history);
+  const reporters = await makeReporters(flags, output, results, system, journal?.path);
+  const kernelLog = openKernelLog();
+  const abort = new AbortController();
+  let failure: { error: unknown } | undefined;
+  /** The one way of an event. It must not throw into the scheduler: what is wrong here ends the run in good order. */
+  const emit = (event: RunEvent): void => {
+    try {
+      // The journal first: what a reporter shows has been kept.
+      journal?.append(event);
+      results.add(event);
+      for (const reporter of reporters) reporter.event(event);
+    } catch (error) {
+      failure ??= { error };
+      abort.abort();
+    }
+  };
+
+  let signalled = false;
+  const onSignal = () => {
+    if (signalled) system.exit(EXIT.interrupted);
+    signalled = true;
+    abort.abort();
+    const text = "aiodio-ltp: interrupted, ending what runs (once more: exit at once)\n";
+    const noting = reporters.find((reporter) => reporter.note);
+    if (noting) noting.note?.(text);
+    else terminal.err(text);
+  };
+  for (const name of SIGNALS) system.signals.on(name, onSignal);
+  // Nobody reads the report any more; with a journal the run still has a purpose.
+  let closed = false;
+  terminal.onClosed(() => {
+    closed = true;
+    if (!journal) abort.abort();
+  });
+
+  try {
+    emit(runStart(flags, plan, directory, shuffleSeed));
+    if (pending.length > 0 && !abort.signal.aborted) {
+      await system.runPlan(
+        pending,
+        {
+          directory,
+          workers: flags.workers,
+          bail: flags.bail,
+          ...(flags.engine !== undefined && { engine: flags.engine }),
+          ...(flags.timeoutMul !== undefined && { timeoutMul: flags.timeoutMul }),
+          marker: (id) => void kernelLog.mark(`aiodio-ltp: Starting ${id}`),
+          signal: abort.signal,
+        },
+        emit,
+      );
+    }
+  } catch (error) {
+    failure ??= { error };
+  }
+  try {
+    emit({
+      type: "run-end",
+      time: new Date().toISOString(),
+      counters: results.verdicts(),
+      notRun: results.planned - results.endedCount,
+      interrupted: abort.signal.aborted,
+    });
+    for (const reporter of reporters) reporter.end?.();
+  } catch (error) {
+    failure ??= { error };
+  } finally {
+    for (const name of SIGNALS) system.signals.off(name, onSignal);
+    kernelLog.close();
+    journal?.close();
+  }
+  if (failure) throw asRunFailure(failure.error, journalPath);
+  if (signalled || (closed && abort.signal.aborted)) return EXIT.interrupted;
+  const { TFAIL, TBROK, TWARN } = results.verdicts();
+  return TFAIL + TBROK + TWARN > 0 ? EXIT.failed : EXIT.ok;
+}
+
+/** Options that make sense only with others. */
+function checkTogether(flags: Flags, operands: readonly string[]): void {
+  if (flags.resume && flags.journal === undefined) {
+    throw new UsageError("--resume needs the journal to go on with: add --journal FILE");
+  }
+  if (operands.length > 0) return;
+  if (!flags.resume) {
+    throw new UsageError(
+      `no runtest file given: name a path, or one of ${packagedRuntests().join(", ")} (--help shows the rest)`,
+    );
+  }
+  const shaping = [...flags.select, ...flags.skip].length > 0 || flags.iterate !== 1 || flags.shuffle !== undefined;
+  if (shaping) {
+    throw new UsageError("--resume without FILE takes the plan from the journal: drop -s, -S, -i and --shuffle");
+  }
+}
+
+function planOf(
+  flags: Flags,
+  operands: readonly string[],
+  cwd: string,
+  history: History | undefined,
+): { plan: readonly PlannedRun[]; shuffleSeed?: string | undefined } {
+  if (operands.length === 0 && history) {
+    return { plan: history.start.plan, shuffleSeed: history.start.shuffleSeed };
+  }
+  const files = operands.map((operand) => loadRuntest(operand, cwd));
+  // A resumed run keeps its order: a new random seed would make it another plan.
+  const shuffleSeed = flags.shuffle?.seed ?? history?.start.shuffleSeed ?? (flags.shuffle && randomSeed());
+  const { select, skip, iterate } = flags;
+  const plan = makePlan(
+    files,
+    { select, skip, iterate, ...(shuffleSeed !== undefined && { shuffleSeed }) },
+    programs.keys(),
+  );
+  return { plan, shuffleSeed };
+}
+
+function runStart(
+  { workers, engine }: Flags,
+  plan: readonly PlannedRun[],
+  directory: string,
+  shuffleSeed: string | undefined,
+): RunStart {
+  return {
+    type: "run-start",
+    time: new Date().toISOString(),
+    version,
+    directory,
+    workers,
+    ...(engine !== undefined && { engine }),
+    ...(shuffleSeed !== undefined && { shuffleSeed }),
+    machine: machineFacts(),
+    plan: [...plan],
+  };
+}
+
+function openJournal(path: string, history: History | undefined): Journal {
+  return history ? Journal.resume(path, history) : Journal.create(path);
+}
+
+/** Told before the run, not after hours of it. */
+function checkOutput(path: string): string {
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      throw new UsageError(`--output: ${path} is a directory`);
+    accessSync(dirname(path), constants.W_OK);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`--output: cannot write ${path} (${reasonOf(error)}): name a file in a writable directory`);
+  }
+  return path;
+}
+
+/** The chosen reporter, and the report file where one is wanted. Only what is used is loaded. */
+async function makeReporters(
+  { reporter }: Flags,
+  output: string | undefined,
+  results: Results,
+  { terminal, env }: System,
+  journal: string | undefined,
+): Promise<Reporter[]> {
+  const reporters: Reporter[] = [];
+  switch (reporter) {
+    case "progress": {
+      const { ProgressReporter } = await import("../report/progress.js");
+      reporters.push(new ProgressReporter({ terminal, results, journal }));
+      break;
+    }
+    case "quiet": {
+      const { QuietReporter } = await import("../report/quiet.js");
+      reporters.push(new QuietReporter(terminal, results));
+      break;
+    }
+    case "ltp": {
+      const [{ LtpReporter }, { ltpStyle }] = await Promise.all([
+        import("../report/ltp-reporter.js"),
+        import("../report/ltp.js"),
+      ]);
+      const write = (text: string) => terminal.out(text);
+      reporters.push(new LtpReporter({ style: ltpStyle(env, terminal.tty), results, write }));
+      break;
+    }
+    case "json":
+      break;
+  }
+  if (reporter === "json" || output !== undefined) {
+    const { JsonReporter } = await import("../report/json.js");
+    const write =
+      output === undefined ? (text: string) => terminal.out(text) : (text: string) => replaceFile(output, text);
+    reporters.push(new JsonReporter(results, write));
+  }
+  return reporters;
+}
+
+/** A reader never sees half a report, and a failed write leaves the old one. */
+function replaceFile(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    writeFileSync(temporary, text);
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** A write that failed in the middle of a run: the message names what could not be written. */
+function asRunFailure(error: unknown, journal: string | undefined): unknown {
+  if (error instanceof Error && (error as NodeJS.ErrnoException).syscall === "write" && journal !== undefined) {
+    error.message = `writing the journal ${journal} failed (${error.message}): make room and go on with --resume`;
+  }
+  return error;
+}

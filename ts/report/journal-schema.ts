@@ -1,0 +1,89 @@
+/** What a line of a journal may be. Only reading validates: a journal may come from a crash or another version. */
+import { z } from "zod";
+import type { RunEvent } from "./events.js";
+
+const key = z.string();
+const time = z.string();
+const verdict = z.enum(["TPASS", "TFAIL", "TBROK", "TWARN", "TCONF"]);
+const whole = z.number().int().nonnegative();
+
+const plannedRun = z.object({
+  key,
+  suite: z.string(),
+  id: z.string(),
+  iteration: whole,
+  program: z.string(),
+  argv: z.array(z.string()),
+  command: z.string(),
+});
+
+const machine = z.object({
+  kernel: z.string(),
+  kernelVersion: z.string(),
+  machine: z.string(),
+  pageBytes: whole,
+  node: z.string(),
+  distribution: z.string(),
+  distributionVersion: z.string(),
+  cmdline: z.string(),
+  cpu: z.string(),
+  memory: z.string(),
+  swap: z.string(),
+});
+
+const counters = z.object({ passed: whole, failed: whole, broken: whole, skipped: whole, warnings: whole });
+
+const event = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("run-start"),
+    time,
+    version: z.string(),
+    directory: z.string(),
+    workers: whole,
+    engine: z.string().optional(),
+    shuffleSeed: z.string().optional(),
+    machine,
+    plan: z.array(plannedRun),
+  }),
+  z.object({ type: z.literal("test-start"), time, key, worker: whole }),
+  z.object({
+    type: z.literal("line"),
+    key,
+    result: z.enum(["TPASS", "TFAIL", "TBROK", "TWARN", "TDEBUG", "TINFO", "TCONF"]),
+    file: z.string(),
+    line: whole,
+    text: z.string(),
+  }),
+  z.object({ type: z.literal("raw"), key, text: z.string() }),
+  z.object({ type: z.literal("data"), key, name: z.string(), value: z.unknown() }),
+  z.object({
+    type: z.literal("test-end"),
+    time,
+    key,
+    verdict,
+    exit: z.number().int(),
+    counters,
+    durationSeconds: z.number(),
+    summary: z.boolean(),
+    interrupted: z.boolean().optional(),
+  }),
+  z.object({
+    type: z.literal("run-end"),
+    time,
+    counters: z.record(verdict, whole),
+    notRun: whole,
+    interrupted: z.boolean(),
+  }),
+]);
+
+/** Checks one parsed line; the error's message names the field that is wrong. */
+export function checkEvent(value: unknown): RunEvent {
+  const { data, error } = event.safeParse(value);
+  if (error) {
+    const [issue] = error.issues;
+    const where = issue && issue.path.length > 0 ? `${issue.path.join(".")}: ` : "";
+    throw new Error(`${where}${issue?.message ?? error.message}`);
+  }
+  // JSON cannot hold an undefined, so zod's "optional" is exactly optional here.
+  return data as RunEvent;
+}

@@ -1,0 +1,65 @@
+/** Raw result lines of a whole run, as `kirk` or a shell loop over LTP's programs would show them. */
+import type { PlannedRun, Reporter, RunEvent } from "./events.js";
+import { formatLogLine, formatSummary, type LtpStyle } from "./ltp.js";
+import type { Results } from "./results.js";
+import { elapsedSeconds, formatTotals } from "./summary.js";
+
+/** The line before each testcase of a run. openQA's pattern for result lines must not match it: `#` prevents that. */
+export function formatHeader(run: PlannedRun): string {
+  const again = run.iteration > 1 ? `#${run.iteration}` : "";
+  return `### ${run.id}${again} ${run.command}\n`;
+}
+
+export interface LtpReporterOptions {
+  style: LtpStyle;
+  results: Results;
+  /** Called with whole lines. */
+  write: (text: string) => void;
+}
+
+/** Prints a header before each testcase. With several workers a testcase's lines come together, when it ends. */
+export class LtpReporter implements Reporter {
+  readonly #options: LtpReporterOptions;
+  /** Lines held back, by key. Nothing is held back while there is one worker. */
+  readonly #held = new Map<string, string[]>();
+  #live = true;
+
+  constructor(options: LtpReporterOptions) {
+    this.#options = options;
+  }
+
+  event(event: RunEvent): void {
+    const { style, results, write } = this.#options;
+    switch (event.type) {
+      case "run-start":
+        this.#live = event.workers === 1;
+        break;
+      case "test-start":
+        if (!this.#live) this.#held.set(event.key, []);
+        this.#print(event.key, formatHeader(results.of(event.key).run));
+        break;
+      case "line":
+      case "raw":
+        this.#print(event.key, formatLogLine(event, style));
+        break;
+      case "test-end":
+        if (event.summary) this.#print(event.key, formatSummary(event.counters));
+        write((this.#held.get(event.key) ?? []).join(""));
+        this.#held.delete(event.key);
+        break;
+      case "run-end":
+        write(`### ${formatTotals(results, elapsedSeconds(results), false)}`);
+        break;
+      case "progress":
+      case "data":
+        break;
+    }
+  }
+
+  #print(key: string, text: string): void {
+    if (text === "") return;
+    const held = this.#held.get(key);
+    if (held) held.push(text);
+    else this.#options.write(text);
+  }
+}

@@ -1,0 +1,174 @@
+/** The default: on a terminal one live line per worker and a bar; elsewhere a line for each testcase. */
+import type { Reporter, RunEvent } from "./events.js";
+import { LiveRegion } from "./live-region.js";
+import type { Results } from "./results.js";
+import { elapsedSeconds, formatExplanation, formatSeconds, formatTest, formatTotals } from "./summary.js";
+import type { Terminal } from "./terminal.js";
+
+/** Often enough to look alive, seldom enough to cost nothing on a serial console. */
+const REDRAW_MS = 100;
+const BAR_WIDTH = 30;
+/** A longer list of what did not pass scrolls the totals away. */
+const LISTED_MAX = 200;
+
+interface Running {
+  key: string;
+  startedMs: number;
+  progress: string;
+}
+
+export interface ProgressOptions {
+  terminal: Terminal;
+  results: Results;
+  /** Path of the journal, told at the end. */
+  journal?: string | undefined;
+  /** Milliseconds, for durations on the screen. */
+  now?: () => number;
+}
+
+export class ProgressReporter implements Reporter {
+  readonly #terminal: Terminal;
+  readonly #results: Results;
+  readonly #journal: string | undefined;
+  readonly #now: () => number;
+  readonly #region: LiveRegion | undefined;
+  readonly #running = new Map<number, Running>();
+  #timer: NodeJS.Timeout | undefined;
+  #workers = 0;
+  #startedMs = 0;
+  #over = false;
+
+  constructor({ terminal, results, journal, now = () => performance.now() }: ProgressOptions) {
+    this.#terminal = terminal;
+    this.#results = results;
+    this.#journal = journal;
+    this.#now = now;
+    if (terminal.live) this.#region = new LiveRegion(terminal);
+  }
+
+  event(event: RunEvent): void {
+    switch (event.type) {
+      case "run-start":
+        this.#runStart(event);
+        break;
+      case "test-start":
+        this.#running.set(event.worker, { key: event.key, startedMs: this.#now(), progress: "" });
+        break;
+      case "progress": {
+        const running = this.#runningOf(event.key)?.[1];
+        const part = event.total > 0 ? Math.floor((100 * event.done) / event.total) : 0;
+        if (running) running.progress = ` ${part}% of ${event.total} ${event.unit}`;
+        break;
+      }
+      case "test-end":
+        this.#testEnd(event);
+        break;
+      case "run-end":
+        this.#over = true;
+        this.#print(this.#closing());
+        break;
+      case "line":
+      case "raw":
+      case "data":
+        break;
+    }
+  }
+
+  note(text: string): void {
+    // Written past the live lines, it would end up among them.
+    if (this.#region) this.#print(text);
+    else this.#terminal.err(text);
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+    this.#over = true;
+    this.#print("");
+  }
+
+  #runStart({ workers, directory, shuffleSeed, plan }: Extract<RunEvent, { type: "run-start" }>): void {
+    const { earlier } = this.#results;
+    this.#workers = Math.min(workers, plan.length - earlier);
+    this.#startedMs = this.#now();
+    const facts = [
+      `${plan.length} testcases in ${directory}`,
+      ...(earlier > 0 ? [`${earlier} of them already done`] : []),
+      ...(workers > 1 ? [`${workers} at once`] : []),
+      ...(shuffleSeed === undefined ? [] : [`--shuffle=${shuffleSeed}`]),
+    ];
+    this.#print(`${facts.join(", ")}\n`);
+    if (this.#region) {
+      // It must not keep the process alive: only the run does.
+      this.#timer = setInterval(() => this.#print(""), REDRAW_MS).unref();
+    }
+  }
+
+  #testEnd(event: Extract<RunEvent, { type: "test-end" }>): void {
+    const slot = this.#runningOf(event.key)?.[0];
+    if (slot !== undefined) this.#running.delete(slot);
+    if (event.interrupted) return;
+    const { colour } = this.#terminal;
+    const result = { ...this.#results.of(event.key), end: event };
+    const passed = event.verdict === "TPASS";
+    // On a terminal the bar counts what passed; only trouble deserves a line that stays.
+    if (passed && this.#region) return;
+    this.#print(formatTest(result, this.#results, colour) + (passed ? "" : formatExplanation(result, colour)));
+  }
+
+  #runningOf(key: string): [number, Running] | undefined {
+    return [...this.#running].find(([, running]) => running.key === key);
+  }
+
+  #print(text: string): void {
+    if (this.#region) this.#region.draw(text, this.#over ? [] : this.#liveLines());
+    else if (text !== "") this.#terminal.out(text);
+  }
+
+  #liveLines(): string[] {
+    const lines: string[] = [];
+    for (let worker = 1; worker <= this.#workers; worker++) {
+      const running = this.#running.get(worker);
+      if (!running) {
+        lines.push("-");
+        continue;
+      }
+      const { run } = this.#results.of(running.key);
+      const seconds = formatSeconds((this.#now() - running.startedMs) / 1000);
+      lines.push(
+        `${this.#results.label(run).padEnd(this.#results.labelWidth())} ${seconds}${running.progress}  ${run.command}`,
+      );
+    }
+    lines.push(this.#bar());
+    return lines;
+  }
+
+  #bar(): string {
+    const { endedCount, planned, earlier } = this.#results;
+    const part = planned > 0 ? endedCount / planned : 1;
+    const filled = Math.floor(part * BAR_WIDTH);
+    const counts = this.#results.verdicts();
+    const trouble = counts.TFAIL + counts.TBROK + counts.TWARN;
+    const seconds = (this.#now() - this.#startedMs) / 1000;
+    const fresh = endedCount - earlier;
+    const left =
+      fresh > 0 && endedCount < planned
+        ? `, about ${formatSeconds((seconds / fresh) * (planned - endedCount))} left`
+        : "";
+    // ASCII: serial consoles are where this runs.
+    const bar = `[${"#".repeat(filled)}${"-".repeat(BAR_WIDTH - filled)}]`;
+    return `${bar} ${endedCount}/${planned}${trouble > 0 ? `, ${trouble} not passed` : ""}  ${formatSeconds(seconds)}${left}`;
+  }
+
+  #closing(): string {
+    const { colour } = this.#terminal;
+    const results = this.#results;
+    const bad = results.ended().filter(({ end }) => end.verdict !== "TPASS");
+    const list = bad.slice(0, LISTED_MAX).map((result) => `  ${formatTest(result, results, colour)}`);
+    if (bad.length > list.length) list.push(`  … and ${bad.length - list.length} more\n`);
+    const notPassed = bad.length > 0 ? `\nDid not pass:\n${list.join("")}` : "";
+    const totals = formatTotals(results, elapsedSeconds(results), colour);
+    const goOn = results.planned > results.endedCount ? " (go on with --resume)" : "";
+    const journal = this.#journal === undefined ? "" : `Journal: ${this.#journal}${goOn}\n`;
+    return `${notPassed}\n${totals}${journal}`;
+  }
+}

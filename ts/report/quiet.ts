@@ -1,0 +1,21 @@
+/** Only what failed, and one closing line. */
+import type { Reporter, RunEvent } from "./events.js";
+import type { Results } from "./results.js";
+import { elapsedSeconds, formatExplanation, formatTest, formatTotals } from "./summary.js";
+import type { Terminal } from "./terminal.js";
+
+export class QuietReporter implements Reporter {
+  constructor(
+    readonly terminal: Terminal,
+    readonly results: Results,
+  ) {}
+
+  event(event: RunEvent): void {
+    const { terminal, results } = this;
+    if (event.type === "test-end" && !event.interrupted && event.verdict !== "TPASS" && event.verdict !== "TCONF") {
+      const result = { ...results.of(event.key), end: event };
+      terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, terminal.colour));
+    }
+    if (event.type === "run-end") terminal.out(formatTotals(results, elapsedSeconds(results), terminal.colour));
+  }
+}
