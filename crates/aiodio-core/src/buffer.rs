@@ -1,0 +1,269 @@
+//! Memory for I/O with a deliberately chosen alignment.
+//!
+//! Alignment in memory decides which path a filesystem takes: btrfs, for one, sends a direct transfer from memory that is not
+//! aligned to its block through the page cache, and that is how seed 004 happened. So where a buffer lies inside its page is an
+//! option, never an accident of an allocator.
+//!
+//! A [`Buffer`] is a value with one holder. Submitting moves it into the queue, reaping moves it out again: code that would touch
+//! a buffer while the kernel may be transferring into or out of it does not compile.
+
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use crate::error::{Errno, Error, Result, Step};
+
+/// The kernel's page size in bytes: 4 KiB to 256 KiB, a power of two.
+pub fn page_bytes() -> usize {
+    // SAFETY: sysconf has no memory effects.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).expect("the page size is positive")
+}
+
+/// Where in memory the buffers of a [`Pool`] start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Align {
+    /// Buffer `i` starts at `i * bytes` modulo the page size: consecutive buffers walk through every alignment that the device
+    /// allows. LTP gets the same from `posix_memalign(512)`: three of four 4 KiB buffers straddle two pages.
+    Step(NonZeroUsize),
+    /// Every buffer starts at this offset inside a page; 0 is page alignment.
+    Offset(usize),
+}
+
+impl Align {
+    /// The offset inside a page at which buffer `index` starts.
+    fn offset_in_page(self, index: usize, page: usize) -> usize {
+        match self {
+            Self::Step(step) => index.wrapping_mul(step.get()) % page,
+            Self::Offset(offset) => offset,
+        }
+    }
+}
+
+/// The kernel refuses to register a buffer of more than this many bytes (`io_uring_register_buffers(3)`).
+const REGISTRATION_BYTES_MAX: usize = 1 << 30;
+
+/// Larger pools are faulted in as they are used: most of a pool of 70,000 buffers never is.
+const POPULATE_BYTES_MAX: usize = 256 << 20;
+
+/// One anonymous mapping that all buffers of a pool share; unmapped when the last of them is gone.
+struct Arena {
+    start: NonNull<u8>,
+    bytes: usize,
+    #[cfg(test)]
+    quarantine: Option<Arc<crate::engine::drop_tests::Quarantine>>,
+}
+
+// SAFETY: the arena itself gives no access to its memory; buffers do, and each covers its own part.
+unsafe impl Send for Arena {}
+// SAFETY: as above.
+unsafe impl Sync for Arena {}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        #[cfg(test)]
+        if let Some(quarantine) = &self.quarantine {
+            quarantine.take(self.start, self.bytes);
+            return;
+        }
+        // SAFETY: the mapping was made by `Pool::new`, and no buffer refers to it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+/// A piece of memory for one operation at a time. Not clonable.
+pub struct Buffer {
+    start: NonNull<u8>,
+    bytes: usize,
+    registration: u16,
+    arena: Arc<Arena>,
+}
+
+// SAFETY: a buffer is the only access to its part of the arena.
+unsafe impl Send for Buffer {}
+
+impl std::fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Buffer({:p}, {} bytes of an arena of {})", self.start, self.bytes, self.arena.bytes)
+    }
+}
+
+impl Buffer {
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it is of no use.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Where it starts.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Which of the pool's [`Registration`]s covers it.
+    pub fn registration(&self) -> u16 {
+        self.registration
+    }
+}
+
+impl std::ops::Deref for Buffer {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        // SAFETY: mapped, initialised (anonymous memory is zeroed) and owned by this value.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+impl std::ops::DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `&mut self` excludes any other access.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
+    }
+}
+
+/// A stretch of memory for `io_uring_register_buffers(3)`. Covers one or more whole buffers.
+#[derive(Clone, Copy, Debug)]
+pub struct Registration {
+    /// Where it starts.
+    pub start: *mut u8,
+    /// Its length in bytes.
+    pub bytes: usize,
+}
+
+/// The buffers of one workload, all from one mapping.
+#[derive(Debug)]
+pub struct Pool {
+    /// In the order of their addresses.
+    pub buffers: Vec<Buffer>,
+    /// For engines with fixed buffers.
+    pub registrations: Vec<Registration>,
+}
+
+impl Pool {
+    /// Maps `count` buffers of `bytes` each, packed as tightly as `align` allows, and (up to `POPULATE_BYTES_MAX`) has the kernel
+    /// fault them in, so that no page fault falls into the timed part of a workload.
+    pub fn new(count: usize, bytes: NonZeroUsize, align: Align) -> Result<Self> {
+        let page = page_bytes();
+        if let Align::Offset(offset) = align
+            && offset >= page
+        {
+            return Err(Error::new(
+                Step::Options,
+                format!("The buffers' offset inside a page, {offset}, must be less than the page size of {page} bytes"),
+            ));
+        }
+        let too_big = || Error::new(Step::Buffers, format!("{count} buffers of {bytes} bytes are more than the address space"));
+        let mut starts = Vec::new();
+        starts.try_reserve_exact(count).map_err(|_| too_big())?;
+        let mut end = 0_usize;
+        for index in 0..count {
+            let offset = align.offset_in_page(index, page);
+            let gap = (page + offset - end % page) % page;
+            let start = end.checked_add(gap).ok_or_else(too_big)?;
+            end = start.checked_add(bytes.get()).ok_or_else(too_big)?;
+            starts.push(start);
+        }
+        let total = end.max(1).checked_next_multiple_of(page).ok_or_else(too_big)?;
+        let populate = if total <= POPULATE_BYTES_MAX { libc::MAP_POPULATE } else { 0 };
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                total,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | populate,
+                -1,
+                0,
+            )
+        };
+        if start == libc::MAP_FAILED {
+            return Err(Error::new(
+                Step::Buffers,
+                format!("No memory for {count} buffers of {bytes} bytes: use fewer control blocks or smaller blocks"),
+            )
+            .errno(Errno::last()));
+        }
+        let arena = Arc::new(Arena {
+            start: NonNull::new(start.cast()).expect("mmap without a hint does not return page 0"),
+            bytes: total,
+            #[cfg(test)]
+            quarantine: crate::engine::drop_tests::current_quarantine(),
+        });
+        let mut pool = Self { buffers: Vec::with_capacity(count), registrations: Vec::new() };
+        for start in starts {
+            // SAFETY: `start + bytes <= total`.
+            let start = unsafe { arena.start.add(start) };
+            pool.buffers.push(Buffer { start, bytes: bytes.get(), registration: 0, arena: Arc::clone(&arena) });
+        }
+        pool.register();
+        Ok(pool)
+    }
+
+    /// Groups neighbouring buffers into as few registrations as the kernel's limit on their size allows.
+    fn register(&mut self) {
+        for buffer in &mut self.buffers {
+            let end = buffer.start.as_ptr() as usize + buffer.bytes;
+            if let Some(last) = self.registrations.last_mut()
+                && end - last.start as usize <= REGISTRATION_BYTES_MAX
+            {
+                last.bytes = end - last.start as usize;
+            } else {
+                self.registrations.push(Registration { start: buffer.start.as_ptr(), bytes: buffer.bytes });
+            }
+            buffer.registration = u16::try_from(self.registrations.len() - 1).unwrap_or(u16::MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool(count: usize, bytes: usize, align: Align) -> Pool {
+        Pool::new(count, NonZeroUsize::new(bytes).expect("not 0"), align).expect("memory")
+    }
+
+    #[test]
+    fn logical_alignment_makes_most_4k_buffers_straddle_pages_as_in_ltp() {
+        let page = page_bytes();
+        let pool = pool(8, page, Align::Step(NonZeroUsize::new(512).expect("not 0")));
+        for (index, buffer) in pool.buffers.iter().enumerate() {
+            assert_eq!(buffer.as_ptr() as usize % page, index * 512 % page);
+        }
+        let straddling = pool.buffers.iter().filter(|b| b.as_ptr() as usize % page != 0).count();
+        assert_eq!(straddling, if page == 4096 { 7 } else { 8 - 8_usize.div_ceil(page / 512) });
+    }
+
+    #[test]
+    fn offset_alignment_holds_for_every_buffer_and_buffers_do_not_overlap() {
+        let page = page_bytes();
+        for (bytes, offset) in [(1, 0), (700, 24), (page, 8), (3 * page + 5, page - 1)] {
+            let pool = pool(9, bytes, Align::Offset(offset));
+            let mut end = 0;
+            for buffer in &pool.buffers {
+                assert_eq!(buffer.as_ptr() as usize % page, offset);
+                assert!(buffer.as_ptr() as usize >= end);
+                end = buffer.as_ptr() as usize + buffer.len();
+            }
+        }
+    }
+
+    #[test]
+    fn memory_stays_mapped_until_the_last_buffer_is_gone() {
+        let mut pool = pool(2, 4096, Align::Offset(0));
+        let mut kept = pool.buffers.pop().expect("two");
+        drop(pool);
+        kept.fill(7);
+        assert!(kept.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn an_offset_beyond_the_page_is_refused() {
+        let error = Pool::new(1, NonZeroUsize::MIN, Align::Offset(page_bytes())).expect_err("must be refused");
+        assert_eq!(error.step, Step::Options);
+    }
+}

@@ -1,0 +1,242 @@
+//! The workload of `aiocp`: a file is copied block by block, with many blocks in flight.
+
+use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::buffer::{Align, Buffer, Pool};
+use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
+use crate::error::{Errno, Error, Result, Step};
+use crate::file;
+
+/// When the destination is `fsync`ed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Once for each completed write, as LTP does.
+    Each,
+    /// Once for all writes that were reaped together.
+    Batch,
+    /// Once, after the last write.
+    End,
+    /// Never.
+    None,
+}
+
+impl std::str::FromStr for Fsync {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "each" => Ok(Self::Each),
+            "batch" => Ok(Self::Batch),
+            "end" => Ok(Self::End),
+            "none" => Ok(Self::None),
+            _ => Err(Error::new(Step::Options, format!("There is no fsync policy \"{name}\": use each, batch, end or none"))),
+        }
+    }
+}
+
+/// What to copy and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Opened read-only.
+    pub source: PathBuf,
+    /// Created if need be, never truncated.
+    pub destination: PathBuf,
+    /// How much, a multiple of `block_bytes`.
+    pub bytes: u64,
+    /// The length of each read and write.
+    pub block_bytes: NonZeroUsize,
+    /// Blocks in flight at most.
+    pub depth: NonZeroUsize,
+    /// The kernel's interface.
+    pub engine: Kind,
+    /// `O_DIRECT` for both files.
+    pub direct: bool,
+    /// `O_SYNC` for the destination.
+    pub sync_writes: bool,
+    /// When to `fsync` the destination.
+    pub fsync: Fsync,
+    /// Where the buffers lie in their pages.
+    pub align: Align,
+    /// Granularity in bytes at which a short direct transfer can be resumed: the device's logical block size.
+    pub logical_block_bytes: NonZeroUsize,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Outcome {
+    /// None: every block was read and written in full. A copy stops at its first failure.
+    pub error: Option<Error>,
+    /// The queue's counts.
+    pub stats: Stats,
+    /// Duration of the copying itself, the last `fsync` included, setting up excluded.
+    pub elapsed: Duration,
+}
+
+/// Progress is reported no more often than this.
+pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+
+const SOURCE: u32 = 0;
+const DESTINATION: u32 = 1;
+
+/// Copies. `progress` is told the bytes written so far.
+pub fn copy(options: &Options, progress: impl FnMut(u64)) -> Outcome {
+    match options.engine.open(options.depth) {
+        Ok(engine) => copy_with(engine, options, progress),
+        Err(error) => Outcome { error: Some(error), stats: Stats::default(), elapsed: Duration::ZERO },
+    }
+}
+
+/// Copies through the given engine.
+pub fn copy_with(engine: Box<dyn RawEngine>, options: &Options, progress: impl FnMut(u64)) -> Outcome {
+    let (mut copy, queue) = match Copy::prepare(engine, options) {
+        Ok(prepared) => prepared,
+        Err(error) => return Outcome { error: Some(error), stats: Stats::default(), elapsed: Duration::ZERO },
+    };
+    copy.run(queue, progress)
+}
+
+struct Copy<'options> {
+    options: &'options Options,
+    free: Vec<Buffer>,
+    /// Offset of the next block to read.
+    next: u64,
+    /// Bytes written in full.
+    written: u64,
+    /// Completed writes that no `fsync` covers yet.
+    unsynced: u64,
+}
+
+impl<'options> Copy<'options> {
+    fn prepare(engine: Box<dyn RawEngine>, options: &'options Options) -> Result<(Self, Queue)> {
+        let block = options.block_bytes.get() as u64;
+        if !options.bytes.is_multiple_of(block) {
+            let message = format!("The size of {} bytes is not a multiple of the block size of {block} bytes", options.bytes);
+            return Err(Error::new(Step::Options, message));
+        }
+        let source = file::open_to_read(&options.source, file::Flags { direct: options.direct, sync: false })?;
+        let flags = file::Flags { direct: options.direct, sync: options.sync_writes };
+        let destination = file::open_to_write(&options.destination, false, flags)?;
+        // A file of fewer blocks than control blocks never has more of them in flight.
+        let blocks = usize::try_from(options.bytes / block).unwrap_or(usize::MAX);
+        let depth = options.depth.min(NonZeroUsize::new(blocks).unwrap_or(NonZeroUsize::MIN));
+        let pool = Pool::new(depth.get(), options.block_bytes, options.align)?;
+        let resume = if options.direct { options.logical_block_bytes } else { NonZeroUsize::MIN };
+        let files: Vec<OwnedFd> = vec![source.into(), destination.into()];
+        let queue = Queue::new(engine, depth, files, &pool.registrations, resume)?;
+        let mut free = pool.buffers;
+        // `pop` hands them out in the order of their addresses.
+        free.reverse();
+        Ok((Self { options, free, next: 0, written: 0, unsynced: 0 }, queue))
+    }
+
+    fn run(&mut self, mut queue: Queue, progress: impl FnMut(u64)) -> Outcome {
+        let start = Instant::now();
+        let error = self.blocks(&mut queue, progress).err();
+        let elapsed = start.elapsed();
+        Outcome { error, stats: queue.finish(), elapsed }
+    }
+
+    fn blocks(&mut self, queue: &mut Queue, mut progress: impl FnMut(u64)) -> Result<()> {
+        let mut done = Vec::with_capacity(self.free.len());
+        let mut reported = Instant::now();
+        loop {
+            self.read_ahead(queue);
+            if queue.in_flight() == 0 {
+                break;
+            }
+            queue.wait(1, &mut done).map_err(|error| self.name_file(error))?;
+            for completion in done.drain(..) {
+                self.complete(queue, completion)?;
+            }
+            if self.unsynced > 0 && matches!(self.options.fsync, Fsync::Each | Fsync::Batch) {
+                // The next operations are under way while the writes so far are made durable.
+                self.read_ahead(queue);
+                queue.submit().map_err(|error| self.name_file(error))?;
+                let calls = if self.options.fsync == Fsync::Each { self.unsynced } else { 1 };
+                for _ in 0..calls {
+                    self.sync(queue)?;
+                }
+            }
+            if reported.elapsed() >= PROGRESS_INTERVAL {
+                reported = Instant::now();
+                progress(self.written);
+            }
+        }
+        if self.options.fsync == Fsync::End {
+            self.sync(queue)?;
+        }
+        progress(self.written);
+        Ok(())
+    }
+
+    /// Stages reads for all buffers at hand.
+    fn read_ahead(&mut self, queue: &mut Queue) {
+        let bytes = self.options.block_bytes.get();
+        while self.next < self.options.bytes
+            && let Some(buffer) = self.free.pop()
+        {
+            queue.push(Operation { write: false, file: SOURCE, offset: self.next, bytes, buffer });
+            self.next += bytes as u64;
+        }
+    }
+
+    fn complete(&mut self, queue: &mut Queue, completion: Completion) -> Result<()> {
+        let Completion { write, offset, bytes, buffer, result, .. } = completion;
+        match result {
+            Err(errno) => return Err(self.failure(write, offset, errno)),
+            Ok(got) if got < bytes => return Err(self.short(write, offset, bytes, got)),
+            Ok(_) => {}
+        }
+        if write {
+            self.written += bytes as u64;
+            self.unsynced += 1;
+            self.free.push(buffer);
+        } else {
+            queue.push(Operation { write: true, file: DESTINATION, offset, bytes, buffer });
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self, queue: &mut Queue) -> Result<()> {
+        queue.stats_mut().fsyncs += 1;
+        self.unsynced = 0;
+        file::fsync(&self.options.destination, queue.file(DESTINATION as usize))
+    }
+
+    fn path(&self, write: bool) -> &Path {
+        if write { &self.options.destination } else { &self.options.source }
+    }
+
+    fn name_file(&self, error: Error) -> Error {
+        match error.write {
+            Some(write) => error.path(self.path(write)),
+            None => error,
+        }
+    }
+
+    fn failure(&self, write: bool, offset: u64, errno: Errno) -> Error {
+        let bytes = self.options.block_bytes;
+        let (step, message) = if write {
+            let why = match errno.0 {
+                libc::ENOSPC => ": the filesystem is full",
+                libc::EDQUOT => ": the disk quota is used up",
+                _ => "",
+            };
+            (Step::Write, format!("Writing {bytes} bytes at offset {offset} failed{why}"))
+        } else {
+            (Step::Read, format!("Reading {bytes} bytes at offset {offset} failed"))
+        };
+        Error::new(step, message).errno(errno).path(self.path(write)).offset(offset)
+    }
+
+    fn short(&self, write: bool, offset: u64, bytes: usize, got: usize) -> Error {
+        let (step, message) = if write {
+            (Step::ShortWrite, format!("Only {got} of {bytes} bytes could be written at offset {offset}"))
+        } else {
+            (Step::ShortRead, format!("Only {got} of {bytes} bytes could be read at offset {offset}: the file ends there"))
+        };
+        Error::new(step, message).path(self.path(write)).offset(offset).transferred(bytes as u64, got as u64)
+    }
+}

@@ -1,0 +1,223 @@
+//! Linux's native AIO, `io_setup(2)` and its relatives, without the libaio library: its wrappers hide errno conventions and are one
+//! more thing that a machine may lack.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use libc::{c_long, c_ulong};
+
+use super::{Event, RawEngine, Request};
+use crate::error::{Errno, Error, Result, Step};
+use crate::limits;
+
+/// `struct iocb` of `include/uapi/linux/aio_abi.h`. The fields are 64 bits wide on every architecture; only `key` and `rw_flags`
+/// change places with the byte order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Iocb {
+    data: u64,
+    #[cfg(target_endian = "little")]
+    key: u32,
+    rw_flags: u32,
+    #[cfg(target_endian = "big")]
+    key: u32,
+    opcode: u16,
+    reqprio: i16,
+    fildes: u32,
+    buf: u64,
+    nbytes: u64,
+    offset: i64,
+    reserved2: u64,
+    flags: u32,
+    resfd: u32,
+}
+
+const IOCB_CMD_PREAD: u16 = 0;
+const IOCB_CMD_PWRITE: u16 = 1;
+
+/// `struct io_event` of the same header.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+struct IoEvent {
+    data: u64,
+    obj: u64,
+    res: i64,
+    res2: i64,
+}
+
+/// `struct aio_ring` of `fs/aio.c`: what an `aio_context_t` points to. The kernel keeps this layout for programs that reap in user
+/// space, and `compat_features`, `incompat_features` and `magic` tell whether it still does.
+#[repr(C)]
+#[derive(Debug)]
+struct Ring {
+    id: u32,
+    nr: u32,
+    head: AtomicU32,
+    tail: AtomicU32,
+    magic: u32,
+    compat_features: u32,
+    incompat_features: u32,
+    header_bytes: u32,
+}
+
+const RING_MAGIC: u32 = 0xa10a_10a1;
+const RING_HEADER_BYTES: u32 = 32;
+
+/// An AIO context.
+#[derive(Debug)]
+pub struct LibaioEngine {
+    context: c_ulong,
+    capacity: usize,
+    /// The kernel reads these only during `io_submit(2)`, so one set serves all submissions.
+    iocbs: Vec<Iocb>,
+    pointers: Vec<*mut Iocb>,
+    events: Vec<IoEvent>,
+    ring_is_readable: bool,
+}
+
+impl LibaioEngine {
+    /// `io_setup(2)` for `depth` operations.
+    pub fn new(depth: NonZeroUsize) -> Result<Self> {
+        let depth = depth.get();
+        let mut context: c_ulong = 0;
+        // SAFETY: `context` outlives the call.
+        if unsafe { libc::syscall(libc::SYS_io_setup, depth as c_long, &raw mut context) } < 0 {
+            return Err(setup_error(depth, Errno::last()));
+        }
+        let mut engine = Self {
+            context,
+            capacity: depth,
+            iocbs: vec![Iocb::default(); depth],
+            pointers: Vec::with_capacity(depth),
+            events: vec![IoEvent::default(); depth],
+            ring_is_readable: false,
+        };
+        let start = engine.iocbs.as_mut_ptr();
+        engine.pointers.extend((0..depth).map(|index| start.wrapping_add(index)));
+        let ring = engine.ring();
+        engine.ring_is_readable = ring.magic == RING_MAGIC && ring.incompat_features == 0 && ring.header_bytes == RING_HEADER_BYTES;
+        Ok(engine)
+    }
+
+    fn ring(&self) -> &Ring {
+        let ring = std::ptr::with_exposed_provenance::<Ring>(self.context as usize);
+        // SAFETY: the kernel mapped the ring at the address that identifies the context, for as long as the context lives.
+        unsafe { &*ring }
+    }
+
+    /// Takes events out of the mapped ring when at least `min` are there, without a system call. The kernel supports this beside its
+    /// own reading: it recomputes the free places from `head` (`user_refill_reqs_available()` in `fs/aio.c`, since Linux 3.17).
+    fn reap_ring(&self, min: usize, events: &mut Vec<Event>) -> bool {
+        if !self.ring_is_readable {
+            return false;
+        }
+        let ring = self.ring();
+        let mut head = ring.head.load(Ordering::Relaxed);
+        // Pairs with the kernel's write barrier between storing an event and publishing the tail.
+        let tail = ring.tail.load(Ordering::Acquire);
+        let nr = ring.nr;
+        if nr == 0 || head >= nr || tail >= nr {
+            return false;
+        }
+        let ready = (tail + nr - head) % nr;
+        if (ready as usize) < min {
+            return false;
+        }
+        let first = std::ptr::from_ref(ring).wrapping_add(1).cast::<IoEvent>();
+        while head != tail {
+            // SAFETY: `head < nr`, and the kernel has published this event and will not overwrite it before `head` passes it.
+            let event = unsafe { first.wrapping_add(head as usize).read_volatile() };
+            events.push(Event { slot: event.data, result: event.res });
+            head = (head + 1) % nr;
+        }
+        // The events have been read before the kernel may reuse their places.
+        ring.head.store(head, Ordering::Release);
+        true
+    }
+}
+
+impl RawEngine for LibaioEngine {
+    fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    unsafe fn submit(&mut self, requests: &[Request]) -> std::result::Result<usize, Errno> {
+        let count = requests.len().min(self.iocbs.len());
+        for (iocb, request) in self.iocbs.iter_mut().zip(requests) {
+            *iocb = Iocb {
+                data: u64::from(request.slot),
+                opcode: if request.write { IOCB_CMD_PWRITE } else { IOCB_CMD_PREAD },
+                fildes: request.fd as u32,
+                buf: request.start.expose_provenance() as u64,
+                nbytes: request.bytes as u64,
+                offset: request.offset as i64,
+                ..Iocb::default()
+            };
+        }
+        // SAFETY: `count` pointers to initialised control blocks; the caller vouches for the memory they name.
+        let taken = unsafe { libc::syscall(libc::SYS_io_submit, self.context, count as c_long, self.pointers.as_mut_ptr()) };
+        usize::try_from(taken).map_err(|_| Errno::last())
+    }
+
+    fn reap(&mut self, min: usize, events: &mut Vec<Event>) -> std::result::Result<(), Errno> {
+        if self.reap_ring(min.max(1), events) {
+            return Ok(());
+        }
+        // SAFETY: room for as many events as are asked for; no timeout.
+        let count = unsafe {
+            libc::syscall(
+                libc::SYS_io_getevents,
+                self.context,
+                min as c_long,
+                self.events.len() as c_long,
+                self.events.as_mut_ptr(),
+                std::ptr::null_mut::<libc::timespec>(),
+            )
+        };
+        let count = usize::try_from(count).map_err(|_| Errno::last())?;
+        events.extend(self.events[..count].iter().map(|event| Event { slot: event.data, result: event.res }));
+        Ok(())
+    }
+}
+
+impl Drop for LibaioEngine {
+    fn drop(&mut self) {
+        // SAFETY: the context is this engine's own. The call waits for operations in flight.
+        unsafe { libc::syscall(libc::SYS_io_destroy, self.context) };
+    }
+}
+
+fn setup_error(depth: usize, errno: Errno) -> Error {
+    let message = match errno.0 {
+        libc::EAGAIN => {
+            let limits = limits::aio();
+            let number = |number: Option<u64>| number.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
+            format!(
+                "An AIO context for {depth} operations is more than the system has left (fs.aio-nr is {}, fs.aio-max-nr is {}): \
+                 use fewer control blocks, or run: sysctl -w fs.aio-max-nr={}",
+                number(limits.in_use),
+                number(limits.max),
+                (limits.in_use.unwrap_or(0) + depth as u64).next_power_of_two().max(1 << 20),
+            )
+        }
+        libc::EINVAL => format!("An AIO context for {depth} operations is larger than Linux can make one"),
+        libc::ENOSYS => "This kernel was built without asynchronous I/O (CONFIG_AIO)".to_owned(),
+        _ => format!("An AIO context for {depth} operations could not be made"),
+    };
+    Error::new(Step::Setup, message).errno(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_control_block_has_the_kernels_layout() {
+        assert_eq!(size_of::<Iocb>(), 64);
+        assert_eq!(std::mem::offset_of!(Iocb, opcode), 16);
+        assert_eq!(std::mem::offset_of!(Iocb, buf), 24);
+        assert_eq!(std::mem::offset_of!(Iocb, rw_flags), if cfg!(target_endian = "little") { 12 } else { 8 });
+        assert_eq!(size_of::<IoEvent>(), 32);
+        assert_eq!(size_of::<Ring>(), RING_HEADER_BYTES as usize);
+    }
+}

@@ -1,0 +1,583 @@
+//! Submission and completion.
+//!
+//! Two levels. A [`RawEngine`] is one of the kernel's interfaces and nothing more: it hands over requests, maybe only some of them,
+//! and reports what the kernel reported. The [`Queue`] on top is the only place that knows what else than success can happen —
+//! partial submission, EAGAIN, EINTR, short transfers, completions that did not fit their ring — and that owns the buffers in
+//! flight. Two of the project's five seeds were test tools that got exactly this wrong: fsstress freed a buffer after an
+//! interrupted `io_getevents` (seed 000), fio compared a buffer that a short read had not filled (seed 001).
+
+mod io_uring;
+mod libaio;
+mod sync;
+
+#[cfg(test)]
+pub(crate) mod drop_tests;
+
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+pub use self::io_uring::IoUringEngine;
+pub use self::libaio::LibaioEngine;
+pub use self::sync::SyncEngine;
+use crate::buffer::{Buffer, Registration};
+use crate::error::{Errno, Error, Result, Step};
+
+/// Which of the kernel's interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `io_submit(2)` and its relatives, as raw system calls.
+    Libaio,
+    /// `io_uring(7)` with plain or registered ("fixed") buffers.
+    IoUring {
+        /// Register the buffers with the ring: the kernel then pins their pages once instead of for each operation.
+        fixed: bool,
+    },
+    /// `pread(2)` and `pwrite(2)`: an operation is complete when it is submitted.
+    Sync,
+}
+
+impl std::str::FromStr for Kind {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "libaio" => Ok(Self::Libaio),
+            "io_uring" => Ok(Self::IoUring { fixed: false }),
+            "io_uring-fixed" => Ok(Self::IoUring { fixed: true }),
+            "sync" => Ok(Self::Sync),
+            _ => Err(Error::new(
+                Step::Options,
+                format!("There is no engine \"{name}\": use libaio, io_uring, io_uring-fixed or sync"),
+            )),
+        }
+    }
+}
+
+impl Kind {
+    /// Sets the interface up for `depth` operations in flight.
+    pub fn open(self, depth: NonZeroUsize) -> Result<Box<dyn RawEngine>> {
+        Ok(match self {
+            Self::Libaio => Box::new(LibaioEngine::new(depth)?),
+            Self::IoUring { fixed } => Box::new(IoUringEngine::new(depth, fixed)?),
+            Self::Sync => Box::new(SyncEngine::default()),
+        })
+    }
+}
+
+/// One transfer as the kernel is asked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// Comes back in the [`Event`].
+    pub slot: u32,
+    /// Write to the file, or read from it.
+    pub write: bool,
+    /// Index among the queue's files.
+    pub file: u32,
+    /// That file's descriptor.
+    pub fd: RawFd,
+    /// Byte offset in the file.
+    pub offset: u64,
+    /// Where in memory.
+    pub start: *mut u8,
+    /// How much, in bytes.
+    pub bytes: usize,
+    /// Which [`Registration`] the memory belongs to.
+    pub registration: u16,
+}
+
+/// What the kernel says about one request.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// The request's.
+    pub slot: u64,
+    /// Bytes transferred, or a negated errno.
+    pub result: i64,
+}
+
+/// One of the kernel's interfaces, bare.
+pub trait RawEngine {
+    /// How many requests may be with the kernel at a time.
+    fn capacity(&self) -> usize;
+
+    /// Told once, before the first request: the files and memory that requests will name.
+    fn register(&mut self, files: &[RawFd], memory: &[Registration]) -> Result<()> {
+        let _ = (files, memory);
+        Ok(())
+    }
+
+    /// Takes over as many requests as it can, from the front, and says how many: at least one, or an errno that concerns the
+    /// first. Taken over means that an [`Event`] will come; the kernel may see the request only at the next [`Self::flush`] or
+    /// [`Self::reap`].
+    ///
+    /// # Safety
+    /// The memory of each request taken over must stay valid, and otherwise untouched, until its event has been reaped.
+    unsafe fn submit(&mut self, requests: &[Request]) -> std::result::Result<usize, Errno>;
+
+    /// Shows the kernel what has been taken over, without waiting.
+    fn flush(&mut self) -> std::result::Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Sleeps in the kernel until there are `min` events, and appends all there are. May append fewer when a signal comes; an error
+    /// means that nothing was appended.
+    fn reap(&mut self, min: usize, events: &mut Vec<Event>) -> std::result::Result<(), Errno>;
+
+    /// How often completions did not fit into the completion ring and had to be fetched from the kernel's overflow list.
+    fn overflows(&self) -> u64 {
+        0
+    }
+}
+
+/// Counts of one queue's life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests that the kernel accepted; resumed and repeated ones count again.
+    pub submitted: u64,
+    /// Events reaped. Equal to `submitted` in the end, or buffers were leaked.
+    pub completed: u64,
+    /// Submissions of which the kernel took only a part.
+    pub partial_submits: u64,
+    /// Submissions and completions with EAGAIN, all tried again.
+    pub retried_eagain: u64,
+    /// Waits and completions with EINTR, all tried again.
+    pub retried_eintr: u64,
+    /// Reads that transferred less than asked for, and not nothing.
+    pub short_reads: u64,
+    /// Writes that transferred less than asked for, and not nothing.
+    pub short_writes: u64,
+    /// See [`RawEngine::overflows`].
+    pub cq_overflows: u64,
+    /// `fsync(2)` calls; counted by the workload.
+    pub fsyncs: u64,
+    /// Most operations with the kernel at one time.
+    pub in_flight_max: u64,
+    /// Buffers that the kernel may still be using and that were given up for that reason.
+    pub leaked_buffers: u64,
+}
+
+/// An operation to do.
+#[derive(Debug)]
+pub struct Operation {
+    /// Write the buffer to the file, or read the file into the buffer.
+    pub write: bool,
+    /// Index among the queue's files.
+    pub file: u32,
+    /// Byte offset in the file.
+    pub offset: u64,
+    /// How many bytes, at most the buffer's.
+    pub bytes: usize,
+    /// The memory.
+    pub buffer: Buffer,
+}
+
+/// An operation that is over.
+#[derive(Debug)]
+pub struct Completion {
+    /// As in the operation.
+    pub write: bool,
+    /// As in the operation.
+    pub file: u32,
+    /// As in the operation.
+    pub offset: u64,
+    /// As in the operation.
+    pub bytes: usize,
+    /// Given back.
+    pub buffer: Buffer,
+    /// Bytes transferred in sum. Fewer than `bytes`: the kernel transfers no more (for a read, the file ends there).
+    pub result: std::result::Result<usize, Errno>,
+}
+
+/// EINTR and EAGAIN completions of one operation, without a byte of progress, after which they are passed on.
+const RETRIES_MAX: u32 = 1000;
+/// So many retries come at once; the others after `RETRY_PAUSE`, so that the kernel can find the memory it lacked.
+const RETRIES_AT_ONCE: u32 = 8;
+const RETRY_PAUSE: Duration = Duration::from_millis(1);
+/// Resumptions in a row that get no further, after which a transfer is reported as short.
+const STALLS_MAX: u32 = 2;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Staged,
+    WithKernel,
+}
+
+#[derive(Debug)]
+struct Slot {
+    state: State,
+    buffer: Option<Buffer>,
+    write: bool,
+    file: u32,
+    offset: u64,
+    bytes: usize,
+    /// Where the transfer goes on: bytes from the operation's start.
+    resume_at: usize,
+    /// How far it came; beyond `resume_at` when that was rounded down.
+    reached: usize,
+    retries: u32,
+    stalls: u32,
+}
+
+impl Slot {
+    const FREE: Self = Self {
+        state: State::Free,
+        buffer: None,
+        write: false,
+        file: 0,
+        offset: 0,
+        bytes: 0,
+        resume_at: 0,
+        reached: 0,
+        retries: 0,
+        stalls: 0,
+    };
+}
+
+/// The owner of everything in flight.
+///
+/// Dropping it waits for the kernel. When that is impossible, the buffers are leaked and a line on stderr says so: memory that the
+/// kernel may still write to is never freed or reused.
+pub struct Queue {
+    engine: Box<dyn RawEngine>,
+    files: Vec<OwnedFd>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    staged: Vec<Request>,
+    with_kernel: usize,
+    capacity: usize,
+    ready: Vec<Completion>,
+    events: Vec<Event>,
+    resume_bytes: u64,
+    /// Waits in a row that the kernel refused for lack of memory.
+    refused: u32,
+    /// Set when the kernel said something that cannot be: nothing it says can be relied upon from then on.
+    broken: Option<Error>,
+    stats: Stats,
+    #[cfg(test)]
+    pub(crate) drop_is_broken: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Queue({} with the kernel, {} staged, {:?})", self.with_kernel, self.staged.len(), self.stats)
+    }
+}
+
+impl Queue {
+    /// A queue for up to `depth` operations on `files`. Short transfers are resumed at a file offset that is a multiple of
+    /// `resume_bytes`: 1, or for direct I/O the device's logical block size.
+    pub fn new(
+        mut engine: Box<dyn RawEngine>,
+        depth: NonZeroUsize,
+        files: Vec<OwnedFd>,
+        memory: &[Registration],
+        resume_bytes: NonZeroUsize,
+    ) -> Result<Self> {
+        let fds: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
+        engine.register(&fds, memory)?;
+        let depth = depth.get();
+        let capacity = engine.capacity().min(depth);
+        let count =
+            u32::try_from(depth).map_err(|_| Error::new(Step::Options, format!("{depth} operations in flight are too many")))?;
+        Ok(Self {
+            engine,
+            files,
+            slots: (0..count).map(|_| Slot::FREE).collect(),
+            free: (0..count).rev().collect(),
+            staged: Vec::with_capacity(depth),
+            with_kernel: 0,
+            capacity,
+            ready: Vec::with_capacity(depth),
+            events: Vec::with_capacity(depth),
+            resume_bytes: resume_bytes.get() as u64,
+            refused: 0,
+            broken: None,
+            stats: Stats::default(),
+            #[cfg(test)]
+            drop_is_broken: false,
+        })
+    }
+
+    /// Operations pushed and not yet given back.
+    pub fn in_flight(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// The file with that index.
+    pub fn file(&self, index: usize) -> &OwnedFd {
+        &self.files[index]
+    }
+
+    /// So far; [`Self::finish`] has the final ones.
+    pub fn stats(&self) -> Stats {
+        Stats { cq_overflows: self.engine.overflows(), ..self.stats }
+    }
+
+    /// For the counts that only the workload knows.
+    pub fn stats_mut(&mut self) -> &mut Stats {
+        &mut self.stats
+    }
+
+    /// Stages an operation; it goes to the kernel with the next [`Self::submit`] or [`Self::wait`], together with its neighbours.
+    ///
+    /// # Panics
+    /// When more operations are pushed than the queue is deep, or one is longer than its buffer.
+    pub fn push(&mut self, operation: Operation) {
+        assert!(operation.bytes <= operation.buffer.len(), "an operation must fit its buffer");
+        let index = self.free.pop().expect("no more operations than the queue is deep");
+        self.slots[index as usize] = Slot {
+            state: State::Staged,
+            buffer: Some(operation.buffer),
+            write: operation.write,
+            file: operation.file,
+            offset: operation.offset,
+            bytes: operation.bytes,
+            ..Slot::FREE
+        };
+        self.stage(index);
+    }
+
+    fn stage(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        let Some(buffer) = &slot.buffer else { return };
+        slot.state = State::Staged;
+        self.staged.push(Request {
+            slot: index,
+            write: slot.write,
+            file: slot.file,
+            fd: self.files[slot.file as usize].as_raw_fd(),
+            offset: slot.offset + slot.resume_at as u64,
+            start: buffer.as_ptr().wrapping_add(slot.resume_at),
+            bytes: slot.bytes - slot.resume_at,
+            registration: buffer.registration(),
+        });
+    }
+
+    /// Shows the kernel everything staged. Sleeps only when the kernel takes no more before something completes.
+    pub fn submit(&mut self) -> Result<()> {
+        self.hand_over()?;
+        loop {
+            match self.engine.flush() {
+                Ok(()) => return Ok(()),
+                Err(Errno(libc::EINTR)) => self.stats.retried_eintr += 1,
+                // Not enough memory, or too many completions waiting: both pass when completions are taken.
+                Err(Errno(libc::EAGAIN | libc::EBUSY)) if self.with_kernel > 0 => {
+                    self.stats.retried_eagain += 1;
+                    self.reap(1)?;
+                }
+                Err(errno) => return Err(Error::new(Step::Submit, "The kernel refused the operations").errno(errno)),
+            }
+        }
+    }
+
+    /// Gives everything staged to the engine.
+    fn hand_over(&mut self) -> Result<()> {
+        let mut next = 0;
+        let result = loop {
+            if next == self.staged.len() {
+                break Ok(());
+            }
+            let room = self.capacity - self.with_kernel;
+            if room == 0 {
+                // Completions may stage more: `staged` grows behind `next`.
+                if let Err(error) = self.reap(1) {
+                    break Err(error);
+                }
+                continue;
+            }
+            let end = self.staged.len().min(next + room);
+            let offered = &self.staged[next..end];
+            // SAFETY: the slots own the buffers until their events are reaped; if that cannot be, they are leaked.
+            match unsafe { self.engine.submit(offered) } {
+                Ok(taken) => {
+                    let taken = taken.min(offered.len());
+                    for request in &offered[..taken] {
+                        self.slots[request.slot as usize].state = State::WithKernel;
+                    }
+                    self.stats.partial_submits += u64::from(taken < offered.len());
+                    self.stats.submitted += taken as u64;
+                    self.with_kernel += taken;
+                    self.stats.in_flight_max = self.stats.in_flight_max.max(self.with_kernel as u64);
+                    next += taken;
+                }
+                Err(Errno(libc::EINTR)) => self.stats.retried_eintr += 1,
+                Err(Errno(libc::EAGAIN | libc::EBUSY)) if self.with_kernel > 0 => {
+                    self.stats.retried_eagain += 1;
+                    if let Err(error) = self.reap(1) {
+                        break Err(error);
+                    }
+                }
+                Err(errno) => break Err(refusal(&offered[0], errno)),
+            }
+        };
+        self.staged.drain(..next);
+        result
+    }
+
+    /// Submits what is staged, sleeps until at least `min` operations are over (or none is left), and appends all that are to `done`.
+    pub fn wait(&mut self, min: usize, done: &mut Vec<Completion>) -> Result<()> {
+        loop {
+            self.hand_over()?;
+            let missing = min.saturating_sub(self.ready.len()).min(self.with_kernel);
+            if missing == 0 {
+                break;
+            }
+            self.reap(missing)?;
+        }
+        done.append(&mut self.ready);
+        Ok(())
+    }
+
+    /// Takes events off the kernel, `min` or fewer, and turns each into a completion or a further request.
+    fn reap(&mut self, min: usize) -> Result<()> {
+        let mut events = std::mem::take(&mut self.events);
+        events.clear();
+        let result = self.engine.reap(min, &mut events);
+        for event in &events {
+            self.take(*event);
+        }
+        self.events = events;
+        match result {
+            Ok(()) => self.refused = 0,
+            // Nothing has been lost, the operations go on: seed 000's fsstress freed its buffer here.
+            Err(Errno(libc::EINTR)) => self.stats.retried_eintr += 1,
+            Err(Errno(libc::EAGAIN | libc::EBUSY)) if self.refused < RETRIES_MAX => {
+                self.refused += 1;
+                self.stats.retried_eagain += 1;
+                std::thread::sleep(RETRY_PAUSE);
+            }
+            Err(errno) => {
+                return Err(Error::new(Step::Reap, "Waiting for completions failed").errno(errno));
+            }
+        }
+        match &self.broken {
+            Some(error) => Err(error.clone()),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        let slot = usize::try_from(event.slot).ok().and_then(|index| self.slots.get_mut(index));
+        let Some(slot) = slot.filter(|slot| slot.state == State::WithKernel) else {
+            let message = format!("The kernel completed an operation that was not in flight (number {})", event.slot);
+            self.broken = Some(Error::new(Step::Reap, message));
+            return;
+        };
+        let index = event.slot as u32;
+        slot.state = State::Free;
+        self.with_kernel -= 1;
+        self.stats.completed += 1;
+        let short = if slot.write { &mut self.stats.short_writes } else { &mut self.stats.short_reads };
+        if let Ok(bytes) = usize::try_from(event.result) {
+            let end = slot.resume_at.saturating_add(bytes);
+            if end > slot.bytes {
+                let message = format!("The kernel transferred {bytes} bytes, more than the {} asked for", slot.bytes);
+                self.broken = Some(Error::new(Step::Reap, message).offset(slot.offset));
+                return self.give_back(index, Err(Errno(libc::EOVERFLOW)));
+            }
+            slot.reached = slot.reached.max(end);
+            if end == slot.bytes || bytes == 0 {
+                let reached = slot.reached;
+                return self.give_back(index, Ok(reached));
+            }
+            *short += 1;
+            let aligned = (slot.offset + end as u64) / self.resume_bytes * self.resume_bytes;
+            let resume_at = usize::try_from(aligned.saturating_sub(slot.offset)).unwrap_or(0);
+            if resume_at > slot.resume_at {
+                slot.resume_at = resume_at;
+                slot.retries = 0;
+                slot.stalls = 0;
+            } else if slot.stalls == STALLS_MAX {
+                let reached = slot.reached;
+                return self.give_back(index, Ok(reached));
+            } else {
+                slot.stalls += 1;
+            }
+            return self.stage(index);
+        }
+        let errno = Errno(i32::try_from(-event.result).unwrap_or(libc::EOVERFLOW));
+        let retried = match errno.0 {
+            libc::EINTR => &mut self.stats.retried_eintr,
+            libc::EAGAIN => &mut self.stats.retried_eagain,
+            _ => return self.give_back(index, Err(errno)),
+        };
+        if slot.retries == RETRIES_MAX {
+            return self.give_back(index, Err(errno));
+        }
+        slot.retries += 1;
+        *retried += 1;
+        if slot.retries > RETRIES_AT_ONCE {
+            std::thread::sleep(RETRY_PAUSE);
+        }
+        self.stage(index);
+    }
+
+    fn give_back(&mut self, index: u32, result: std::result::Result<usize, Errno>) {
+        let slot = &mut self.slots[index as usize];
+        let Some(buffer) = slot.buffer.take() else { return };
+        slot.state = State::Free;
+        self.free.push(index);
+        self.ready.push(Completion { write: slot.write, file: slot.file, offset: slot.offset, bytes: slot.bytes, buffer, result });
+    }
+
+    /// Waits for what the kernel has, submits nothing more, and returns the counts.
+    pub fn finish(mut self) -> Stats {
+        self.settle();
+        self.stats()
+    }
+
+    /// Waits until the kernel has nothing, or leaks what it has.
+    fn settle(&mut self) {
+        while self.with_kernel > 0 && self.broken.is_none() {
+            if self.reap(self.with_kernel).is_err() {
+                break;
+            }
+        }
+        if self.with_kernel == 0 {
+            return;
+        }
+        let mut leaked = 0;
+        for slot in &mut self.slots {
+            if slot.state == State::WithKernel
+                && let Some(buffer) = slot.buffer.take()
+            {
+                leaked += 1;
+                std::mem::forget(buffer);
+            }
+        }
+        self.with_kernel = 0;
+        self.stats.leaked_buffers += leaked;
+        eprintln!("aiodio: cannot learn whether the kernel is done with {leaked} buffers, so their memory is given up, not reused");
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        #[cfg(test)]
+        if self.drop_is_broken {
+            // The planted fault of `drop_tests`: the engine is leaked, because destroying it could wait as well.
+            std::mem::forget(std::mem::replace(&mut self.engine, Box::new(SyncEngine::default())));
+            return;
+        }
+        self.settle();
+    }
+}
+
+/// Why the kernel did not take the first of the requests.
+fn refusal(request: &Request, errno: Errno) -> Error {
+    let what = if request.write { "write" } else { "read" };
+    let message = match errno.0 {
+        libc::EAGAIN => format!(
+            "The kernel has no room for this {what} although nothing is in flight: the AIO context or the memory is exhausted"
+        ),
+        libc::EINVAL => format!(
+            "The kernel refuses this {what} of {} bytes: the filesystem has no asynchronous I/O, or offset, length or memory are \
+             not aligned as direct I/O needs",
+            request.bytes
+        ),
+        _ => format!("The kernel refuses this {what} of {} bytes", request.bytes),
+    };
+    let mut error = Error::new(Step::Submit, message).errno(errno).offset(request.offset);
+    error.write = Some(request.write);
+    error
+}

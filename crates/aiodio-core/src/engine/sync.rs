@@ -1,0 +1,37 @@
+//! `pread(2)` and `pwrite(2)` behind the interface of the asynchronous engines: the reference to compare them with.
+
+use super::{Event, RawEngine, Request};
+use crate::error::Errno;
+
+/// Does each request while it is submitted.
+#[derive(Debug, Default)]
+pub struct SyncEngine {
+    done: Vec<Event>,
+}
+
+impl RawEngine for SyncEngine {
+    fn capacity(&self) -> usize {
+        usize::MAX
+    }
+
+    unsafe fn submit(&mut self, requests: &[Request]) -> Result<usize, Errno> {
+        for request in requests {
+            let offset = request.offset as libc::off64_t;
+            let transferred = if request.write {
+                // SAFETY: the caller vouches for the memory.
+                unsafe { libc::pwrite64(request.fd, request.start.cast(), request.bytes, offset) }
+            } else {
+                // SAFETY: the caller vouches for the memory.
+                unsafe { libc::pread64(request.fd, request.start.cast(), request.bytes, offset) }
+            };
+            let result = if transferred < 0 { -i64::from(Errno::last().0) } else { transferred as i64 };
+            self.done.push(Event { slot: u64::from(request.slot), result });
+        }
+        Ok(requests.len())
+    }
+
+    fn reap(&mut self, _min: usize, events: &mut Vec<Event>) -> Result<(), Errno> {
+        events.append(&mut self.done);
+        Ok(())
+    }
+}

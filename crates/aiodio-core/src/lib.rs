@@ -1,0 +1,26 @@
+//! The I/O core of `aiodio-ltp`: it writes files that cannot be mistaken for one another, moves them with the kernel's
+//! asynchronous and direct I/O, and says exactly what is wrong with the bytes that come back.
+//!
+//! | module | what it is the home of |
+//! |---|---|
+//! | [`buffer`] | memory with a deliberate alignment, owned by one holder at a time |
+//! | [`engine`] | submission and completion; everything the kernel may do short of the plain success |
+//! | [`stamp`] | what a sector on the disk looks like |
+//! | [`fill`], [`copy`], [`verify`] | the workloads |
+//! | [`storage`], [`limits`] | facts about the filesystem, its device and the kernel |
+//! | [`error`] | the one shape of a failure |
+//!
+//! It knows nothing of Node and prints nothing, except one line on stderr when memory has to be leaked (see
+//! [`engine::Queue`]).
+#![warn(missing_docs)]
+
+pub mod buffer;
+pub mod copy;
+pub mod engine;
+pub mod error;
+mod file;
+pub mod fill;
+pub mod limits;
+pub mod stamp;
+pub mod storage;
+pub mod verify;

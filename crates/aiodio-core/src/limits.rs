@@ -1,0 +1,72 @@
+//! What the kernel allows this process.
+
+use crate::buffer::page_bytes;
+use crate::engine::IoUringEngine;
+use crate::error::Error;
+
+/// System-wide AIO limits (`proc_sys_fs(5)`), in operations.
+#[derive(Clone, Copy, Debug)]
+pub struct Aio {
+    /// `fs.aio-max-nr`.
+    pub max: Option<u64>,
+    /// `fs.aio-nr`: what `io_setup(2)` calls have reserved at this moment.
+    pub in_use: Option<u64>,
+}
+
+/// See [`current`].
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The page size in bytes.
+    pub page_bytes: usize,
+    /// AIO.
+    pub aio: Aio,
+    /// Why a ring cannot be made, if it can't.
+    pub io_uring: Option<Error>,
+    /// `RLIMIT_MEMLOCK` in bytes; none: unlimited.
+    pub memlock_bytes: Option<u64>,
+    /// Whether crc32c runs at memory speed.
+    pub crc32c_hardware: bool,
+}
+
+/// The limits of this process at this moment.
+pub fn current() -> Limits {
+    Limits {
+        page_bytes: page_bytes(),
+        aio: aio(),
+        io_uring: IoUringEngine::new(std::num::NonZeroUsize::MIN, false).err(),
+        memlock_bytes: memlock_bytes(),
+        crc32c_hardware: crc32c_hardware(),
+    }
+}
+
+/// Reads the AIO limits.
+pub fn aio() -> Aio {
+    Aio { max: number("/proc/sys/fs/aio-max-nr"), in_use: number("/proc/sys/fs/aio-nr") }
+}
+
+/// `kernel.io_uring_disabled` (Linux 6.6): 0 allowed, 1 for privileged processes and one group only, 2 for nobody.
+pub(crate) fn io_uring_disabled() -> Option<u64> {
+    number("/proc/sys/kernel/io_uring_disabled")
+}
+
+fn number(path: &str) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn memlock_bytes() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` outlives the call.
+    let failed = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0;
+    #[allow(clippy::useless_conversion, reason = "rlim_t has 32 bits on some targets")]
+    (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then(|| u64::from(limit.rlim_cur))
+}
+
+/// The same questions that the crc32c crate asks.
+fn crc32c_hardware() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("sse4.2");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("crc");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    false
+}

@@ -1,0 +1,534 @@
+//! Reads a stamped file back and says what is wrong with it.
+//!
+//! Two rungs of the verification ladder are here. `cache` is what LTP does: a buffered read, which may be answered by the page cache.
+//! `disk` makes the data durable, drops it from the page cache and reads it with `O_DIRECT`. The two have their own verdicts: cache
+//! bad and disk good is another bug than the reverse.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::buffer::{Align, Buffer, Pool};
+use crate::error::{Errno, Error, Result, Step};
+use crate::stamp::{Key, SECTOR, SECTOR_BYTES, Stamp};
+use crate::{file, storage};
+
+/// Which copy of the data to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rung {
+    /// A buffered read.
+    Cache,
+    /// A direct read, after `fdatasync(2)` and `POSIX_FADV_DONTNEED`.
+    Disk,
+}
+
+impl std::str::FromStr for Rung {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "cache" => Ok(Self::Cache),
+            "disk" => Ok(Self::Disk),
+            _ => Err(Error::new(Step::Options, format!("There is no rung \"{name}\": use cache or disk"))),
+        }
+    }
+}
+
+/// What the file should be.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The file.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its stamps.
+    pub key: Key,
+    /// Where to look.
+    pub rung: Rung,
+    /// How many bad ranges to describe; the others are counted.
+    pub ranges_max: usize,
+}
+
+/// What bad bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing but zeros: an unwritten extent, or a write that was lost in a hole.
+    Zeros,
+    /// A whole stamp of this file and run that belongs at another offset.
+    Misplaced,
+    /// A whole stamp of this place with another generation.
+    Stale,
+    /// A whole stamp of another file of this run.
+    OtherFile,
+    /// A whole stamp of another run: an old block of the disk.
+    OtherRun,
+    /// One end of the sector is as expected, the other is not.
+    Torn,
+    /// Mostly as expected, with some bytes changed.
+    Mutated,
+    /// Nothing recognisable.
+    Garbage,
+    /// The file ends before.
+    Missing,
+    /// The kernel reports an error for these bytes.
+    ReadError,
+}
+
+impl Kind {
+    /// The spelling in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zeros => "zeros",
+            Self::Misplaced => "misplaced",
+            Self::Stale => "stale",
+            Self::OtherFile => "other-file",
+            Self::OtherRun => "other-run",
+            Self::Torn => "torn",
+            Self::Mutated => "mutated",
+            Self::Garbage => "garbage",
+            Self::Missing => "missing",
+            Self::ReadError => "read-error",
+        }
+    }
+}
+
+/// What the foreign end of a torn sector is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TornWith {
+    /// Zeros.
+    Zeros,
+    /// Another generation of the same place.
+    Stale,
+    /// The same file's data of another place.
+    Misplaced,
+    /// Anything else.
+    Other,
+}
+
+impl TornWith {
+    /// The spelling in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zeros => "zeros",
+            Self::Stale => "stale",
+            Self::Misplaced => "misplaced",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Bytes of the first difference that a range shows.
+const SHOWN_BYTES: usize = 16;
+
+/// Neighbouring sectors that are wrong in the same way. Offsets and lengths in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRange {
+    /// Where it starts.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: u64,
+    /// How it is wrong.
+    pub kind: Kind,
+    /// Where the data of the range's first sector belongs, when its stamp says so.
+    pub from_offset: Option<u64>,
+    /// The generation of the stamps found.
+    pub generation: Option<u32>,
+    /// The file of the stamps found.
+    pub file: Option<u32>,
+    /// The run of the stamps found.
+    pub seed: Option<u64>,
+    /// How many bytes differ from the expected ones.
+    pub differing_bytes: u64,
+    /// How many bits do.
+    pub differing_bits: u64,
+    /// The first differing byte's offset in the file; none when nothing was read.
+    pub first_difference: Option<u64>,
+    /// For [`Kind::Torn`].
+    pub torn_with: Option<TornWith>,
+    /// For [`Kind::ReadError`].
+    pub errno: Option<Errno>,
+    /// Up to 16 bytes from the first difference on.
+    pub found: Vec<u8>,
+    /// What they should be.
+    pub expected: Vec<u8>,
+}
+
+impl BadRange {
+    fn new(offset: u64, bytes: u64, kind: Kind) -> Self {
+        Self {
+            offset,
+            bytes,
+            kind,
+            from_offset: None,
+            generation: None,
+            file: None,
+            seed: None,
+            differing_bytes: 0,
+            differing_bits: 0,
+            first_difference: None,
+            torn_with: None,
+            errno: None,
+            found: Vec::new(),
+            expected: Vec::new(),
+        }
+    }
+
+    /// Whether `next` is the same fault going on.
+    fn continues_with(&self, next: &Self) -> bool {
+        let displacement = |range: &Self| range.from_offset.map(|from| from.wrapping_sub(range.offset));
+        self.offset + self.bytes == next.offset
+            && self.kind == next.kind
+            && self.torn_with == next.torn_with
+            && self.errno == next.errno
+            && self.generation == next.generation
+            && self.file == next.file
+            && self.seed == next.seed
+            && displacement(self) == displacement(next)
+    }
+}
+
+/// What the file is.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Why the file could not be verified, or not to its end.
+    pub error: Option<Error>,
+    /// The file's size.
+    pub bytes_found: u64,
+    /// Sectors expected and looked at (or missing).
+    pub sectors: u64,
+    /// Those that are wrong.
+    pub sectors_bad: u64,
+    /// The first bad ranges.
+    pub ranges: Vec<BadRange>,
+    /// How many bad ranges there are.
+    pub ranges_total: u64,
+    /// For [`Rung::Disk`]: false when the filesystem has no direct I/O or no disk; nothing was looked at then.
+    pub direct: bool,
+}
+
+impl Outcome {
+    /// Whether every expected byte was read and is right, and no byte is too many.
+    pub fn is_good(&self, bytes: u64) -> bool {
+        self.error.is_none() && self.sectors_bad == 0 && self.bytes_found == bytes
+    }
+}
+
+/// A buffered read is checked while it is in the processor's cache; a direct one is long enough to keep a device busy.
+const CACHE_CHUNK_BYTES: usize = 256 << 10;
+const DISK_CHUNK_BYTES: usize = 1 << 20;
+
+/// Verifies. Its memory does not grow with the file nor with what is wrong in it.
+pub fn verify(options: &Options) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Err(error) = run(options, &mut outcome) {
+        outcome.error = Some(error);
+    }
+    outcome
+}
+
+fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
+    let path = &options.path;
+    let buffered = file::open_to_read(path, file::Flags::default())?;
+    outcome.bytes_found = file::size(path, &buffered)?;
+    let (file, chunk_bytes) = match options.rung {
+        Rung::Cache => (buffered, CACHE_CHUNK_BYTES),
+        Rung::Disk => {
+            file::sync(path, buffered.sync_data())?;
+            // SAFETY: advice about an open file.
+            unsafe { libc::posix_fadvise(buffered.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+            if storage::is_in_memory(path)? {
+                return Ok(());
+            }
+            match file::open_to_read(path, file::Flags { direct: true, sync: false }) {
+                Ok(direct) => (direct, DISK_CHUNK_BYTES),
+                Err(error) if error.errno == Some(Errno(libc::EINVAL)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    outcome.direct = options.rung == Rung::Disk;
+    outcome.sectors = options.bytes.div_ceil(SECTOR);
+    let unit = read_unit(path, &file, outcome.direct)?;
+    let chunk_bytes = chunk_bytes.max(unit.get());
+    let wanted = usize::try_from(options.bytes).unwrap_or(usize::MAX).clamp(1, chunk_bytes);
+    let chunk = NonZeroUsize::new(wanted.next_multiple_of(unit.get())).unwrap_or(unit);
+    let mut buffer = Pool::new(1, chunk, Align::Offset(0))?.buffers.remove(0);
+    let mut verifier = Verifier { options, file, unit: unit.get() as u64, findings: Findings::new(options.ranges_max) };
+    let end = options.bytes.min(outcome.bytes_found);
+    let result = verifier.all(end, &mut buffer);
+    verifier.findings.finish(outcome);
+    result
+}
+
+/// The smallest piece that a read error can be narrowed down to, and for a direct read the alignment it needs: the filesystem's own
+/// statement, else its block size (which for btrfs is what its direct I/O needs).
+fn read_unit(path: &Path, file: &File, direct: bool) -> Result<NonZeroUsize> {
+    let stated = if direct { storage::dio_align(file)?.map(|align| align.offset_bytes) } else { None };
+    let block = match stated {
+        Some(bytes) if bytes > 0 => bytes,
+        _ => match file.metadata() {
+            Ok(metadata) => metadata.blksize() as usize,
+            Err(error) => {
+                return Err(Error::new(Step::Stat, "The file cannot be examined").errno(Errno::from(&error)).path(path));
+            }
+        },
+    };
+    let block = block.clamp(SECTOR_BYTES, 64 << 10).next_power_of_two();
+    Ok(NonZeroUsize::new(block).unwrap_or(NonZeroUsize::MIN))
+}
+
+struct Verifier<'options> {
+    options: &'options Options,
+    file: File,
+    unit: u64,
+    findings: Findings,
+}
+
+impl Verifier<'_> {
+    /// Everything before `end`, and what is missing behind it.
+    fn all(&mut self, end: u64, buffer: &mut Buffer) -> Result<()> {
+        let mut offset = 0;
+        while offset < end {
+            let bytes = (end - offset).min(buffer.len() as u64);
+            match self.piece(offset, bytes, buffer)? {
+                Read::All => offset += bytes,
+                // The file has become shorter since its size was asked for.
+                Read::EndsAt(shorter) => return self.missing(shorter),
+            }
+        }
+        self.missing(end)
+    }
+
+    fn missing(&mut self, end: u64) -> Result<()> {
+        if end < self.options.bytes {
+            let mut sectors = self.options.bytes.div_ceil(SECTOR) - end / SECTOR;
+            // The sector that the file ends in counts once.
+            if end % SECTOR != 0 && self.findings.ends_at(end) {
+                sectors -= 1;
+            }
+            self.findings.add(BadRange::new(end, self.options.bytes - end, Kind::Missing), sectors);
+        }
+        Ok(())
+    }
+
+    /// Reads and checks a piece; in case of a read error, its halves.
+    fn piece(&mut self, offset: u64, bytes: u64, buffer: &mut Buffer) -> Result<Read> {
+        match self.read(offset, bytes, buffer) {
+            Ok(got) => {
+                self.check(offset, &buffer[..got as usize]);
+                Ok(if got == bytes { Read::All } else { Read::EndsAt(offset + got) })
+            }
+            Err(errno) if is_about_the_medium(errno) => {
+                if bytes <= self.unit {
+                    let range = BadRange { errno: Some(errno), ..BadRange::new(offset, bytes, Kind::ReadError) };
+                    self.findings.add(range, bytes.div_ceil(SECTOR));
+                    return Ok(Read::All);
+                }
+                let half = (bytes / 2).next_multiple_of(self.unit).min(bytes - 1) / self.unit * self.unit;
+                match self.piece(offset, half, buffer)? {
+                    Read::All => self.piece(offset + half, bytes - half, buffer),
+                    ends => Ok(ends),
+                }
+            }
+            Err(errno) => {
+                let message = format!("Reading {bytes} bytes at offset {offset} failed");
+                Err(Error::new(Step::Read, message).errno(errno).path(&self.options.path).offset(offset))
+            }
+        }
+    }
+
+    /// Fewer bytes only at the end of the file.
+    fn read(&self, offset: u64, bytes: u64, buffer: &mut Buffer) -> std::result::Result<u64, Errno> {
+        let mut got = 0;
+        while got < bytes {
+            // A direct read has to go on at a multiple of the unit, and to end at one.
+            let at = got / self.unit * self.unit;
+            let length = bytes.next_multiple_of(self.unit).min(buffer.len() as u64) - at;
+            let target = &mut buffer[at as usize..(at + length) as usize];
+            // SAFETY: `target` has room for `length` bytes.
+            let count =
+                unsafe { libc::pread64(self.file.as_raw_fd(), target.as_mut_ptr().cast(), target.len(), (offset + at) as i64) };
+            let Ok(count) = u64::try_from(count) else {
+                match Errno::last() {
+                    Errno(libc::EINTR) => continue,
+                    errno => return Err(errno),
+                }
+            };
+            if at + count <= got {
+                break;
+            }
+            got = at + count;
+        }
+        Ok(got.min(bytes))
+    }
+
+    /// Compares memory with the stamps of its place in the file.
+    fn check(&mut self, offset: u64, memory: &[u8]) {
+        let key = self.options.key;
+        let mut sector = offset / SECTOR;
+        let (whole, rest) = memory.as_chunks::<SECTOR_BYTES>();
+        for found in whole {
+            if !key.at(sector).matches(found) {
+                self.findings.add(explain(key.at(sector), found), 1);
+            }
+            sector += 1;
+        }
+        if !rest.is_empty() && *rest != key.at(sector).bytes()[..rest.len()] {
+            self.findings.add(explain(key.at(sector), rest), 1);
+        }
+    }
+}
+
+enum Read {
+    All,
+    EndsAt(u64),
+}
+
+/// Errors that smaller reads can go around: the data is unreadable or fails its checksum, here and maybe not elsewhere.
+fn is_about_the_medium(errno: Errno) -> bool {
+    matches!(errno.0, libc::EIO | libc::EBADMSG | libc::EUCLEAN | libc::EILSEQ | libc::ENODATA | libc::EREMOTEIO | libc::ETIMEDOUT)
+}
+
+/// Collects bad ranges in ascending order, merging neighbours.
+#[derive(Debug)]
+struct Findings {
+    max: usize,
+    ranges: Vec<BadRange>,
+    total: u64,
+    sectors_bad: u64,
+    open: Option<BadRange>,
+}
+
+impl Findings {
+    fn new(max: usize) -> Self {
+        Self { max, ranges: Vec::new(), total: 0, sectors_bad: 0, open: None }
+    }
+
+    fn add(&mut self, next: BadRange, sectors: u64) {
+        self.sectors_bad += sectors;
+        if let Some(open) = &mut self.open
+            && open.continues_with(&next)
+        {
+            open.bytes += next.bytes;
+            open.differing_bytes += next.differing_bytes;
+            open.differing_bits += next.differing_bits;
+            return;
+        }
+        self.close();
+        self.open = Some(next);
+    }
+
+    fn ends_at(&self, offset: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| open.offset + open.bytes == offset)
+    }
+
+    fn close(&mut self) {
+        if let Some(range) = self.open.take() {
+            self.total += 1;
+            if self.ranges.len() < self.max {
+                self.ranges.push(range);
+            }
+        }
+    }
+
+    fn finish(mut self, outcome: &mut Outcome) {
+        self.close();
+        outcome.sectors_bad = self.sectors_bad;
+        outcome.ranges = self.ranges;
+        outcome.ranges_total = self.total;
+    }
+}
+
+/// A sector counts as partly right when so many bytes at one of its ends are.
+const TORN_BYTES_MIN: usize = 16;
+
+/// Says what a sector that is not `expected` is. `found` has fewer than 512 bytes only at the end of a file.
+fn explain(expected: Stamp, found: &[u8]) -> BadRange {
+    let offset = expected.sector * SECTOR;
+    let mut range = BadRange::new(offset, found.len() as u64, Kind::Garbage);
+    let right = expected.bytes();
+    let right = &right[..found.len()];
+    let differs = |at: &usize| found[*at] != right[*at];
+    let Some(first) = (0..found.len()).find(differs) else { return range };
+    let last = (0..found.len()).rev().find(differs).unwrap_or(first);
+    let shown = first..found.len().min(first + SHOWN_BYTES);
+    range.found = found[shown.clone()].to_vec();
+    range.expected = right[shown].to_vec();
+    range.first_difference = Some(offset + first as u64);
+    for (found, right) in found.iter().zip(right) {
+        range.differing_bytes += u64::from(found != right);
+        range.differing_bits += u64::from((found ^ right).count_ones());
+    }
+
+    if found.iter().all(|byte| *byte == 0) {
+        range.kind = Kind::Zeros;
+    } else if let Some(stamp) = whole_stamp(found) {
+        range.kind = relation(expected, stamp);
+        range.generation = Some(stamp.generation);
+        range.file = Some(stamp.file);
+        range.seed = Some(stamp.seed);
+        if matches!(range.kind, Kind::Misplaced | Kind::OtherFile) {
+            range.from_offset = Some(stamp.sector.wrapping_mul(SECTOR));
+        }
+    } else {
+        let foreign = first..last + 1;
+        let prefix_is_right = first >= TORN_BYTES_MIN;
+        let suffix_is_right = found.len() - foreign.end >= TORN_BYTES_MIN;
+        let at_one_end = prefix_is_right != suffix_is_right;
+        // Two unrelated bytes are equal once in 256.
+        let dense = foreign.len() >= TORN_BYTES_MIN && range.differing_bytes * 8 >= foreign.len() as u64 * 7;
+        let torn_with = if at_one_end { torn_with(expected, found, foreign.clone(), dense) } else { None };
+        if let Some((with, stamp)) = torn_with {
+            range.kind = Kind::Torn;
+            range.torn_with = Some(with);
+            range.generation = stamp.map(|stamp| stamp.generation);
+            range.file = stamp.map(|stamp| stamp.file);
+        } else if range.differing_bytes * 2 <= found.len() as u64 {
+            range.kind = Kind::Mutated;
+        }
+    }
+    range
+}
+
+/// The stamp that these bytes are whole; of a file's short last sector, the stamp that they are the first bytes of.
+fn whole_stamp(found: &[u8]) -> Option<Stamp> {
+    if let Some(sector) = found.first_chunk() {
+        return Stamp::read(sector);
+    }
+    let stamp = Stamp::read_header(found)?;
+    (stamp.bytes()[..found.len()] == *found).then_some(stamp)
+}
+
+fn relation(expected: Stamp, found: Stamp) -> Kind {
+    if found.seed != expected.seed {
+        Kind::OtherRun
+    } else if found.file != expected.file {
+        Kind::OtherFile
+    } else if found.sector != expected.sector {
+        Kind::Misplaced
+    } else {
+        Kind::Stale
+    }
+}
+
+/// What the part of a sector is that replaces the expected bytes, and which stamp it comes from if that can be told: a stamp names
+/// itself at both ends, so the torn-off start is recognised by the header and the torn-off end by the trailer.
+fn torn_with(expected: Stamp, found: &[u8], foreign: std::ops::Range<usize>, dense: bool) -> Option<(TornWith, Option<Stamp>)> {
+    if foreign.len() >= TORN_BYTES_MIN && found[foreign.clone()].iter().all(|byte| *byte == 0) {
+        return Some((TornWith::Zeros, None));
+    }
+    let header = Stamp::read_header(found);
+    let trailer = found.first_chunk().and_then(Stamp::read_trailer);
+    for stamp in [header, trailer].into_iter().flatten() {
+        if stamp != expected && stamp.bytes()[foreign.clone()] == found[foreign.clone()] {
+            let with = match relation(expected, stamp) {
+                Kind::Stale => TornWith::Stale,
+                Kind::Misplaced => TornWith::Misplaced,
+                _ => TornWith::Other,
+            };
+            return Some((with, Some(stamp)));
+        }
+    }
+    dense.then_some((TornWith::Other, None))
+}

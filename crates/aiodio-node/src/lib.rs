@@ -1,0 +1,74 @@
+//! The Node addon: converts types between TypeScript and `aiodio-core`, and nothing else. What a field means is told there.
+
+mod task;
+mod types;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aiodio_core as core;
+use napi::Status;
+use napi::bindgen_prelude::{AsyncTask, Function};
+use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
+use napi_derive::napi;
+
+use crate::task::Work;
+use crate::types::{CopyOptions, CopyOutcome, FillOptions, FillOutcome, Limits, StorageInfo, VerifyOptions, VerifyOutcome};
+
+/// Fills a file with stamps, through the page cache, and syncs it.
+#[napi(ts_return_type = "Promise<FillOutcome>")]
+pub fn fill_file(o: FillOptions) -> AsyncTask<Work<FillOutcome>> {
+    Work::start(move || {
+        let error = o.key().and_then(|key| core::fill::fill(Path::new(&o.path), types::size("bytes", o.bytes)?, key)).err();
+        FillOutcome { error: error.map(Into::into) }
+    })
+}
+
+type Progress = ThreadsafeFunction<f64, (), f64, Status, false, true>;
+
+/// Copies a file block by block with many blocks in flight.
+#[napi(ts_return_type = "Promise<CopyOutcome>")]
+pub fn copy_file(
+    o: CopyOptions,
+    #[napi(ts_arg_type = "(doneBytes: number) => void")] on_progress: Option<Function<'_, f64, ()>>,
+) -> napi::Result<AsyncTask<Work<CopyOutcome>>> {
+    let progress: Option<Arc<Progress>> =
+        on_progress.map(|function| function.build_threadsafe_function().weak::<true>().build().map(Arc::new)).transpose()?;
+    Ok(Work::start(move || match core::copy::Options::try_from(o) {
+        Ok(options) => core::copy::copy(&options, |bytes| {
+            if let Some(progress) = &progress {
+                progress.call(bytes as f64, ThreadsafeFunctionCallMode::NonBlocking);
+            }
+        })
+        .into(),
+        Err(error) => error.into(),
+    }))
+}
+
+/// Reads a file back and compares it with its stamps.
+#[napi(ts_return_type = "Promise<VerifyOutcome>")]
+pub fn verify_file(o: VerifyOptions) -> AsyncTask<Work<VerifyOutcome>> {
+    let bytes_expected = o.bytes;
+    Work::start(move || {
+        let outcome = match core::verify::Options::try_from(o) {
+            Ok(options) => core::verify::verify(&options),
+            Err(error) => core::verify::Outcome { error: Some(error), ..Default::default() },
+        };
+        VerifyOutcome::new(bytes_expected, outcome)
+    })
+}
+
+/// What a directory lies on. Takes microseconds, so it is synchronous.
+#[napi]
+pub fn storage_info(directory: String) -> napi::Result<StorageInfo> {
+    match core::storage::storage(&PathBuf::from(directory)) {
+        Ok(storage) => Ok(storage.into()),
+        Err(error) => Err(napi::Error::from_reason(types::sentence(&error))),
+    }
+}
+
+/// What the kernel allows this process.
+#[napi]
+pub fn limits() -> Limits {
+    core::limits::current().into()
+}
