@@ -3,7 +3,6 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["tests/**/*.test.ts"],
-    globalSetup: ["tests/support/global-setup.ts"],
     // The closing line of CI's log is read by tools: it comes from the runner's own results.
     reporters: ["default", "./tests/support/closing-line.ts"],
     testTimeout: 30_000,

@@ -29,4 +29,4 @@ run(tool("napi"), [
   ...["build", "--platform", "--release", "--manifest-path", "crates/aiodio-node/Cargo.toml"],
   ...["--output-dir", "native", "--esm", "--js", "index.js", "--dts", "index.d.ts"],
 ]);
-run(tool("tsc"), ["-p", "."]);
+run(tool("tsc"), ["-p", "tsconfig.build.json"]);

@@ -1,0 +1,270 @@
+// `npm run bench`: how much of a run's time is ours. Prints ratios measured in one run, alternating the contenders, on
+// one ext4 loop mount; absolute figures depend on the machine and stand beside them only for orientation.
+//
+//   LTP_SRC=DIR    LTP's source tree: its C aiocp is built in a copy and measured, alone and under kirk
+//   KIRK=FILE      the kirk command (default: the one in PATH)
+//   ROUNDS=N       rounds of part1 (default 3)
+//   PAIRS=N        pairs of copy throughput (default 5)
+//   ONLY=a,b       sections: part1, copy, fio, lines, memory
+import { spawn, spawnSync } from "node:child_process";
+import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { copyFile, fillFile, storageInfo, verifyFile } from "#native";
+import { provision, release, rerunWithPrivateMounts } from "../scripts/filesystems.js";
+
+const self = fileURLToPath(import.meta.url);
+const root = dirname(dirname(self));
+const PART1 = "ltp-aiodio.part1";
+const MIB = 2 ** 20;
+const rounds = Number(process.env.ROUNDS ?? 3);
+const pairs = Number(process.env.PAIRS ?? 5);
+const sections = process.env.ONLY?.split(",");
+
+function median(values) {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = Math.floor(sorted.length / 2);
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+function row(name, ratio, detail) {
+  console.log(`${name.padEnd(44)} ${ratio.toFixed(2).padStart(6)}   ${detail}`);
+}
+
+/** Wall time in seconds of a command that must succeed. */
+function timed(command, args, env = {}) {
+  const started = process.hrtime.bigint();
+  const { status, error, stdout, stderr } = spawnSync(command, args, {
+    cwd: root,
+    env: { ...process.env, ...env },
+    encoding: "utf8",
+    maxBuffer: 256 * MIB,
+  });
+  const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+  if (error) throw error;
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} exited with ${status}:\n${stdout}${stderr}`);
+  return { seconds, stdout };
+}
+
+/** LTP's aiocp, built in a copy of the tree unless it is there already. */
+function buildLtp(source, work) {
+  const program = (tree) => join(tree, "testcases/kernel/io/ltp-aiodio/aiocp");
+  if (existsSync(program(source))) return program(source);
+  const tree = join(work, "ltp");
+  cpSync(source, tree, { recursive: true });
+  for (const [command, ...args] of [
+    ["make", "autotools"],
+    ["./configure"],
+    ["make", "-C", "testcases/kernel/io/ltp-aiodio"],
+  ]) {
+    const { status, stderr } = spawnSync(command, args, { cwd: tree, encoding: "utf8" });
+    if (status !== 0) throw new Error(`building LTP: ${command} ${args.join(" ")} failed:\n${stderr}`);
+  }
+  return program(tree);
+}
+
+function part1(work, directory, ltpAiocp) {
+  const kirk = process.env.KIRK ?? "kirk";
+  if (!ltpAiocp || spawnSync(kirk, ["--version"]).error) {
+    console.log("part1: left out, it needs LTP_SRC= and kirk (pip install kirk, KIRK=)");
+    return;
+  }
+  const ltproot = join(work, "ltproot");
+  mkdirSync(join(ltproot, "testcases/bin"), { recursive: true });
+  mkdirSync(join(ltproot, "runtest"));
+  copyFileSync(ltpAiocp, join(ltproot, "testcases/bin/aiocp"));
+  copyFileSync(join(root, "runtest", PART1), join(ltproot, "runtest", PART1));
+  const kirkTmp = join(work, "kirk");
+  mkdirSync(kirkTmp);
+  const ours = (jobs) =>
+    timed(process.execPath, ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", jobs, "--reporter", "quiet"]);
+  const contenders = {
+    kirk: () => timed(kirk, ["--run-suite", PART1, "-d", kirkTmp], { LTPROOT: ltproot, TMPDIR: directory }),
+    j1: () => ours("1"),
+    j2: () => ours("2"),
+  };
+  const seconds = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
+  for (let round = 0; round < rounds; round += 1) {
+    for (const [name, run] of Object.entries(contenders)) seconds[name].push(run().seconds);
+  }
+  const reference = median(seconds.kirk);
+  for (const name of ["j1", "j2"]) {
+    const value = median(seconds[name]);
+    row(
+      `part1 -j ${name[1]}, --verify disk / kirk + LTP`,
+      value / reference,
+      `${value.toFixed(1)} s / ${reference.toFixed(1)} s`,
+    );
+  }
+}
+
+/** Bytes a second of the copy loop alone, source and destination laid out before. */
+async function ourCopy(directory, options) {
+  const outcome = await copyFile({
+    source: join(directory, "source"),
+    destination: join(directory, "destination"),
+    syncWrites: false,
+    direct: true,
+    fsync: "none",
+    bufferAlign: "page",
+    logicalBlockBytes: storageInfo(directory).logicalBlockBytes,
+    ...options,
+  });
+  if (outcome.error) throw new Error(outcome.error.message);
+  return (2 * options.bytes) / outcome.elapsedSeconds;
+}
+
+/**
+ * fio moving as many bytes: one job that reads and writes half of them each, in sequence, on a laid-out file. It has no
+ * copy; this is its closest, with one thread and the same depth.
+ */
+function fioMixed(directory, engine, { bytes, blockBytes, depth }) {
+  const extra = engine === "io_uring-fixed" ? ["--fixedbufs=1"] : [];
+  const { stdout } = timed("fio", [
+    ...["--name=copy", `--filename=${join(directory, "fio")}`, `--size=${bytes}`, `--io_size=${2 * bytes}`],
+    ...[
+      "--rw=rw",
+      "--direct=1",
+      `--ioengine=${engine.replace("-fixed", "")}`,
+      `--bs=${blockBytes}`,
+      `--iodepth=${depth}`,
+    ],
+    ...["--output-format=json", "--thread", ...extra],
+  ]);
+  const [job] = JSON.parse(stdout.slice(stdout.indexOf("{"))).jobs;
+  return (job.read.io_bytes + job.write.io_bytes) / (job.job_runtime / 1000);
+}
+
+async function fio(directory) {
+  if (spawnSync("fio", ["--version"]).error) {
+    console.log("fio: left out, it is not installed");
+    return;
+  }
+  const bytes = 256 * MIB;
+  const key = { seed: 1n, fileId: 1, generation: 1 };
+  await fillFile({ ...key, path: join(directory, "source"), bytes });
+  for (const engine of ["libaio", "io_uring", "io_uring-fixed"]) {
+    for (const blockBytes of [4096, 65536]) {
+      for (const depth of [1, 16, 64]) {
+        const options = { engine, blockBytes, depth, bytes };
+        await ourCopy(directory, options);
+        fioMixed(directory, engine, options);
+        const ours = [];
+        const theirs = [];
+        for (let pair = 0; pair < pairs; pair += 1) {
+          ours.push(await ourCopy(directory, options));
+          theirs.push(fioMixed(directory, engine, options));
+        }
+        const [a, b] = [median(ours), median(theirs)];
+        row(
+          `copy / fio: ${engine} ${blockBytes / 1024}k depth ${depth}`,
+          a / b,
+          `${(a / MIB).toFixed(0)} / ${(b / MIB).toFixed(0)} MiB/s`,
+        );
+      }
+    }
+  }
+  const started = process.hrtime.bigint();
+  const verified = await verifyFile({ ...key, path: join(directory, "source"), bytes, rung: "cache", rangesMax: 1 });
+  const seconds = Number(process.hrtime.bigint() - started) / 1e9;
+  if (verified.sectorsBad > 0) throw new Error("the source does not verify");
+  console.log(`verification from the page cache: ${(bytes / seconds / 1e9).toFixed(1)} GB/s`);
+}
+
+/** Whole commands on a file large enough that starting them is little of it. */
+function copyAgainstLtp(directory, ltpAiocp) {
+  if (!ltpAiocp) {
+    console.log("copy: left out, it needs LTP_SRC=");
+    return;
+  }
+  for (const [block, bytes, fsync] of [
+    ["4k", "8m", "batch"],
+    ["4k", "8m", "each"],
+    ["64k", "64m", "batch"],
+    ["64k", "64m", "each"],
+  ]) {
+    const args = ["-b", block, "-s", bytes, "-n", "16", "-f", "DIRECT"];
+    const ours = [];
+    const theirs = [];
+    for (let pair = 0; pair < pairs; pair += 1) {
+      theirs.push(timed(ltpAiocp, args, { TMPDIR: directory }).seconds);
+      ours.push(timed(process.execPath, ["bin/aiocp.js", ...args, "--fsync", fsync], { TMPDIR: directory }).seconds);
+    }
+    const [a, b] = [median(ours), median(theirs)];
+    row(`aiocp ${args.slice(0, 4).join(" ")} --fsync ${fsync} / LTP's`, a / b, `${a.toFixed(2)} s / ${b.toFixed(2)} s`);
+  }
+}
+
+/** What a line costs when it has next to nothing to do, from the slope over the number of lines. */
+function lines(work) {
+  const shm = mkdtempSync("/dev/shm/aiodio-bench-");
+  try {
+    const wall = (count) => {
+      const file = join(work, `lines${count}`);
+      writeFileSync(file, Array.from({ length: count }, (_, i) => `L${i} aiocp -b 512 -s 512 -n 1\n`).join(""));
+      return timed(process.execPath, ["bin/aiodio-ltp.js", file, "-d", shm, "-j", "1", "--reporter", "quiet"]).seconds;
+    };
+    const cost = Array.from({ length: pairs }, () => (wall(520) - wall(20)) / 500);
+    console.log(`a line of our own, once warm (aiocp of one block on tmpfs): ${(median(cost) * 1000).toFixed(2)} ms`);
+  } finally {
+    rmSync(shm, { recursive: true, force: true });
+  }
+}
+
+/** Peak resident memory of the runner and of its workers over part1. */
+async function memory(directory) {
+  const child = spawn(
+    process.execPath,
+    ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", "2", "--reporter", "quiet"],
+    {
+      cwd: root,
+      stdio: "ignore",
+    },
+  );
+  const peaks = { runner: 0, worker: 0 };
+  const sample = () => {
+    const peak = (pid) => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);
+    try {
+      peaks.runner = Math.max(peaks.runner, peak(child.pid));
+      for (const pid of readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8")
+        .split(" ")
+        .filter(Boolean)) {
+        peaks.worker = Math.max(peaks.worker, peak(pid));
+      }
+    } catch {
+      // It ended between two looks.
+    }
+  };
+  const timer = setInterval(sample, 20);
+  await new Promise((resolve) => child.on("close", resolve));
+  clearInterval(timer);
+  console.log(
+    `peak memory over part1 -j 2: runner ${(peaks.runner / 1024).toFixed(0)} MiB, worker ${(peaks.worker / 1024).toFixed(0)} MiB`,
+  );
+}
+
+async function main() {
+  if (process.getuid() !== 0) {
+    console.error("bench: mounting the ext4 image needs root");
+    return 1;
+  }
+  const work = mkdtempSync(join(tmpdir(), "aiodio-bench-"));
+  let directory;
+  try {
+    directory = provision(work, "ext4", 2048 * MIB);
+    const ltpAiocp = process.env.LTP_SRC ? buildLtp(process.env.LTP_SRC, work) : undefined;
+    const wanted = (name) => !sections || sections.includes(name);
+    if (wanted("part1")) part1(work, directory, ltpAiocp);
+    if (wanted("copy")) copyAgainstLtp(directory, ltpAiocp);
+    if (wanted("fio")) await fio(directory);
+    if (wanted("lines")) lines(work);
+    if (wanted("memory")) await memory(directory);
+    return 0;
+  } finally {
+    if (directory) release(directory);
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+process.exitCode = rerunWithPrivateMounts(self) ?? (await main());

@@ -1,0 +1,53 @@
+#!/usr/bin/env node
+// Packs the npm packages from what is built here: the main one and this machine's platform package.
+//
+//   node scripts/pack.js OUT
+//
+// The work is done on a copy, by napi-rs's own commands: they write the platform packages into the manifest's
+// optionalDependencies, which must not happen to the repository's (`npm ci` could not resolve them before a release).
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)));
+const out = process.argv[2];
+if (out === undefined) {
+  console.error("usage: node scripts/pack.js OUT");
+  process.exit(2);
+}
+if (!existsSync(join(root, "dist")) || !existsSync(join(root, "native"))) {
+  console.error("pack: nothing is built yet: run `npm ci` first");
+  process.exit(1);
+}
+
+const stage = mkdtempSync(join(tmpdir(), "aiodio-pack-"));
+
+function run(command, args) {
+  const { status, error, stdout, stderr } = spawnSync(command, args, { cwd: stage, encoding: "utf8" });
+  if (error) throw error;
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`);
+}
+
+try {
+  for (const name of ["package.json", "README.md", "LICENSE", "ARCHITECTURE.md", "bin", "dist", "native", "runtest"]) {
+    cpSync(join(root, name), join(stage, name), { recursive: true });
+  }
+  const napi = join(root, "node_modules", ".bin", "napi");
+  run(napi, ["create-npm-dirs"]);
+  const built = readdirSync(join(stage, "native")).filter((name) => name.endsWith(".node"));
+  for (const platform of readdirSync(join(stage, "npm"))) {
+    if (!built.some((name) => name.includes(`.${platform}.`)))
+      rmSync(join(stage, "npm", platform), { recursive: true });
+  }
+  run(napi, ["artifacts", "--output-dir", "native"]);
+  run(napi, ["pre-publish", "--skip-optional-publish", "--no-gh-release"]);
+  mkdirSync(out, { recursive: true });
+  const pack = ["pack", "--ignore-scripts", "--pack-destination", resolve(out)];
+  run("npm", pack);
+  for (const platform of readdirSync(join(stage, "npm"))) run("npm", [...pack, `./npm/${platform}`]);
+  console.log(readdirSync(out).join("\n"));
+} finally {
+  rmSync(stage, { recursive: true, force: true });
+}

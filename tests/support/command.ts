@@ -1,0 +1,73 @@
+/** The package's commands as child processes, as a user's shell starts them. */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Readable } from "node:stream";
+import { execa } from "execa";
+import { root } from "../../ts/package.js";
+
+/** The environment of a user who has set nothing of LTP's. */
+export function plainEnvironment(extra: Record<string, string> = {}): Record<string, string> {
+  const kept = Object.entries(process.env).filter(
+    ([name, value]) =>
+      value !== undefined && !/^(LTP_|KCONFIG_|TMPDIR$|FORCE_COLOR$|NO_COLOR$|VITEST|NODE_)/.test(name),
+  );
+  return { ...(Object.fromEntries(kept) as Record<string, string>), ...extra };
+}
+
+const settings = { extendEnv: false, reject: false, all: true, stripFinalNewline: false } as const;
+
+/** Starts `bin/<name>.js`; the result never rejects. */
+export function command(name: "aiocp" | "aiodio-ltp", argv: string[], env: Record<string, string> = {}) {
+  return execa(process.execPath, [join(root, "bin", `${name}.js`), ...argv], {
+    ...settings,
+    env: plainEnvironment(env),
+  });
+}
+
+/**
+ * The same under strace, whose `inject` expressions tamper with the worker's system calls. strace counts calls (`when=`)
+ * by thread, so the worker gets one thread for all its workloads.
+ */
+export function commandUnderStrace(
+  injections: string[],
+  name: "aiocp",
+  argv: string[],
+  env: Record<string, string> = {},
+) {
+  const inject = injections.flatMap((expression) => ["-e", `inject=${expression}`]);
+  const trace = ["-e", `trace=${[...new Set(injections.map((expression) => expression.split(":")[0]))].join(",")}`];
+  const program = [process.execPath, join(root, "bin", `${name}.js`), ...argv];
+  return execa("strace", ["-f", "-q", "-o", "/dev/null", ...trace, ...inject, ...program], {
+    ...settings,
+    env: plainEnvironment({ ...env, UV_THREADPOOL_SIZE: "1" }),
+  });
+}
+
+/** Resolves when the process has printed something that matches. */
+export function printed(process: { all: Readable }, pattern: RegExp): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let text = "";
+    process.all.on("data", (bytes) => {
+      text += bytes;
+      if (pattern.test(text)) resolve();
+    });
+    process.all.on("end", () => reject(new Error(`never printed ${pattern}:\n${text}`)));
+  });
+}
+
+/** The process IDs of a process's children. */
+export function childrenOf(pid: number | undefined): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
+}
+
+/** Resolves when the directory is empty; for what happens after the last process that could tell is gone. */
+export async function emptied(directory: string): Promise<void> {
+  while (readdirSync(directory).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+/** LTP's Summary block as numbers. */
+export function summaryOf(output: string): Record<string, number> | undefined {
+  const block = /\nSummary:\n((?:\w+ +\d+\n){5})/.exec(output)?.[1];
+  if (block === undefined) return undefined;
+  return Object.fromEntries([...block.matchAll(/^(\w+) +(\d+)$/gm)].map(([, name, value]) => [name, Number(value)]));
+}

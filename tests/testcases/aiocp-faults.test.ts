@@ -1,0 +1,210 @@
+/**
+ * Faults planted between the copy and its verification, on real filesystems: each must turn aiocp's verdict to TFAIL and
+ * be named for what it is. What faults in the system calls do is in aiocp-syscalls.test.ts.
+ */
+import { execFileSync } from "node:child_process";
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, truncateSync, writeSync } from "node:fs";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import type { ResultLine } from "../../ts/report/events.js";
+import { execute } from "../../ts/testcase/execute.js";
+import type { Testcase } from "../../ts/testcase/testcase.js";
+import { filesystems, imageOf } from "../support/filesystems.js";
+
+/** Called after each copy with the destination's path and the number of copies so far. */
+let plant: (destination: string, copies: number) => void = () => {};
+let copies = 0;
+
+vi.mock("#native", async (original) => {
+  const native = await original<typeof import("#native")>();
+  return {
+    ...native,
+    copyFile: async (...args: Parameters<typeof native.copyFile>) => {
+      const outcome = await native.copyFile(...args);
+      copies += 1;
+      plant(args[0].destination, copies);
+      return outcome;
+    },
+  };
+});
+const aiocp = (await import("../../testcases/aiocp.js")).default as unknown as Testcase;
+
+afterEach(() => {
+  plant = () => {};
+  copies = 0;
+});
+
+async function run(parent: string, argv: string[]): Promise<ResultLine[]> {
+  const lines: ResultLine[] = [];
+  await execute(
+    aiocp,
+    { argv, parent, env: { ...process.env } },
+    { line: (line) => lines.push(line), raw() {}, data() {}, progress() {}, directory() {}, deadline() {} },
+  );
+  return lines;
+}
+
+const BLOCK = 4096;
+const SECTOR = 512;
+const DIRECT = ["-b", "4k", "-n", "4", "-f", "DIRECT", "-s", "64k"];
+
+function read(path: string, offset: number, bytes: number): Buffer {
+  const buffer = Buffer.alloc(bytes);
+  const fd = openSync(path, "r");
+  readSync(fd, buffer, 0, bytes, offset);
+  closeSync(fd);
+  return buffer;
+}
+
+/** Writes through the page cache and down to the disk. */
+function write(path: string, offset: number, bytes: Uint8Array): void {
+  const fd = openSync(path, "r+");
+  writeSync(fd, bytes, 0, bytes.length, offset);
+  fsyncSync(fd);
+  closeSync(fd);
+}
+
+function flipped(bytes: Buffer): Buffer {
+  const copy = Buffer.from(bytes);
+  copy[200] = (copy[200] ?? 0) ^ 0x10;
+  return copy;
+}
+
+/** Replaces every copy of a sector's content on the disk, behind the filesystem's back. */
+function replaceOnDisk(image: string, from: Buffer, to: Buffer): number {
+  const content = readFileSync(image);
+  let replaced = 0;
+  for (let at = content.indexOf(from); at >= 0; at = content.indexOf(from, at + SECTOR)) {
+    write(image, at, to);
+    replaced += 1;
+  }
+  return replaced;
+}
+
+interface Fault {
+  name: string;
+  argv: string[];
+  plant: (destination: string, copies: number) => void;
+  /** Lines that must be there, as `TYPE: text`. */
+  shows: RegExp[];
+}
+
+let older: Buffer;
+const FAULTS: Fault[] = [
+  {
+    name: "two blocks swapped",
+    argv: DIRECT,
+    plant: (path) => {
+      const [first, second] = [read(path, 0, BLOCK), read(path, 5 * BLOCK, BLOCK)];
+      write(path, 0, second);
+      write(path, 5 * BLOCK, first);
+    },
+    shows: [
+      /TINFO: dstfile.bin, page cache: 16 of 128 sectors are bad, in 2 ranges/,
+      /page cache: 4 KiB at offset 0x0: another offset's stamp: the data of offset 0x5000/,
+      /disk: 4 KiB at offset 0x5000: another offset's stamp: the data of offset 0x0/,
+    ],
+  },
+  {
+    name: "a block of zeros",
+    argv: DIRECT,
+    plant: (path) => write(path, 3 * BLOCK, Buffer.alloc(BLOCK)),
+    shows: [/page cache: 4 KiB at offset 0x3000: zeros/, /disk: 4 KiB at offset 0x3000: zeros/],
+  },
+  {
+    name: "one sector of the copy before",
+    argv: [...DIRECT, "-i", "2"],
+    plant: (path, copies) => {
+      if (copies === 1) older = read(path, 9 * SECTOR, SECTOR);
+      else write(path, 9 * SECTOR, older);
+    },
+    shows: [/page cache: 512 bytes at offset 0x1200: another generation \(1\)/],
+  },
+  {
+    name: "one bit flipped",
+    argv: DIRECT,
+    plant: (path) => write(path, 7 * SECTOR, flipped(read(path, 7 * SECTOR, SECTOR))),
+    shows: [/512 bytes at offset 0xe00: mutated: 1 bits in 1 bytes differ, first at 0xec8/],
+  },
+  {
+    name: "a sector torn in the middle",
+    argv: DIRECT,
+    plant: (path) => write(path, 7 * SECTOR + 256, Buffer.alloc(256)),
+    shows: [/512 bytes at offset 0xe00: torn, first at 0xf\w\w: the rest is zeros/],
+  },
+  {
+    name: "garbage",
+    argv: DIRECT,
+    plant: (path) => write(path, BLOCK, Buffer.alloc(BLOCK, 0x6b)),
+    shows: [/4 KiB at offset 0x1000: garbage: no stamp/],
+  },
+  {
+    name: "the file one block short",
+    argv: DIRECT,
+    plant: (path) => truncateSync(path, 15 * BLOCK),
+    shows: [
+      /TFAIL: Expected destination file size 65536 but it's 61440/,
+      /4 KiB at offset 0xf000: missing: the file ends before it/,
+    ],
+  },
+  {
+    name: "the file one block long",
+    argv: DIRECT,
+    plant: (path) => write(path, 16 * BLOCK, Buffer.alloc(BLOCK, 1)),
+    shows: [/TFAIL: Expected destination file size 65536 but it's 69632/],
+  },
+];
+
+describe.each(filesystems())("on $name", ({ name, directory }) => {
+  test.each(["DIRECT", "SYNC"])("%s without a fault passes", async (flag) => {
+    const lines = await run(directory, ["-b", "4k", "-f", flag, "-i", "2"]);
+    expect(lines.filter(({ result }) => result !== "TINFO").map(({ result }) => result)).toEqual(["TPASS", "TPASS"]);
+  });
+
+  test.each(FAULTS)("$name", async (fault) => {
+    plant = fault.plant;
+    const lines = await run(directory, fault.argv);
+    const texts = lines.map(({ result, text }) => `${result}: ${text}`);
+    const passes = fault.argv.includes("-i") ? 1 : 0;
+    expect(lines.filter(({ result }) => result === "TPASS")).toHaveLength(passes);
+    expect(lines.some(({ result }) => result === "TFAIL")).toBe(true);
+    for (const pattern of fault.shows) expect(texts).toContainEqual(expect.stringMatching(pattern));
+    expect(lines.every(({ result }) => result !== "TBROK")).toBe(true);
+  });
+
+  const image = imageOf(directory);
+  test.runIf(image)("the page cache good, the disk bad", async () => {
+    plant = (path) => {
+      // Fills the page cache: the copy itself went past it.
+      const good = read(path, 6 * BLOCK, SECTOR);
+      expect(replaceOnDisk(image ?? "", good, flipped(good))).toBeGreaterThan(0);
+    };
+    const lines = await run(directory, DIRECT);
+    const texts = lines.map(({ result, text }) => `${result}: ${text}`);
+    expect(texts).toContain("TFAIL: Files are not identical");
+    expect(texts).toContain("TINFO: dstfile.bin, page cache: good");
+    // btrfs notices by its checksum and refuses to give the data out.
+    const what =
+      name === "btrfs"
+        ? /disk: 4 KiB at offset 0x6000: can't be read: EIO/
+        : /disk: 512 bytes at offset 0x6000: mutated: 1 bits/;
+    expect(texts).toContainEqual(expect.stringMatching(what));
+    // LTP's check, the page cache alone, is blind to it.
+    expect((await run(directory, [...DIRECT, "--verify", "cache"])).some(({ result }) => result === "TPASS")).toBe(
+      true,
+    );
+  });
+
+  test.runIf(image)("the disk good, the page cache bad", async () => {
+    // Without checksums, or btrfs would take the good data on the disk for bad.
+    if (name === "btrfs") execFileSync("chattr", ["+C", directory]);
+    plant = (path) => {
+      const good = read(path, 6 * BLOCK, SECTOR);
+      write(path, 6 * BLOCK, flipped(good));
+      expect(replaceOnDisk(image ?? "", flipped(good), good)).toBe(1);
+    };
+    const texts = (await run(directory, DIRECT)).map(({ result, text }) => `${result}: ${text}`);
+    expect(texts).toContain("TFAIL: Files are not identical");
+    expect(texts).toContainEqual(expect.stringMatching(/page cache: 512 bytes at offset 0x6000: mutated: 1 bits/));
+    expect(texts).toContain("TINFO: dstfile.bin, disk: good");
+  });
+});

@@ -1,0 +1,49 @@
+/**
+ * The worker protocol: JSON messages, one a line, over two byte streams. Nothing in it depends on what carries the
+ * bytes, so a pipe, a virtio-serial port or ssh will do.
+ *
+ *   controller → worker   run, remove, (end of stream: clean up and exit)
+ *   worker → controller   ready, then for each `run`: directory*, deadline*, line*, raw*, data*, progress*, done;
+ *                         for each `remove`: removed
+ */
+import type { FromWorker } from "./protocol-check.js";
+
+export interface RunRequest {
+  type: "run";
+  program: string;
+  argv: string[];
+  /** Parent of the temporary directory; TMPDIR or /tmp when absent. */
+  parent?: string | undefined;
+  /** Option texts for what argv leaves out. */
+  defaults?: Record<string, string> | undefined;
+}
+
+export type ToWorker =
+  | RunRequest
+  /** Removes a temporary directory that a dead worker left. */
+  | { type: "remove"; path: string };
+
+/** One message as the bytes that carry it. */
+export function encode(message: FromWorker | ToWorker): string {
+  return `${JSON.stringify(message)}\n`;
+}
+
+/** Bytes in, whole lines out; bytes of an unfinished line wait for the rest. */
+export class LineSplitter {
+  private readonly decoder = new TextDecoder();
+  private rest = "";
+
+  /** The lines that `bytes` completes, without their newlines. */
+  push(bytes: Uint8Array): string[] {
+    const lines = (this.rest + this.decoder.decode(bytes, { stream: true })).split("\n");
+    this.rest = lines.pop() ?? "";
+    return lines;
+  }
+
+  /** What is left when the stream ends: empty, or a torn line. */
+  end(): string {
+    const rest = this.rest + this.decoder.decode();
+    this.rest = "";
+    return rest;
+  }
+}

@@ -1,0 +1,167 @@
+/** Runs one testcase on one worker and answers for its end, whatever happens to the worker. */
+import { type Counters, count, type RunEvent, zeroCounters } from "../report/events.js";
+import { callerOf } from "../testcase/location.js";
+import type { RunRequest } from "./protocol.js";
+import type { Death, Worker } from "./worker.js";
+
+/** LTP re-arms its alarm this often before it gives up on a process that SIGKILL does not end. */
+const KILL_ATTEMPTS = 11;
+const KILL_WAIT_MS = 5_000;
+/** setTimeout's longest delay. */
+const TIMER_MAX_MS = 2 ** 31 - 1;
+
+/** How the testcase ended. */
+export interface Ending {
+  counters: Counters;
+  summary: boolean;
+  /** Whether the worker still answers. */
+  alive: boolean;
+  interrupted: boolean;
+  /** A temporary directory that the worker left; a fresh worker removes it. */
+  leftover?: string;
+}
+
+type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" }>;
+/** What the testcase reports, before it is known which run it belongs to. */
+export type Report = Detail extends infer E ? (E extends unknown ? Omit<E, "key"> : never) : never;
+
+/**
+ * @param report receives every result line, raw text, detail and progress, in order
+ * @param signal aborting it kills the testcase, as SIGINT does in LTP
+ */
+export async function supervise(
+  worker: Worker,
+  request: Omit<RunRequest, "type">,
+  report: (event: Report) => void,
+  signal: AbortSignal,
+): Promise<Ending> {
+  const counters = zeroCounters();
+  let directory: string | undefined;
+  let summary = true;
+  let timer: NodeJS.Timeout | undefined;
+
+  const say = (result: "TINFO" | "TBROK", text: string) => {
+    count(counters, result);
+    report({ type: "line", result, ...callerOf(say), text });
+  };
+
+  type Cause = { how: "done" } | ({ how: "died" } & Death) | { how: "timeout" } | { how: "interrupted" };
+  const cause = await new Promise<Cause>((resolve) => {
+    const interrupt = () => resolve({ how: "interrupted" });
+    if (signal.aborted) interrupt();
+    signal.addEventListener("abort", interrupt, { once: true });
+    void worker.death.then((death) => resolve({ how: "died", ...death }));
+    worker.send(
+      { type: "run", ...request },
+      {
+        stray: (text) => report({ type: "raw", text }),
+        message: (message) => {
+          switch (message.type) {
+            case "line":
+              count(counters, message.result);
+              report(message);
+              break;
+            case "raw":
+            case "progress":
+              report(message);
+              break;
+            case "data":
+              report({ type: "data", name: message.name, value: message.value });
+              break;
+            case "directory":
+              directory = message.path;
+              break;
+            case "deadline":
+              clearTimeout(timer);
+              if (message.seconds !== undefined) {
+                timer = setTimeout(() => resolve({ how: "timeout" }), Math.min(message.seconds * 1000, TIMER_MAX_MS));
+              }
+              break;
+            case "done":
+              summary = message.summary;
+              signal.removeEventListener("abort", interrupt);
+              resolve({ how: "done" });
+              break;
+            case "ready":
+            case "removed":
+              break;
+          }
+        },
+      },
+    );
+  });
+  clearTimeout(timer);
+
+  let killed = true;
+  switch (cause.how) {
+    case "done":
+      break;
+    case "died":
+      say("TBROK", cause.signal ? `Test killed by ${cause.signal}!` : `Child returned with ${cause.code}`);
+      break;
+    case "timeout":
+    case "interrupted":
+      report({
+        type: "raw",
+        text: cause.how === "timeout" ? "Test timeouted, sending SIGKILL!" : "Sending SIGKILL to test process...",
+      });
+      killed = await killForSure(worker);
+      if (killed) {
+        say("TINFO", "If you are running on slow machine, try exporting LTP_TIMEOUT_MUL > 1");
+        say("TBROK", "Test killed! (timeout?)");
+      }
+      break;
+  }
+  const alive = cause.how === "done";
+  if (!killed) {
+    for (const text of [
+      "Cannot kill test processes!",
+      ...worker.kernelStacks(),
+      "Congratulation, likely test hit a kernel bug.",
+      "Exiting uncleanly...",
+    ]) {
+      report({ type: "raw", text });
+    }
+    counters.failed += 1;
+    summary = false;
+  }
+  return {
+    counters,
+    summary,
+    alive,
+    interrupted: cause.how === "interrupted",
+    // What can't be killed still uses its directory.
+    ...(!alive && killed && directory !== undefined && { leftover: directory }),
+  };
+}
+
+/** Whether the worker is gone after LTP's number of attempts. */
+async function killForSure(worker: Worker): Promise<boolean> {
+  for (let attempt = 0; attempt < KILL_ATTEMPTS; attempt += 1) {
+    worker.kill();
+    let timer: NodeJS.Timeout | undefined;
+    const waited = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, KILL_WAIT_MS);
+    });
+    await Promise.race([worker.death, waited]);
+    clearTimeout(timer);
+    if (worker.dead) return true;
+  }
+  return false;
+}
+
+/** Lets a fresh worker remove what a dead one left; returns LTP's message when that fails. */
+export function removeLeftover(worker: Worker, path: string): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    void worker.death.then(() => resolve(`tst_rmdir: rmobj(${path}) failed: the process that removed it died`));
+    worker.send(
+      { type: "remove", path },
+      {
+        stray: () => {},
+        message: (message) => {
+          if (message.type === "removed") resolve(message.error);
+        },
+      },
+    );
+  });
+}

@@ -1,0 +1,81 @@
+/**
+ * The worker process: the only one that touches the filesystem under test. Reads requests from descriptor 3, answers on
+ * descriptor 4, and runs one testcase after the other. When the controller is gone (end of stream) it removes its
+ * temporary directory and exits, so that a killed controller leaves nothing behind.
+ */
+import { writeSync } from "node:fs";
+import { Socket } from "node:net";
+import { createInterface } from "node:readline";
+import { execute } from "../testcase/execute.js";
+import { programs } from "../testcase/registry.js";
+import { removeTmpdir } from "../testcase/tmpdir.js";
+import { encode, type ToWorker } from "./protocol.js";
+import type { FromWorker } from "./protocol-check.js";
+
+const REQUESTS_FD = 3;
+const ANSWERS_FD = 4;
+
+let directory: string | undefined;
+
+/** Synchronous: what was reported survives whatever happens to this process next. */
+function send(message: FromWorker): void {
+  let bytes = Buffer.from(encode(message));
+  try {
+    while (bytes.length > 0) bytes = bytes.subarray(writeSync(ANSWERS_FD, bytes));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EPIPE") abandon();
+    throw error;
+  }
+}
+
+/** Nobody listens any more. */
+function abandon(): never {
+  if (directory === undefined) process.exit(0);
+  try {
+    process.chdir("/");
+    removeTmpdir(directory);
+  } finally {
+    // exit() would wait for the workload in libuv's thread pool; the kernel ends it now.
+    process.kill(process.pid, "SIGKILL");
+  }
+  throw new Error("unreachable");
+}
+
+async function answer(request: ToWorker): Promise<void> {
+  if (request.type === "remove") {
+    let error: string | undefined;
+    try {
+      removeTmpdir(request.path);
+    } catch (failure) {
+      error = (failure as Error).message;
+    }
+    send({ type: "removed", error });
+    return;
+  }
+  const program = programs.get(request.program);
+  if (!program) throw new Error(`no program named ${request.program}`);
+  const { summary } = await execute(
+    await program.load(),
+    { ...request, env: process.env },
+    {
+      line: (line) => send({ type: "line", ...line }),
+      raw: (text) => send({ type: "raw", text }),
+      data: (name, value) => send({ type: "data", name, value }),
+      progress: (done, total, unit) => send({ type: "progress", done, total, unit }),
+      deadline: (seconds) => send({ type: "deadline", seconds }),
+      directory: (path) => {
+        directory = path;
+        send({ type: "directory", path });
+      },
+    },
+  );
+  send({ type: "done", summary });
+}
+
+let work: Promise<void> = Promise.resolve();
+const requests = createInterface({ input: new Socket({ fd: REQUESTS_FD, readable: true, writable: false }) });
+requests.on("line", (line) => {
+  work = work.then(() => answer(JSON.parse(line)));
+});
+requests.on("close", abandon);
+send({ type: "ready" });

@@ -1,0 +1,192 @@
+/**
+ * A testcase's command line: LTP's generic options (`-h -V -D -i -I`) and the testcase's own, with getopt's rules and
+ * LTP's words for what is wrong.
+ */
+import { parseArgs } from "node:util";
+import { parseInteger, parseSeconds, parseSize } from "./numbers.js";
+
+/** One option of a testcase. A key of one letter is a short option (`-b`), a longer one a long option (`--engine`). */
+export interface Option<T> {
+  /** Name of its argument in the help text; absent for a flag. */
+  argument?: string;
+  help: string;
+  /** The value when the option is not given; `text` is what was given. Returns an error text instead of a value for bad input. */
+  parse(text: string | undefined): { value: T } | { error: string };
+}
+
+export type Options = Record<string, Option<unknown>>;
+export type Values<O extends Options> = { [K in keyof O]: O[K] extends Option<infer T> ? T : never };
+
+/** `%s` in LTP's message stands for the text given. */
+function invalid(message: string, text: string): { error: string } {
+  return { error: message.replace("%s", text) };
+}
+
+function option<T>(
+  spec: { default: T; help: string; argument: string; invalid: string },
+  read: (text: string) => T | undefined,
+): Option<T> {
+  return {
+    argument: spec.argument,
+    help: spec.help,
+    parse(text) {
+      if (text === undefined) return { value: spec.default };
+      const value = read(text);
+      return value === undefined ? invalid(spec.invalid, text) : { value };
+    },
+  };
+}
+
+/** An integer from 1 (or `min`) to INT_MAX. */
+export function integer(spec: { default: number; min?: number; help: string; invalid: string }): Option<number> {
+  return option({ ...spec, argument: "INT" }, (text) => parseInteger(text, spec.min));
+}
+
+/** A size in bytes with LTP's suffixes. */
+export function size(spec: { default: number; help: string; invalid: string }): Option<number> {
+  return option({ ...spec, argument: "SIZE" }, parseSize);
+}
+
+/** One of a few words; a default of undefined leaves the choice to the testcase. */
+export function choice<const T extends string, D extends T | undefined>(spec: {
+  default: D;
+  of: readonly T[];
+  help: string;
+}): Option<T | D> {
+  const words = spec.of.join(", ");
+  return option<T | D>({ ...spec, argument: spec.of.join("|"), invalid: `'%s' is not one of ${words}` }, (text) =>
+    spec.of.find((word) => word === text),
+  );
+}
+
+/** Free text, read by the testcase; `read` returns undefined for what it does not accept. */
+export function text<T>(spec: {
+  default: T;
+  argument: string;
+  help: string;
+  invalid: string;
+  read: (text: string) => T | undefined;
+}): Option<T> {
+  return option(spec, spec.read);
+}
+
+/** What the command line asks for, or what is wrong with it. */
+export interface CommandLine<O extends Options> {
+  values: Values<O>;
+  /** `-i`: calls of the test function, 0 included. */
+  iterations: number;
+  /** `-I`, in seconds. */
+  seconds?: number;
+  debug: number;
+  help: boolean;
+  version: boolean;
+  /** Names of the testcase's options given more than once; LTP warns of each. */
+  repeated: string[];
+  /** Lines as getopt prints them (`aiocp: invalid option -- 'Z'`). */
+  getoptErrors: string[];
+  /** The text of the TBROK that ends the testcase before it started; also set where getoptErrors are. */
+  error?: string;
+  /** A value that the testcase refuses: LTP reports it in setup, after the preamble. */
+  valueError?: string;
+}
+
+const GENERIC = "hVDiI";
+
+/**
+ * Reads a testcase's command line.
+ *
+ * @param program name for getopt's own messages
+ * @param defaults texts for options that the command line leaves out, for example `--engine` of a whole run; names that
+ *   the testcase does not have are ignored
+ */
+export function parseCommandLine<O extends Options>(
+  program: string,
+  argv: readonly string[],
+  options: O,
+  hasRuntime: boolean,
+  defaults: Readonly<Record<string, string>> = {},
+): CommandLine<O> {
+  const result: CommandLine<O> = {
+    values: {} as Values<O>,
+    iterations: 1,
+    debug: 0,
+    help: false,
+    version: false,
+    repeated: [],
+    getoptErrors: [],
+  };
+  const given: Record<string, string | undefined> = {};
+  const takesArgument = (name: string) => name === "i" || name === "I" || options[name]?.argument !== undefined;
+  const known = (name: string) => (name.length === 1 && GENERIC.includes(name)) || Object.hasOwn(options, name);
+
+  // `-D` is getopt's optional argument (`-D`, `-D2`), which parseArgs has no notion of.
+  const rest = argv.filter((word) => {
+    const debug = /^-D(\d*)$/.exec(word);
+    if (debug) result.debug = debug[1] ? Number(debug[1]) : 1;
+    return !debug;
+  });
+  const { tokens } = parseArgs({
+    args: rest,
+    strict: false,
+    tokens: true,
+    options: Object.fromEntries(
+      [...Object.keys(options), ...GENERIC].map((name) => [
+        name.length === 1 ? `short-${name}` : name,
+        { type: takesArgument(name) ? "string" : "boolean", ...(name.length === 1 ? { short: name } : {}) } as const,
+      ]),
+    ),
+  });
+
+  const positionals: string[] = [];
+  for (const token of tokens) {
+    if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind !== "option") continue;
+    const name = token.name.replace(/^short-/, "");
+    const long = token.rawName.startsWith("--");
+    if (!known(name) || long !== name.length > 1) {
+      result.getoptErrors.push(
+        long ? `${program}: unrecognized option '${token.rawName}'` : `${program}: invalid option -- '${name}'`,
+      );
+    } else if (takesArgument(name) && token.value === undefined) {
+      result.getoptErrors.push(
+        long
+          ? `${program}: option '${token.rawName}' requires an argument`
+          : `${program}: option requires an argument -- '${name}'`,
+      );
+    } else if (!takesArgument(name) && token.value !== undefined) {
+      result.getoptErrors.push(`${program}: option '${token.rawName}' doesn't allow an argument`);
+    } else if (name === "h") result.help = true;
+    else if (name === "V") result.version = true;
+    else {
+      if (Object.hasOwn(given, name) && Object.hasOwn(options, name)) result.repeated.push(name);
+      given[name] = token.value ?? "";
+    }
+  }
+
+  if (result.getoptErrors.length > 0) result.error = "Invalid option";
+  else if (positionals.length > 0) result.error = `Unexpected argument(s) '${positionals.join(" ")}'...`;
+  if (given.i !== undefined) {
+    const iterations = parseInteger(given.i, 0);
+    if (iterations === undefined)
+      result.error ??= `Invalid number of iterations '${given.i}': -i takes 0 to 2147483647`;
+    else result.iterations = iterations;
+  }
+  if (given.I !== undefined) {
+    const seconds = hasRuntime ? parseInteger(given.I) : parseSeconds(given.I, 0.1);
+    if (seconds === undefined) {
+      const range = hasRuntime ? "whole seconds from 1" : "seconds from 0.1";
+      result.error ??= `Invalid runtime '${given.I}': -I takes ${range}`;
+    } else result.seconds = seconds;
+  }
+  for (const [name, spec] of Object.entries(options)) {
+    const parsed = spec.parse(given[name] ?? defaults[name]);
+    if ("value" in parsed) (result.values as Record<string, unknown>)[name] = parsed.value;
+    else result.valueError ??= parsed.error;
+  }
+  return result;
+}
+
+/** How an option is written on a command line. */
+export function optionName(name: string): string {
+  return name.length === 1 ? `-${name}` : `--${name}`;
+}

@@ -1,0 +1,57 @@
+/** A testcase's temporary directory: LTP's names and rules. */
+import { chmodSync, chownSync, mkdtempSync, rmSync } from "node:fs";
+import { basename, isAbsolute, join } from "node:path";
+
+const PREFIX = "LTP_";
+
+/** A directory that could not be made or removed; `message` is LTP's. */
+export class TmpdirError extends Error {}
+
+/** `ENOSPC (28)`, LTP's way to print an errno. */
+export function errnoText(error: unknown): string {
+  const { code, errno } = error as NodeJS.ErrnoException;
+  return errno === undefined ? String(code ?? error) : `${code} (${Math.abs(errno)})`;
+}
+
+/**
+ * Makes `<parent>/LTP_<first three characters of the program><six random ones>`, mode 0777, owned by the caller's group.
+ *
+ * @throws TmpdirError for a relative or unusable parent
+ */
+export function makeTmpdir(parent: string, program: string): string {
+  if (!isAbsolute(parent)) {
+    throw new TmpdirError("You must specify an absolute pathname for environment variable TMPDIR");
+  }
+  const prefix = join(parent, PREFIX + program.slice(0, 3));
+  let directory: string;
+  try {
+    directory = mkdtempSync(prefix);
+  } catch (error) {
+    throw new TmpdirError(`tst_tmpdir: mkdtemp(${prefix}XXXXXX) failed: ${errnoText(error)}`);
+  }
+  try {
+    chownSync(directory, -1, process.getgid?.() ?? -1);
+    chmodSync(directory, 0o777);
+  } catch (error) {
+    rmSync(directory, { recursive: true, force: true });
+    throw new TmpdirError(`tst_tmpdir: preparing ${directory} failed: ${errnoText(error)}`);
+  }
+  return directory;
+}
+
+/**
+ * Removes such a directory with all that is in it; one that is gone already is fine.
+ *
+ * @throws TmpdirError when something stays; never touches a path that makeTmpdir would not have made
+ */
+export function removeTmpdir(directory: string): void {
+  if (!isAbsolute(directory) || !basename(directory).startsWith(PREFIX)) {
+    throw new TmpdirError(`tst_rmdir: ${directory} is no temporary directory of a testcase`);
+  }
+  try {
+    // Retried: while a worker is stopped from outside, its workload may still create a file in there.
+    rmSync(directory, { recursive: true, force: true, maxRetries: 3, retryDelay: 10 });
+  } catch (error) {
+    throw new TmpdirError(`tst_rmdir: rmobj(${directory}) failed: ${errnoText(error)}`);
+  }
+}
