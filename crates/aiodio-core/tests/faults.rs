@@ -1,0 +1,218 @@
+//! Everything that the kernel may do short of the plain success, at random, on real files: the data must arrive all the same, or
+//! the failure must be named; and each buffer comes back exactly once.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::collections::HashSet;
+
+use aiodio_core::buffer::{Align, Pool};
+use aiodio_core::copy::{self, Fsync};
+use aiodio_core::engine::{Kind, Operation, Queue};
+use aiodio_core::error::{Errno, Step};
+use aiodio_core::fill::fill;
+use common::{ENGINES, Faults, Faulty, KEY, assert_good, options, size, workplaces};
+use proptest::prelude::*;
+
+fn any_faults() -> impl Strategy<Value = Faults> {
+    // Swarm testing: each kind of trouble is off in half of the runs.
+    let percent = || prop_oneof![Just(0_u8), 0..60_u8];
+    (percent(), percent(), percent(), percent(), (0..3_u8), percent(), percent(), 0..20_u8, percent()).prop_map(
+        |(
+            partial_submit,
+            submit_eagain,
+            submit_eintr,
+            reap_eintr,
+            reap_eagain,
+            truncate,
+            result_eintr,
+            result_eagain,
+            hold_back,
+        )| {
+            Faults {
+                partial_submit,
+                submit_eagain,
+                submit_eintr,
+                reap_eintr,
+                reap_eagain,
+                truncate,
+                result_eintr,
+                result_eagain,
+                hold_back,
+                eio_at: None,
+                unit: 512,
+            }
+        },
+    )
+}
+
+fn any_engine() -> impl Strategy<Value = Kind> {
+    prop::sample::select(ENGINES.to_vec())
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+proptest! {
+    #![proptest_config(config(48))]
+
+    #[test]
+    fn a_copy_arrives_whatever_the_kernel_does(
+        faults in any_faults(), engine in any_engine(), seed: u64, direct: bool, depth in 1_usize..20, blocks in 1_u64..60,
+        block_units in 1_usize..12, fsync in prop::sample::select(vec![Fsync::Each, Fsync::Batch, Fsync::End, Fsync::None]),
+    ) {
+        for place in workplaces() {
+            // Buffered transfers may be of any length and be cut anywhere.
+            let unit = if direct { 4096 } else { 700 };
+            let block = block_units * unit;
+            let faults = Faults { unit: if direct { 4096 } else { 1 }, ..faults };
+            let options = copy::Options {
+                bytes: blocks * block as u64,
+                block_bytes: size(block),
+                depth: size(depth),
+                direct,
+                fsync,
+                logical_block_bytes: size(if direct { 4096 } else { 512 }),
+                ..options(place.path(), engine)
+            };
+            fill(&options.source, options.bytes, KEY).unwrap();
+            let outcome = copy::copy_with(Box::new(Faulty::new(engine, depth, faults, seed)), &options, |_| {});
+            prop_assert!(outcome.error.is_none(), "{:?}", outcome.error);
+            let stats = outcome.stats;
+            prop_assert_eq!(stats.submitted, stats.completed);
+            prop_assert_eq!(stats.leaked_buffers, 0);
+            prop_assert!(stats.in_flight_max <= depth as u64);
+            assert_good(&options.destination, options.bytes);
+        }
+    }
+
+    #[test]
+    fn a_failed_request_is_the_failure_of_the_copy(faults in any_faults(), engine in any_engine(), seed: u64, at in 0_u64..200) {
+        for place in workplaces() {
+            let options = options(place.path(), engine);
+            fill(&options.source, options.bytes, KEY).unwrap();
+            let faults = Faults { eio_at: Some(at), unit: 4096, ..faults };
+            let raw = Faulty::new(engine, options.depth.get(), faults, seed);
+            let failed_write = raw.failed_write.clone();
+            let outcome = copy::copy_with(Box::new(raw), &options, |_| {});
+            let error = outcome.error.unwrap();
+            prop_assert_eq!(error.errno, Some(Errno(libc::EIO)));
+            let write = failed_write.get().unwrap();
+            prop_assert_eq!(error.step, if write { Step::Write } else { Step::Read });
+            prop_assert_eq!(error.path.as_ref(), Some(if write { &options.destination } else { &options.source }));
+            prop_assert!(error.offset.unwrap() < options.bytes);
+            prop_assert_eq!(outcome.stats.submitted, outcome.stats.completed);
+            prop_assert_eq!(outcome.stats.leaked_buffers, 0);
+        }
+    }
+
+    #[test]
+    fn each_buffer_comes_back_exactly_once(faults in any_faults(), engine in any_engine(), seed: u64, depth in 1_usize..24) {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(1 << 20).unwrap();
+        let pool = Pool::new(depth, size(5000), Align::Offset(8)).unwrap();
+        let all: HashSet<usize> = pool.buffers.iter().map(|buffer| buffer.as_ptr() as usize).collect();
+        let raw = Faulty::new(engine, depth, faults, seed);
+        let mut queue = Queue::new(Box::new(raw), size(depth), vec![file.into()], &pool.registrations, size(1)).unwrap();
+        let mut free = pool.buffers;
+        let mut done = Vec::new();
+        for round in 0..40_u64 {
+            while let Some(buffer) = free.pop() {
+                let offset = round * 5000;
+                queue.push(Operation { write: round % 2 == 1, file: 0, offset, bytes: 5000, buffer });
+            }
+            queue.wait(1 + (round as usize % depth), &mut done).unwrap();
+            prop_assert_eq!(done.len() + queue.in_flight(), depth);
+            for completion in done.drain(..) {
+                prop_assert_eq!(completion.result, Ok(5000));
+                free.push(completion.buffer);
+            }
+        }
+        queue.wait(depth, &mut done).unwrap();
+        free.extend(done.drain(..).map(|completion| completion.buffer));
+        prop_assert_eq!(queue.in_flight(), 0);
+        let back: HashSet<usize> = free.iter().map(|buffer| buffer.as_ptr() as usize).collect();
+        prop_assert_eq!(free.len(), depth);
+        prop_assert_eq!(back, all);
+    }
+}
+
+#[test]
+fn each_kind_of_trouble_is_counted() {
+    for engine in ENGINES {
+        let place = tempfile::tempdir().unwrap();
+        let options = copy::Options { direct: false, ..options(place.path(), engine) };
+        fill(&options.source, options.bytes, KEY).unwrap();
+        let faults = Faults {
+            partial_submit: 30,
+            submit_eagain: 10,
+            submit_eintr: 10,
+            reap_eintr: 10,
+            truncate: 20,
+            result_eintr: 5,
+            result_eagain: 5,
+            unit: 1,
+            ..Faults::default()
+        };
+        let outcome = copy::copy_with(Box::new(Faulty::new(engine, 16, faults, 1)), &options, |_| {});
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        let stats = outcome.stats;
+        for count in [stats.partial_submits, stats.retried_eagain, stats.retried_eintr, stats.short_reads, stats.short_writes] {
+            assert!(count > 0, "{engine:?}: {stats:?}");
+        }
+        assert_good(&options.destination, options.bytes);
+    }
+}
+
+#[test]
+fn eagain_that_never_ends_is_an_error_and_not_a_loop() {
+    for (faults, step) in [
+        (Faults { result_eagain: 100, unit: 512, ..Faults::default() }, Step::Read),
+        (Faults { result_eintr: 100, unit: 512, ..Faults::default() }, Step::Read),
+        (Faults { reap_eagain: 100, unit: 512, ..Faults::default() }, Step::Reap),
+    ] {
+        let place = tempfile::tempdir().unwrap();
+        let options = copy::Options { bytes: 16 << 10, ..options(place.path(), Kind::Sync) };
+        fill(&options.source, options.bytes, KEY).unwrap();
+        let outcome = copy::copy_with(Box::new(Faulty::new(Kind::Sync, 1, faults, 1)), &options, |_| {});
+        assert_eq!(outcome.error.unwrap().step, step);
+    }
+}
+
+#[test]
+fn a_source_that_is_too_short_is_named_with_what_was_there() {
+    for place in workplaces() {
+        for engine in ENGINES {
+            for direct in [false, true] {
+                let options = copy::Options { direct, ..options(place.path(), engine) };
+                fill(&options.source, options.bytes, KEY).unwrap();
+                std::fs::File::options().write(true).open(&options.source).unwrap().set_len(options.bytes - 1000).unwrap();
+                let error = copy::copy(&options, |_| {}).error.unwrap();
+                assert_eq!(error.step, Step::ShortRead);
+                assert_eq!((error.expected, error.got), (Some(16 << 10), Some((16 << 10) - 1000)));
+                assert_eq!(error.offset, Some(options.bytes - (16 << 10)));
+            }
+        }
+    }
+}
+
+#[test]
+fn more_control_blocks_than_blocks_and_odd_block_sizes_are_fine() {
+    for place in workplaces() {
+        for engine in ENGINES {
+            let options = copy::Options {
+                bytes: 3 * 777,
+                block_bytes: size(777),
+                depth: size(64),
+                direct: false,
+                sync_writes: true,
+                ..options(place.path(), engine)
+            };
+            fill(&options.source, options.bytes, KEY).unwrap();
+            let outcome = copy::copy(&options, |_| {});
+            assert!(outcome.error.is_none(), "{:?}", outcome.error);
+            assert_good(&options.destination, options.bytes);
+        }
+    }
+}
