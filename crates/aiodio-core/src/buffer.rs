@@ -15,9 +15,8 @@ use crate::error::{Errno, Error, Result, Step};
 
 /// The kernel's page size in bytes: 4 KiB to 256 KiB, a power of two.
 pub fn page_bytes() -> usize {
-    // SAFETY: sysconf has no memory effects.
-    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(bytes).expect("the page size is positive")
+    // SAFETY: sysconf has no memory effects. It cannot fail for the page size.
+    unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
 /// Where in memory the buffers of a [`Pool`] start.
@@ -180,15 +179,13 @@ impl Pool {
                 0,
             )
         };
-        if start == libc::MAP_FAILED {
-            return Err(Error::new(
-                Step::Buffers,
-                format!("No memory for {count} buffers of {bytes} bytes: use fewer control blocks or smaller blocks"),
-            )
-            .errno(Errno::last()));
-        }
+        let mapped = if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast::<u8>()) };
+        let Some(start) = mapped else {
+            let message = format!("No memory for {count} buffers of {bytes} bytes: use fewer control blocks or smaller blocks");
+            return Err(Error::new(Step::Buffers, message).errno(Errno::last()));
+        };
         let arena = Arc::new(Arena {
-            start: NonNull::new(start.cast()).expect("mmap without a hint does not return page 0"),
+            start,
             bytes: total,
             #[cfg(test)]
             quarantine: crate::engine::drop_tests::current_quarantine(),

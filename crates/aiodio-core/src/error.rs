@@ -151,7 +151,7 @@ macro_rules! names {
     ($($name:ident)*) => { &[$((libc::$name, stringify!($name))),*] };
 }
 
-/// Those that file I/O, AIO, io_uring and mmap can return.
+/// Those that file I/O, AIO, `io_uring` and mmap can return.
 const NAMES: &[(i32, &str)] = names! {
     E2BIG EACCES EAGAIN EBADF EBUSY ECANCELED EDEADLK EDOM EDQUOT EEXIST EFAULT EFBIG EHOSTDOWN EILSEQ EINPROGRESS EINTR EINVAL
     EIO EISDIR ELOOP EMEDIUMTYPE EMFILE EMLINK ENAMETOOLONG ENFILE ENODATA ENODEV ENOENT ENOEXEC ENOLCK ENOLINK ENOMEDIUM ENOMEM

@@ -31,8 +31,9 @@ impl Storm {
         action.sa_sigaction = count as extern "C" fn(libc::c_int) as usize;
         // SAFETY: the handler does nothing but count.
         assert_eq!(unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) }, 0);
-        // SAFETY: no arguments.
-        let (process, thread) = unsafe { (libc::getpid(), libc::syscall(libc::SYS_gettid)) };
+        let process = std::process::id() as libc::pid_t;
+        // SAFETY: takes no arguments.
+        let thread = unsafe { libc::syscall(libc::SYS_gettid) } as libc::pid_t;
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {

@@ -76,7 +76,7 @@ impl IoUringEngine {
 }
 
 /// Asks for what makes completions cheap, and settles for less on older kernels: completions run when the submitter waits, not in
-/// interrupts of it (DEFER_TASKRUN: Linux 6.1; COOP_TASKRUN: 5.19), and one bad entry does not stop the others (SUBMIT_ALL: 5.18).
+/// interrupts of it (`DEFER_TASKRUN`: Linux 6.1; `COOP_TASKRUN`: 5.19), and one bad entry does not stop the others (`SUBMIT_ALL`: 5.18).
 fn build(entries: u32, completions: Option<u32>) -> std::io::Result<IoUring> {
     let builder = || {
         let mut builder = IoUring::builder();

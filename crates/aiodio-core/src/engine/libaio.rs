@@ -47,7 +47,7 @@ struct IoEvent {
 
 /// `struct aio_ring` of `fs/aio.c`: what an `aio_context_t` points to. The kernel keeps this layout for programs that reap in user
 /// space, and `compat_features`, `incompat_features` and `magic` tell whether it still does.
-#[repr(C)]
+#[repr(C, align(8))]
 #[derive(Debug)]
 struct Ring {
     id: u32,
@@ -99,10 +99,14 @@ impl LibaioEngine {
         Ok(engine)
     }
 
+    fn ring_start(&self) -> *const Ring {
+        std::ptr::with_exposed_provenance(self.context as usize)
+    }
+
     fn ring(&self) -> &Ring {
-        let ring = std::ptr::with_exposed_provenance::<Ring>(self.context as usize);
-        // SAFETY: the kernel mapped the ring at the address that identifies the context, for as long as the context lives.
-        unsafe { &*ring }
+        // SAFETY: the kernel mapped the ring at the address that identifies the context, for as long as the context lives. What the
+        // kernel changes in it is atomic here.
+        unsafe { &*self.ring_start() }
     }
 
     /// Takes events out of the mapped ring when at least `min` are there, without a system call. The kernel supports this beside its
@@ -123,7 +127,7 @@ impl LibaioEngine {
         if (ready as usize) < min {
             return false;
         }
-        let first = std::ptr::from_ref(ring).wrapping_add(1).cast::<IoEvent>();
+        let first = self.ring_start().wrapping_add(1).cast::<IoEvent>();
         while head != tail {
             // SAFETY: `head < nr`, and the kernel has published this event and will not overwrite it before `head` passes it.
             let event = unsafe { first.wrapping_add(head as usize).read_volatile() };

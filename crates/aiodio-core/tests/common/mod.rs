@@ -1,5 +1,11 @@
 //! What the integration tests share: where to test, and an engine that makes trouble on purpose.
-#![allow(dead_code, clippy::unwrap_used, missing_docs, reason = "each test uses a part; a panic is how a test fails")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test uses a part; a panic is how a test fails"
+)]
 
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;

@@ -4,15 +4,19 @@
 //! `disk` makes the data durable, drops it from the page cache and reads it with `O_DIRECT`. The two have their own verdicts: cache
 //! bad and disk good is another bug than the reverse.
 
+mod explain;
+
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use self::explain::explain;
+pub use self::explain::{BadRange, Kind, TornWith};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
-use crate::stamp::{Key, SECTOR, SECTOR_BYTES, Stamp};
+use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
 use crate::{file, storage};
 
 /// Which copy of the data to look at.
@@ -48,144 +52,6 @@ pub struct Options {
     pub rung: Rung,
     /// How many bad ranges to describe; the others are counted.
     pub ranges_max: usize,
-}
-
-/// What bad bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Nothing but zeros: an unwritten extent, or a write that was lost in a hole.
-    Zeros,
-    /// A whole stamp of this file and run that belongs at another offset.
-    Misplaced,
-    /// A whole stamp of this place with another generation.
-    Stale,
-    /// A whole stamp of another file of this run.
-    OtherFile,
-    /// A whole stamp of another run: an old block of the disk.
-    OtherRun,
-    /// One end of the sector is as expected, the other is not.
-    Torn,
-    /// Mostly as expected, with some bytes changed.
-    Mutated,
-    /// Nothing recognisable.
-    Garbage,
-    /// The file ends before.
-    Missing,
-    /// The kernel reports an error for these bytes.
-    ReadError,
-}
-
-impl Kind {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zeros => "zeros",
-            Self::Misplaced => "misplaced",
-            Self::Stale => "stale",
-            Self::OtherFile => "other-file",
-            Self::OtherRun => "other-run",
-            Self::Torn => "torn",
-            Self::Mutated => "mutated",
-            Self::Garbage => "garbage",
-            Self::Missing => "missing",
-            Self::ReadError => "read-error",
-        }
-    }
-}
-
-/// What the foreign end of a torn sector is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TornWith {
-    /// Zeros.
-    Zeros,
-    /// Another generation of the same place.
-    Stale,
-    /// The same file's data of another place.
-    Misplaced,
-    /// Anything else.
-    Other,
-}
-
-impl TornWith {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zeros => "zeros",
-            Self::Stale => "stale",
-            Self::Misplaced => "misplaced",
-            Self::Other => "other",
-        }
-    }
-}
-
-/// Bytes of the first difference that a range shows.
-const SHOWN_BYTES: usize = 16;
-
-/// Neighbouring sectors that are wrong in the same way. Offsets and lengths in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadRange {
-    /// Where it starts.
-    pub offset: u64,
-    /// How long it is.
-    pub bytes: u64,
-    /// How it is wrong.
-    pub kind: Kind,
-    /// Where the data of the range's first sector belongs, when its stamp says so.
-    pub from_offset: Option<u64>,
-    /// The generation of the stamps found.
-    pub generation: Option<u32>,
-    /// The file of the stamps found.
-    pub file: Option<u32>,
-    /// The run of the stamps found.
-    pub seed: Option<u64>,
-    /// How many bytes differ from the expected ones.
-    pub differing_bytes: u64,
-    /// How many bits do.
-    pub differing_bits: u64,
-    /// The first differing byte's offset in the file; none when nothing was read.
-    pub first_difference: Option<u64>,
-    /// For [`Kind::Torn`].
-    pub torn_with: Option<TornWith>,
-    /// For [`Kind::ReadError`].
-    pub errno: Option<Errno>,
-    /// Up to 16 bytes from the first difference on.
-    pub found: Vec<u8>,
-    /// What they should be.
-    pub expected: Vec<u8>,
-}
-
-impl BadRange {
-    fn new(offset: u64, bytes: u64, kind: Kind) -> Self {
-        Self {
-            offset,
-            bytes,
-            kind,
-            from_offset: None,
-            generation: None,
-            file: None,
-            seed: None,
-            differing_bytes: 0,
-            differing_bits: 0,
-            first_difference: None,
-            torn_with: None,
-            errno: None,
-            found: Vec::new(),
-            expected: Vec::new(),
-        }
-    }
-
-    /// Whether `next` is the same fault going on.
-    fn continues_with(&self, next: &Self) -> bool {
-        let displacement = |range: &Self| range.from_offset.map(|from| from.wrapping_sub(range.offset));
-        self.offset + self.bytes == next.offset
-            && self.kind == next.kind
-            && self.torn_with == next.torn_with
-            && self.errno == next.errno
-            && self.generation == next.generation
-            && self.file == next.file
-            && self.seed == next.seed
-            && displacement(self) == displacement(next)
-    }
 }
 
 /// What the file is.
@@ -294,22 +160,25 @@ impl Verifier<'_> {
             match self.piece(offset, bytes, buffer)? {
                 Read::All => offset += bytes,
                 // The file has become shorter since its size was asked for.
-                Read::EndsAt(shorter) => return self.missing(shorter),
+                Read::EndsAt(shorter) => {
+                    self.missing(shorter);
+                    return Ok(());
+                }
             }
         }
-        self.missing(end)
+        self.missing(end);
+        Ok(())
     }
 
-    fn missing(&mut self, end: u64) -> Result<()> {
+    fn missing(&mut self, end: u64) {
         if end < self.options.bytes {
             let mut sectors = self.options.bytes.div_ceil(SECTOR) - end / SECTOR;
             // The sector that the file ends in counts once.
-            if end % SECTOR != 0 && self.findings.ends_at(end) {
+            if !end.is_multiple_of(SECTOR) && self.findings.ends_at(end) {
                 sectors -= 1;
             }
             self.findings.add(BadRange::new(end, self.options.bytes - end, Kind::Missing), sectors);
         }
-        Ok(())
     }
 
     /// Reads and checks a piece; in case of a read error, its halves.
@@ -328,7 +197,7 @@ impl Verifier<'_> {
                 let half = (bytes / 2).next_multiple_of(self.unit).min(bytes - 1) / self.unit * self.unit;
                 match self.piece(offset, half, buffer)? {
                     Read::All => self.piece(offset + half, bytes - half, buffer),
-                    ends => Ok(ends),
+                    Read::EndsAt(end) => Ok(Read::EndsAt(end)),
                 }
             }
             Err(errno) => {
@@ -438,97 +307,4 @@ impl Findings {
         outcome.ranges = self.ranges;
         outcome.ranges_total = self.total;
     }
-}
-
-/// A sector counts as partly right when so many bytes at one of its ends are.
-const TORN_BYTES_MIN: usize = 16;
-
-/// Says what a sector that is not `expected` is. `found` has fewer than 512 bytes only at the end of a file.
-fn explain(expected: Stamp, found: &[u8]) -> BadRange {
-    let offset = expected.sector * SECTOR;
-    let mut range = BadRange::new(offset, found.len() as u64, Kind::Garbage);
-    let right = expected.bytes();
-    let right = &right[..found.len()];
-    let differs = |at: &usize| found[*at] != right[*at];
-    let Some(first) = (0..found.len()).find(differs) else { return range };
-    let last = (0..found.len()).rev().find(differs).unwrap_or(first);
-    let shown = first..found.len().min(first + SHOWN_BYTES);
-    range.found = found[shown.clone()].to_vec();
-    range.expected = right[shown].to_vec();
-    range.first_difference = Some(offset + first as u64);
-    for (found, right) in found.iter().zip(right) {
-        range.differing_bytes += u64::from(found != right);
-        range.differing_bits += u64::from((found ^ right).count_ones());
-    }
-
-    if found.iter().all(|byte| *byte == 0) {
-        range.kind = Kind::Zeros;
-    } else if let Some(stamp) = whole_stamp(found) {
-        range.kind = relation(expected, stamp);
-        range.generation = Some(stamp.generation);
-        range.file = Some(stamp.file);
-        range.seed = Some(stamp.seed);
-        if matches!(range.kind, Kind::Misplaced | Kind::OtherFile) {
-            range.from_offset = Some(stamp.sector.wrapping_mul(SECTOR));
-        }
-    } else {
-        let foreign = first..last + 1;
-        let prefix_is_right = first >= TORN_BYTES_MIN;
-        let suffix_is_right = found.len() - foreign.end >= TORN_BYTES_MIN;
-        let at_one_end = prefix_is_right != suffix_is_right;
-        // Two unrelated bytes are equal once in 256.
-        let dense = foreign.len() >= TORN_BYTES_MIN && range.differing_bytes * 8 >= foreign.len() as u64 * 7;
-        let torn_with = if at_one_end { torn_with(expected, found, foreign.clone(), dense) } else { None };
-        if let Some((with, stamp)) = torn_with {
-            range.kind = Kind::Torn;
-            range.torn_with = Some(with);
-            range.generation = stamp.map(|stamp| stamp.generation);
-            range.file = stamp.map(|stamp| stamp.file);
-        } else if range.differing_bytes * 2 <= found.len() as u64 {
-            range.kind = Kind::Mutated;
-        }
-    }
-    range
-}
-
-/// The stamp that these bytes are whole; of a file's short last sector, the stamp that they are the first bytes of.
-fn whole_stamp(found: &[u8]) -> Option<Stamp> {
-    if let Some(sector) = found.first_chunk() {
-        return Stamp::read(sector);
-    }
-    let stamp = Stamp::read_header(found)?;
-    (stamp.bytes()[..found.len()] == *found).then_some(stamp)
-}
-
-fn relation(expected: Stamp, found: Stamp) -> Kind {
-    if found.seed != expected.seed {
-        Kind::OtherRun
-    } else if found.file != expected.file {
-        Kind::OtherFile
-    } else if found.sector != expected.sector {
-        Kind::Misplaced
-    } else {
-        Kind::Stale
-    }
-}
-
-/// What the part of a sector is that replaces the expected bytes, and which stamp it comes from if that can be told: a stamp names
-/// itself at both ends, so the torn-off start is recognised by the header and the torn-off end by the trailer.
-fn torn_with(expected: Stamp, found: &[u8], foreign: std::ops::Range<usize>, dense: bool) -> Option<(TornWith, Option<Stamp>)> {
-    if foreign.len() >= TORN_BYTES_MIN && found[foreign.clone()].iter().all(|byte| *byte == 0) {
-        return Some((TornWith::Zeros, None));
-    }
-    let header = Stamp::read_header(found);
-    let trailer = found.first_chunk().and_then(Stamp::read_trailer);
-    for stamp in [header, trailer].into_iter().flatten() {
-        if stamp != expected && stamp.bytes()[foreign.clone()] == found[foreign.clone()] {
-            let with = match relation(expected, stamp) {
-                Kind::Stale => TornWith::Stale,
-                Kind::Misplaced => TornWith::Misplaced,
-                _ => TornWith::Other,
-            };
-            return Some((with, Some(stamp)));
-        }
-    }
-    dense.then_some((TornWith::Other, None))
 }

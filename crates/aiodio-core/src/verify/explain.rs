@@ -1,0 +1,243 @@
+//! What bad bytes are: compares a sector with what it should be and gives the difference a name.
+
+use std::ops::Range;
+
+use crate::error::Errno;
+use crate::stamp::{SECTOR, Stamp};
+
+/// What bad bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing but zeros: an unwritten extent, or a write that was lost in a hole.
+    Zeros,
+    /// A whole stamp of this file and run that belongs at another offset.
+    Misplaced,
+    /// A whole stamp of this place with another generation.
+    Stale,
+    /// A whole stamp of another file of this run.
+    OtherFile,
+    /// A whole stamp of another run: an old block of the disk.
+    OtherRun,
+    /// One end of the sector is as expected, the other is not.
+    Torn,
+    /// Mostly as expected, with some bytes changed.
+    Mutated,
+    /// Nothing recognisable.
+    Garbage,
+    /// The file ends before.
+    Missing,
+    /// The kernel reports an error for these bytes.
+    ReadError,
+}
+
+impl Kind {
+    /// The spelling in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zeros => "zeros",
+            Self::Misplaced => "misplaced",
+            Self::Stale => "stale",
+            Self::OtherFile => "other-file",
+            Self::OtherRun => "other-run",
+            Self::Torn => "torn",
+            Self::Mutated => "mutated",
+            Self::Garbage => "garbage",
+            Self::Missing => "missing",
+            Self::ReadError => "read-error",
+        }
+    }
+}
+
+/// What the foreign end of a torn sector is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TornWith {
+    /// Zeros.
+    Zeros,
+    /// Another generation of the same place.
+    Stale,
+    /// The same file's data of another place.
+    Misplaced,
+    /// Anything else.
+    Other,
+}
+
+impl TornWith {
+    /// The spelling in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zeros => "zeros",
+            Self::Stale => "stale",
+            Self::Misplaced => "misplaced",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// Bytes of the first difference that a range shows.
+const SHOWN_BYTES: usize = 16;
+
+/// Neighbouring sectors that are wrong in the same way. Offsets and lengths in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRange {
+    /// Where it starts.
+    pub offset: u64,
+    /// How long it is.
+    pub bytes: u64,
+    /// How it is wrong.
+    pub kind: Kind,
+    /// Where the data of the range's first sector belongs, when its stamp says so.
+    pub from_offset: Option<u64>,
+    /// The generation of the stamps found.
+    pub generation: Option<u32>,
+    /// The file of the stamps found.
+    pub file: Option<u32>,
+    /// The run of the stamps found.
+    pub seed: Option<u64>,
+    /// How many bytes differ from the expected ones.
+    pub differing_bytes: u64,
+    /// How many bits do.
+    pub differing_bits: u64,
+    /// The first differing byte's offset in the file; none when nothing was read.
+    pub first_difference: Option<u64>,
+    /// For [`Kind::Torn`].
+    pub torn_with: Option<TornWith>,
+    /// For [`Kind::ReadError`].
+    pub errno: Option<Errno>,
+    /// Up to 16 bytes from the first difference on.
+    pub found: Vec<u8>,
+    /// What they should be.
+    pub expected: Vec<u8>,
+}
+
+impl BadRange {
+    pub(super) fn new(offset: u64, bytes: u64, kind: Kind) -> Self {
+        Self {
+            offset,
+            bytes,
+            kind,
+            from_offset: None,
+            generation: None,
+            file: None,
+            seed: None,
+            differing_bytes: 0,
+            differing_bits: 0,
+            first_difference: None,
+            torn_with: None,
+            errno: None,
+            found: Vec::new(),
+            expected: Vec::new(),
+        }
+    }
+
+    /// Whether `next` is the same fault going on.
+    pub(super) fn continues_with(&self, next: &Self) -> bool {
+        let displacement = |range: &Self| range.from_offset.map(|from| from.wrapping_sub(range.offset));
+        self.offset + self.bytes == next.offset
+            && self.kind == next.kind
+            && self.torn_with == next.torn_with
+            && self.errno == next.errno
+            && self.generation == next.generation
+            && self.file == next.file
+            && self.seed == next.seed
+            && displacement(self) == displacement(next)
+    }
+}
+
+/// A sector counts as partly right when so many bytes at one of its ends are.
+const TORN_BYTES_MIN: usize = 16;
+
+/// Says what a sector that is not `expected` is. `found` has fewer than 512 bytes only at the end of a file.
+pub(super) fn explain(expected: Stamp, found: &[u8]) -> BadRange {
+    let offset = expected.sector * SECTOR;
+    let mut range = BadRange::new(offset, found.len() as u64, Kind::Garbage);
+    let right = expected.bytes();
+    let right = &right[..found.len()];
+    let differs = |at: &usize| found[*at] != right[*at];
+    let Some(first) = (0..found.len()).find(differs) else { return range };
+    let last = (0..found.len()).rev().find(differs).unwrap_or(first);
+    let shown = first..found.len().min(first + SHOWN_BYTES);
+    range.found = found[shown.clone()].to_vec();
+    range.expected = right[shown].to_vec();
+    range.first_difference = Some(offset + first as u64);
+    for (found, right) in found.iter().zip(right) {
+        range.differing_bytes += u64::from(found != right);
+        range.differing_bits += u64::from((found ^ right).count_ones());
+    }
+
+    if found.iter().all(|byte| *byte == 0) {
+        range.kind = Kind::Zeros;
+    } else if let Some(stamp) = whole_stamp(found) {
+        range.kind = relation(expected, stamp);
+        range.generation = Some(stamp.generation);
+        range.file = Some(stamp.file);
+        range.seed = Some(stamp.seed);
+        if matches!(range.kind, Kind::Misplaced | Kind::OtherFile) {
+            range.from_offset = Some(stamp.sector.wrapping_mul(SECTOR));
+        }
+    } else {
+        let foreign = first..last + 1;
+        if let Some((with, stamp)) = torn_with(expected, found, foreign, range.differing_bytes) {
+            range.kind = Kind::Torn;
+            range.torn_with = Some(with);
+            range.generation = stamp.map(|stamp| stamp.generation);
+            range.file = stamp.map(|stamp| stamp.file);
+        } else if range.differing_bytes * 2 <= found.len() as u64 {
+            range.kind = Kind::Mutated;
+        }
+    }
+    range
+}
+
+/// The stamp that these bytes are whole; of a file's short last sector, the stamp that they are the first bytes of.
+fn whole_stamp(found: &[u8]) -> Option<Stamp> {
+    if let Some(sector) = found.first_chunk() {
+        return Stamp::read(sector);
+    }
+    let stamp = Stamp::read_header(found)?;
+    (stamp.bytes()[..found.len()] == *found).then_some(stamp)
+}
+
+fn relation(expected: Stamp, found: Stamp) -> Kind {
+    if found.seed != expected.seed {
+        Kind::OtherRun
+    } else if found.file != expected.file {
+        Kind::OtherFile
+    } else if found.sector != expected.sector {
+        Kind::Misplaced
+    } else {
+        Kind::Stale
+    }
+}
+
+/// What the part of a sector is that replaces the expected bytes at one of its ends, and which stamp it comes from if that can be
+/// told: a stamp names itself at both ends, so the foreign start is recognised by its header and the foreign end by its trailer.
+fn torn_with(expected: Stamp, found: &[u8], foreign: Range<usize>, differing_bytes: u64) -> Option<(TornWith, Option<Stamp>)> {
+    // A few wrong bytes, in a header above all, would make anything out of it.
+    if foreign.len() < TORN_BYTES_MIN {
+        return None;
+    }
+    // Up to either end of the sector: the bytes between that end and the difference may be right by chance, or because the stamps
+    // have their first fields in common.
+    let (head, tail) = (0..foreign.end, foreign.start..found.len());
+    let zeros = |part: &Range<usize>| found[part.clone()].iter().all(|byte| *byte == 0);
+    if zeros(&head) || zeros(&tail) {
+        return Some((TornWith::Zeros, None));
+    }
+    let header = Stamp::read_header(found).map(|stamp| (stamp, &head));
+    let trailer = found.first_chunk().and_then(Stamp::read_trailer).map(|stamp| (stamp, &tail));
+    for (stamp, part) in [header, trailer].into_iter().flatten() {
+        if stamp != expected && stamp.bytes()[part.clone()] == found[part.clone()] {
+            let with = match relation(expected, stamp) {
+                Kind::Stale => TornWith::Stale,
+                Kind::Misplaced => TornWith::Misplaced,
+                _ => TornWith::Other,
+            };
+            return Some((with, Some(stamp)));
+        }
+    }
+    let head_is_right = foreign.start >= TORN_BYTES_MIN;
+    let tail_is_right = found.len() - foreign.end >= TORN_BYTES_MIN;
+    // Two unrelated bytes are equal once in 256.
+    let unrelated = differing_bytes * 8 >= foreign.len() as u64 * 7;
+    (unrelated && head_is_right != tail_is_right).then_some((TornWith::Other, None))
+}
