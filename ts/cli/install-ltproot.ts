@@ -7,6 +7,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -34,13 +35,13 @@ export function installLtproot(operands: readonly string[], { terminal, cwd }: S
   const entries = tree(directory);
   try {
     const old = ownFiles(directory);
-    mkdirSync(directory, { recursive: true });
+    makeDirectories(directory);
     const marker = { text: `${[...entries.keys()].sort().join("\n")}\n` };
     // The marker first: an installation that was cut short is still known as ours and can be repeated.
     for (const [path, entry] of [[MARKER, marker] as const, ...entries]) replace(join(directory, path), entry);
     for (const path of old) if (!entries.has(path)) rmSync(join(directory, path), { force: true });
     // openQA searches this directory when LTP came as a package, and gives up when it is not there.
-    mkdirSync(join(directory, "testcases/bin/openposix/conformance/interfaces"), { recursive: true });
+    makeDirectories(join(directory, "testcases/bin/openposix/conformance/interfaces"));
   } catch (error) {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`cannot write ${directory} (${reasonOf(error)}): choose a directory you may write to`);
@@ -54,9 +55,8 @@ export function installLtproot(operands: readonly string[], { terminal, cwd }: S
 
 /** Files of an earlier installation. Throws where anything else is in the way. */
 function ownFiles(directory: string): string[] {
-  const stats = lstatSync(directory, { throwIfNoEntry: false });
-  if (!stats) return [];
-  if (!existsSync(join(directory, "."))) {
+  if (!lstatSync(directory, { throwIfNoEntry: false })) return [];
+  if (!statSync(directory, { throwIfNoEntry: false })?.isDirectory()) {
     throw new UsageError(`${directory} is no directory: choose another, or remove it`);
   }
   const marker = join(directory, MARKER);
@@ -73,9 +73,16 @@ function ownFiles(directory: string): string[] {
   return [];
 }
 
+/** As `mkdir -p`. Node's own recursive mkdirSync never returns below /proc, where creating says ENOENT (Node 20.20). */
+function makeDirectories(path: string): void {
+  if (existsSync(path)) return;
+  makeDirectories(dirname(path));
+  mkdirSync(path);
+}
+
 /** A file is either the old one or the new one, never half of it; and a link in its place is not followed. */
 function replace(path: string, { text, executable }: Entry): void {
-  mkdirSync(dirname(path), { recursive: true });
+  makeDirectories(dirname(path));
   const temporary = `${path}.${process.pid}.tmp`;
   writeFileSync(temporary, text, { mode: executable ? 0o755 : 0o644, flag: "wx" });
   renameSync(temporary, path);

@@ -12,7 +12,7 @@ import { checkResumable, type History, Journal, readJournal } from "../report/jo
 import { Results, type RunStart } from "../report/results.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
-import type { Flags } from "./flags.js";
+import { COMMANDS, type Flags } from "./flags.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
 import type { System } from "./system.js";
@@ -138,7 +138,8 @@ function planOf(
   if (operands.length === 0 && history) {
     return { plan: history.start.plan, shuffleSeed: history.start.shuffleSeed };
   }
-  const files = operands.map((operand) => loadRuntest(operand, cwd));
+  const commands = COMMANDS.map(({ name }) => name).filter((name) => name !== "run");
+  const files = operands.map((operand) => loadRuntest(operand, cwd, commands));
   // A resumed run keeps its order: a new random seed would make it another plan.
   const shuffleSeed = flags.shuffle?.seed ?? history?.start.shuffleSeed ?? (flags.shuffle && randomSeed());
   const { select, skip, iterate } = flags;

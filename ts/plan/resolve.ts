@@ -20,29 +20,33 @@ export interface RuntestFile {
 const FILE_BYTES_MAX = 16 * 1024 * 1024;
 
 /** Names of the package's own runtest files, sorted. */
-export function packagedRuntests(folder = packaged("runtest")): string[] {
-  return readdirSync(folder).sort();
+export function packagedRuntests(): string[] {
+  return readdirSync(packaged("runtest")).sort();
 }
 
-/** Reads the runtest file that an argument names. Whatever is wrong with it is one {@link UsageError}. */
-export function loadRuntest(argument: string, cwd: string, folder = packaged("runtest")): RuntestFile {
-  const path = find(argument, cwd, folder);
+/**
+ * Reads the runtest file that an argument names. Whatever is wrong with it is one {@link UsageError}.
+ * @param alsoMeant other words that the user may have misspelled
+ */
+export function loadRuntest(argument: string, cwd: string, alsoMeant: readonly string[] = []): RuntestFile {
+  const path = find(argument, cwd, alsoMeant);
   const lines = parseRuntest(read(path.absolute, path.shown), path.shown);
   if (lines.length === 0) throw new UsageError(`${path.shown} has no test lines: add some, or name another file`);
   return { path: path.shown, suite: basename(path.absolute), lines };
 }
 
-function find(argument: string, cwd: string, folder: string): { absolute: string; shown: string } {
+function find(argument: string, cwd: string, alsoMeant: readonly string[]): { absolute: string; shown: string } {
   const here = resolve(cwd, argument);
   if (argument !== "" && statSync(here, { throwIfNoEntry: false })) return { absolute: here, shown: argument };
-  const names = packagedRuntests(folder);
+  const folder = packaged("runtest");
+  const names = packagedRuntests();
   const name = basename(argument);
   const plain = normalize(argument);
   if (names.includes(name) && (plain === name || plain === join("runtest", name))) {
     return { absolute: join(folder, name), shown: join(folder, name) };
   }
   throw new UsageError(
-    `no runtest file "${argument}"${didYouMean(name, names)}: give a path, or one of ${names.join(", ")}`,
+    `no runtest file "${argument}"${didYouMean(name, [...names, ...alsoMeant])}: give a path, or one of ${names.join(", ")}`,
   );
 }
 

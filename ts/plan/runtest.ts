@@ -104,15 +104,15 @@ function parseLine(text: string, number: number, firstLines: Map<string, number>
     const code = control.charCodeAt(0).toString(16).padStart(2, "0");
     throw new Malformed(`has the control character 0x${code}: remove it`);
   }
-  const trimmed = text.trim();
-  const id = /^\S+/.exec(trimmed)?.[0] ?? "";
+  const trimmed = text.replaceAll(/^[ \t]+|[ \t]+$/g, "");
+  const id = /^[^ \t]+/.exec(trimmed)?.[0] ?? "";
   if (!ID.test(id)) {
     throw new Malformed(`the ID ${JSON.stringify(id)} may hold only letters, digits, "_" and "-": rename it`);
   }
   const first = firstLines.get(id);
   if (first !== undefined) throw new Malformed(`the ID ${id} is already on line ${first}: give this line another`);
   firstLines.set(id, number);
-  const rest = trimmed.slice(id.length).trimStart();
+  const rest = trimmed.slice(id.length).replace(/^[ \t]+/, "");
   const { argv, end } = split(rest);
   const [program, ...args] = argv;
   if (program === undefined || program === "") {

@@ -17,9 +17,10 @@ export interface TestResult {
 }
 
 export class Results {
-  /** Where each run is in the plan. */
+  /** Every planned run by its key, in the plan's order. */
   readonly #tests = new Map<string, TestResult>();
   readonly #ended = new Map<string, TestResult & { end: TestEnd }>();
+  readonly #verdicts: Record<Verdict, number> = { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 };
   start: RunStart | undefined;
   end: RunEnd | undefined;
   /** Testcases that an earlier part of a resumed run has brought. */
@@ -51,7 +52,10 @@ export class Results {
         const result = this.of(event.key);
         result.end = event;
         // An interrupted testcase has shown nothing: it counts as not run.
-        if (!event.interrupted) this.#ended.set(event.key, { ...result, end: event });
+        if (!event.interrupted && !this.#ended.has(event.key)) {
+          this.#ended.set(event.key, { ...result, end: event });
+          this.#verdicts[event.verdict] += 1;
+        }
         if (event.verdict === "TPASS" && !this.keepLogs) result.log.length = 0;
         break;
       }
@@ -95,9 +99,7 @@ export class Results {
 
   /** How many testcases ended with each verdict. */
   verdicts(): Record<Verdict, number> {
-    const counts: Record<Verdict, number> = { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 };
-    for (const { end } of this.#ended.values()) counts[end.verdict] += 1;
-    return counts;
+    return { ...this.#verdicts };
   }
 
   /** A testcase's short name: its key, without the suite when there is only one. */

@@ -1,0 +1,70 @@
+import { expect, test } from "vitest";
+import { version } from "../../ts/package.js";
+import { command, fakeSystem, temporaryFolder } from "./fixture.js";
+
+test("--help and --version go to standard output, whatever else is given", async () => {
+  const help = await command("list --bail -h nonsense");
+  expect(help).toMatchObject({ status: 0, err: "", out: expect.stringMatching(/^Finds, proves and explains/) });
+  expect(await command("--version")).toEqual({ status: 0, err: "", out: `${version}\n` });
+});
+
+test("a wrong option is one line and status 2", async () => {
+  expect(await command("--nope t")).toEqual({
+    status: 2,
+    out: "",
+    err: "aiodio-ltp: no option --nope: `aiodio-ltp --help` lists the options\n",
+  });
+});
+
+test("list shows runtest files and programs", async () => {
+  const { status, out } = await command("list");
+  expect(status).toBe(0);
+  expect(out).toMatch(/^Runtest files:\n(.*\n)* {2}ltp-aiodio\.part1 +140 lines\n/);
+  expect(out).toMatch(/\nPrograms:\n(.*\n)* {2}aiocp +copy a file/);
+});
+
+test("list FILE shows its lines, as a runtest file again", async () => {
+  const { out } = await command("list -s ^AD00[12]$ ltp-aiodio.part1");
+  expect(out).toBe("AD001 aiocp -b 1k -n 1 -f DIRECT\nAD002 aiocp -b 1k -n 1 -f SYNC\n");
+});
+
+test("list of a missing file is an error", async () => {
+  expect(await command("list nowhere")).toMatchObject({ status: 2, out: "" });
+});
+
+test("doctor looks at everything the main job needs", async () => {
+  const folder = temporaryFolder();
+  const { out, status } = await command(`doctor -d ${folder}`, fakeSystem({ env: { PATH: "/nowhere" } }));
+  for (const name of [
+    "kernel",
+    "directory",
+    "user",
+    "kernel log",
+    "mkfs.ext4",
+    "mkfs.xfs",
+    "mkfs.btrfs",
+    "fio",
+    "strace",
+  ]) {
+    expect(out).toMatch(new RegExp(`^(ok|less|BAD) +${name}  `, "m"));
+  }
+  expect(out).toContain(`${folder}: `);
+  expect(status).toBe(/^BAD/m.test(out) ? 1 : 0);
+});
+
+test("doctor says for each thing missing what brings it", async () => {
+  const { out } = await command("doctor", fakeSystem({ env: { PATH: "" } }));
+  const rows = out.split("\n");
+  for (const [index, row] of rows.entries()) if (/ missing; /.test(row)) expect(rows[index + 1]).toMatch(/^ +-> /);
+});
+
+test("doctor in an unusable directory fails", async () => {
+  const { status, out } = await command("doctor -d /nowhere");
+  expect(status).toBe(1);
+  expect(out).toMatch(/^BAD +directory +no directory \/nowhere/m);
+  expect(out).toMatch(/cannot run here: see .*directory/);
+});
+
+test("doctor takes no files", async () => {
+  expect(await command("doctor x")).toMatchObject({ status: 2, err: expect.stringContaining("use -d DIR") });
+});

@@ -1,0 +1,276 @@
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { readJournal } from "../../ts/report/journal.js";
+import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
+
+/** A working directory with a runtest file `t` of three lines. */
+function place(text = "A aiocp -b 1k\nB aiocp -b 2k\nC aiocp -b 4k\n") {
+  const cwd = temporaryFolder();
+  writeFileSync(join(cwd, "t"), text);
+  mkdirSync(join(cwd, "work"));
+  return { cwd, work: join(cwd, "work") };
+}
+
+describe("exit status", () => {
+  test.each([
+    ["TPASS", 0],
+    ["TCONF", 0],
+    ["TFAIL", 1],
+    ["TBROK", 1],
+    ["TWARN", 1],
+  ] as const)("with one %s is %d", async (verdict, status) => {
+    const { cwd } = place();
+    const { runPlan } = fakeScheduler(({ id }) => (id === "B" ? verdict : "TPASS"));
+    expect((await command("-d work t", fakeSystem({ cwd, runPlan }))).status).toBe(status);
+  });
+
+  test("is 3 when the scheduler cannot go on, and what ran is summed up", async () => {
+    const { cwd } = place();
+    const { runPlan } = fakeScheduler();
+    const system = fakeSystem({
+      cwd,
+      runPlan: async (plan, options, emit) => {
+        await runPlan(plan.slice(0, 1), options, emit);
+        throw Object.assign(new Error("spawn node ENOMEM"), { code: "ENOMEM", syscall: "spawn" });
+      },
+    });
+    const { status, out, err } = await command("-d work t", system);
+    expect(status).toBe(3);
+    expect(err).toBe("aiodio-ltp: cannot go on: spawn node ENOMEM\n");
+    expect(out).toMatch(/1 of 3 testcases in .*: 1 TPASS; 2 not run\n$/);
+  });
+});
+
+test("options reach the scheduler", async () => {
+  const { cwd, work } = place();
+  const { runPlan, options, ran } = fakeScheduler();
+  const line = "-d work -j 2 --bail --engine sync --timeout-mul 3 -S ^B$ -i 2 t";
+  expect((await command(line, fakeSystem({ cwd, runPlan }))).status).toBe(0);
+  expect(options[0]).toMatchObject({ directory: work, workers: 2, bail: true, engine: "sync", timeoutMul: 3 });
+  expect(ran).toEqual(["t:A", "t:C", "t:A#2", "t:C#2"]);
+});
+
+test("--bail leaves the rest not run", async () => {
+  const { cwd } = place();
+  const { runPlan } = fakeScheduler(({ id }) => (id === "B" ? "TFAIL" : "TPASS"));
+  const { status, out } = await command("-d work --bail t", fakeSystem({ cwd, runPlan }));
+  expect(status).toBe(1);
+  expect(out).toMatch(/\n2 of 3 testcases in .*: 1 TFAIL, 1 TPASS; 1 not run\n$/);
+});
+
+test("--shuffle shows its seed, and the seed brings the order back", async () => {
+  const text = Array.from({ length: 30 }, (_, index) => `T${index} aiocp`).join("\n");
+  const { cwd } = place(text);
+  const [first, second] = [fakeScheduler(), fakeScheduler()];
+  const { out } = await command("-d work --shuffle t", fakeSystem({ cwd, runPlan: first.runPlan }));
+  const option = /--shuffle=\d+/.exec(out)?.[0] ?? "";
+  await command(`-d work ${option} t`, fakeSystem({ cwd, runPlan: second.runPlan }));
+  expect(second.ran).toEqual(first.ran);
+});
+
+describe("one clear error, status 2, nothing left behind", () => {
+  test.each([
+    ["", {}, /^aiodio-ltp: no runtest file given: name a path, or one of .*ltp-aiodio.part1/],
+    ["lsit", {}, /^aiodio-ltp: no runtest file "lsit" \(did you mean "list"\?\)/],
+    ["missing", {}, /^aiodio-ltp: no runtest file "missing"/],
+    ["work", {}, /^aiodio-ltp: work is a directory: name a runtest file in it\n$/],
+    ["--resume t", {}, /^aiodio-ltp: --resume needs the journal/],
+    ["--resume --journal j t", {}, /^aiodio-ltp: no journal .*\/j: name another/],
+    ["-s nothing t", {}, /^aiodio-ltp: --select and --skip leave none of the 3 lines/],
+    ["-d nowhere t", {}, /^aiodio-ltp: no directory .*\/nowhere: create it, or choose another with -d DIR\n$/],
+    ["-d t t", {}, /^aiodio-ltp: .*\/t is no directory/],
+    ["t", { TMPDIR: "work" }, /^aiodio-ltp: You must specify an absolute pathname for environment variable TMPDIR/],
+    ["t", { TMPDIR: "/nowhere" }, /^aiodio-ltp: no directory \/nowhere/],
+    ["-d /proc t", {}, /^aiodio-ltp: \/proc /],
+    ["-d work --output nowhere/x t", {}, /^aiodio-ltp: --output: cannot write .*\/nowhere\/x \(ENOENT\)/],
+    ["-d work --output work t", {}, /^aiodio-ltp: --output: .*\/work is a directory/],
+    ["-d work --journal nowhere/j t", {}, /^aiodio-ltp: cannot write the journal .*\/nowhere\/j \(ENOENT\)/],
+    ["-d work --journal t t", {}, /^aiodio-ltp: the journal .*\/t exists/],
+  ])("%j with %j", async (line, env, message) => {
+    const { cwd, work } = place();
+    const { runPlan, ran } = fakeScheduler();
+    const { status, err, out } = await command(line, fakeSystem({ cwd, env, runPlan }));
+    expect(err).toMatch(message);
+    expect(err.trimEnd()).not.toContain("\n");
+    expect({ status, out, ran }).toEqual({ status: 2, out: "", ran: [] });
+    expect(readdirSync(work)).toEqual([]);
+    expect(readdirSync(cwd).sort()).toEqual(["t", "work"]);
+  });
+
+  test("a malformed file, with every line that is wrong", async () => {
+    const { cwd } = place("A aiocp\nB\nC aiocp 'x\n");
+    const { status, err } = await command("-d work t", fakeSystem({ cwd }));
+    expect(status).toBe(2);
+    expect(err.split("\n").map((line) => line.split(":").slice(0, 2).join(":"))).toEqual([
+      "aiodio-ltp: t is malformed, so nothing was run",
+      "t:2",
+      "t:3",
+      "",
+    ]);
+  });
+
+  test.skipIf(process.getuid?.() === 0)("a directory that is not writable", async () => {
+    const { cwd, work } = place();
+    chmodSync(work, 0o555);
+    const { status, err } = await command("-d work t", fakeSystem({ cwd }));
+    expect({ status, err }).toEqual({
+      status: 2,
+      err: `aiodio-ltp: ${work} is not writable for this user: choose another with -d DIR\n`,
+    });
+  });
+});
+
+describe("interruption", () => {
+  test.each(["SIGINT", "SIGTERM", "SIGHUP"])("%s ends the run in good order with 130", async (signal) => {
+    const { cwd } = place();
+    const { runPlan, ran } = fakeScheduler(({ id }) => {
+      if (id === "B") system.signals.emit(signal);
+      return "TPASS";
+    });
+    const system = fakeSystem({ cwd, runPlan });
+    const { status, out, err } = await command("-d work --journal j t", system);
+    expect(status).toBe(130);
+    expect(ran).toEqual(["t:A", "t:B"]);
+    expect(out).toMatch(
+      /\nInterrupted: 1 of 3 testcases in .*: 1 TPASS; 2 not run\nJournal: .*\/j \(go on with --resume\)\n$/,
+    );
+    expect(err).toMatch(/interrupted, ending what runs/);
+    const { events } = await readJournal(join(cwd, "j"));
+    expect(events.at(-1)).toMatchObject({ type: "run-end", interrupted: true, notRun: 2 });
+    expect(system.exits).toEqual([]);
+    expect(system.signals.listenerCount(signal)).toBe(0);
+  });
+
+  test("a second signal exits at once", async () => {
+    const { cwd } = place();
+    const { runPlan } = fakeScheduler(() => {
+      system.signals.emit("SIGINT");
+      system.signals.emit("SIGINT");
+      return "TPASS";
+    });
+    const system = fakeSystem({ cwd, runPlan });
+    await command("-d work t", system);
+    expect(system.exits).toEqual([130]);
+  });
+
+  test.each([
+    ["ends the run when nothing else keeps its results", "-d work t", 130, ["t:A"]],
+    ["does not end the run when a journal keeps its results", "-d work --journal j t", 0, ["t:A", "t:B", "t:C"]],
+  ])("output that nobody reads any more %s", async (_name, line, expected, expectedRan) => {
+    const { cwd } = place();
+    const { runPlan, ran } = fakeScheduler(({ id }) => {
+      if (id === "A") system.terminal.close();
+      return "TPASS";
+    });
+    const system = fakeSystem({ cwd, runPlan });
+    const { status, err } = await command(line, system);
+    expect({ status, err, ran }).toEqual({ status: expected, err: "", ran: expectedRan });
+  });
+});
+
+describe("resuming", () => {
+  /** A run that SIGINT ended while B was running. */
+  async function interrupted(extra = "") {
+    const { cwd } = place();
+    const { runPlan } = fakeScheduler(({ id }) => {
+      if (id === "B") system.signals.emit("SIGINT");
+      return id === "A" ? "TFAIL" : "TPASS";
+    });
+    const system = fakeSystem({ cwd, runPlan });
+    await command(`-d work --journal j ${extra} t`, system);
+    return cwd;
+  }
+
+  test("runs what has no verdict, and reports all", async () => {
+    const cwd = await interrupted();
+    const { runPlan, ran } = fakeScheduler();
+    const line = "-d work --journal j --resume --output o.json t";
+    const { status, out } = await command(line, fakeSystem({ cwd, runPlan }));
+    expect(ran).toEqual(["t:B", "t:C"]);
+    // A's failure of the first part counts.
+    expect(status).toBe(1);
+    expect(out).toMatch(/\n3 testcases \(1 of them earlier\) in .*: 1 TFAIL, 2 TPASS\n/);
+    const { results } = JSON.parse(readFileSync(join(cwd, "o.json"), "utf8"));
+    expect(results.map((result: { test_fqn: string; status: string }) => [result.test_fqn, result.status])).toEqual([
+      ["A", "fail"],
+      ["B", "pass"],
+      ["C", "pass"],
+    ]);
+    expect(results[0].test.log).toContain("TFAIL: A says so");
+  });
+
+  test("without FILE takes the plan from the journal", async () => {
+    const cwd = await interrupted();
+    const { runPlan, ran } = fakeScheduler();
+    await command("-d work --journal j --resume", fakeSystem({ cwd, runPlan }));
+    expect(ran).toEqual(["t:B", "t:C"]);
+    const refused = await command("-d work --journal j --resume -i 2", fakeSystem({ cwd }));
+    expect(refused).toMatchObject({ status: 2, err: expect.stringMatching(/--resume without FILE takes the plan/) });
+  });
+
+  test("keeps a random order", async () => {
+    const cwd = await interrupted("--shuffle");
+    const { runPlan, ran } = fakeScheduler();
+    const { status } = await command("-d work --journal j --resume --shuffle t", fakeSystem({ cwd, runPlan }));
+    expect(status).not.toBe(2);
+    const { start } = await readJournal(join(cwd, "j"));
+    expect(ran).toEqual(start.plan.map(({ key }) => key).slice(-ran.length));
+  });
+
+  test("with nothing left runs nothing", async () => {
+    const cwd = await interrupted();
+    await command("-d work --journal j --resume t", fakeSystem({ cwd }));
+    const { runPlan, options } = fakeScheduler();
+    const { status, out } = await command("-d work --journal j --resume t", fakeSystem({ cwd, runPlan }));
+    expect({ status, options }).toEqual({ status: 1, options: [] });
+    expect(out).toMatch(/3 testcases \(3 of them earlier\)/);
+  });
+
+  test.each([
+    ["-d work --journal j --resume -S C t", /is of another plan: run 3 is "t:C aiocp -b 4k" there and nothing here/],
+    ["-d / --journal j --resume t", /is of a run in .*\/work: add -d/],
+    ["-d work --engine sync --journal j --resume t", /with another engine: drop --engine/],
+    ["-d work --journal j t", /exists: go on with it by --resume/],
+  ])("%s is refused and changes nothing", async (line, message) => {
+    const cwd = await interrupted();
+    const before = readFileSync(join(cwd, "j"));
+    const { status, err } = await command(line, fakeSystem({ cwd }));
+    expect(status).toBe(2);
+    expect(err).toMatch(message);
+    expect(readFileSync(join(cwd, "j"))).toEqual(before);
+  });
+});
+
+describe("reporters", () => {
+  test.each(["ltp", "quiet", "progress"])("%s writes to standard output only", async (reporter) => {
+    const { cwd } = place();
+    const { out, err } = await command(`-d work --reporter ${reporter} t`, fakeSystem({ cwd }));
+    expect(err).toBe("");
+    expect(out).toMatch(/3 testcases in .*: 3 TPASS\n$/);
+  });
+
+  test("json alone is the whole standard output", async () => {
+    const { cwd } = place();
+    const { out } = await command("-d work --reporter json t", fakeSystem({ cwd }));
+    expect(JSON.parse(out).results).toHaveLength(3);
+  });
+
+  test("json with --output goes to the file alone, and replaces an older one", async () => {
+    const { cwd } = place();
+    writeFileSync(join(cwd, "o"), "old");
+    const { out } = await command("-d work --reporter json --output o t", fakeSystem({ cwd }));
+    expect(out).toBe("");
+    expect(JSON.parse(readFileSync(join(cwd, "o"), "utf8")).stats.passed).toBe(3);
+    expect(readdirSync(cwd).sort()).toEqual(["o", "t", "work"]);
+  });
+});
+
+test.skipIf(!existsSync("/dev/full"))("a journal that cannot be written any more ends the run with 3", async () => {
+  const { cwd } = place();
+  const { runPlan, ran } = fakeScheduler();
+  const { status, err } = await command("-d work --journal /dev/full t", fakeSystem({ cwd, runPlan }));
+  expect(status).toBe(3);
+  expect(err).toMatch(/^aiodio-ltp: cannot go on: writing the journal \/dev\/full failed \(ENOSPC.*\): make room/);
+  expect(ran).toEqual([]);
+});

@@ -1,0 +1,130 @@
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { checkResumable, Journal, readJournal } from "../../ts/report/journal.js";
+import { plan, runEvents } from "./fixture.js";
+
+const folder = mkdtempSync(join(tmpdir(), "journal-"));
+const path = join(folder, "j");
+beforeEach(() => rmSync(path, { force: true }));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function write(events = runEvents()): void {
+  const journal = Journal.create(path);
+  for (const event of events) journal.append(event);
+  journal.close();
+}
+
+test("brings back every event but progress, and each is in the file when append returns", async () => {
+  const journal = Journal.create(path);
+  let lines = 0;
+  for (const event of runEvents()) {
+    journal.append(event);
+    if (event.type !== "progress") lines += 1;
+    expect(readFileSync(path, "utf8").split("\n")).toHaveLength(lines + 1);
+  }
+  journal.close();
+  const { events, start, wholeBytes } = await readJournal(path);
+  expect(events).toEqual(runEvents().filter(({ type }) => type !== "progress"));
+  expect(start).toEqual(runEvents()[0]);
+  expect(wholeBytes).toBe(readFileSync(path).length);
+});
+
+test("holds what JSON has no number for", async () => {
+  const journal = Journal.create(path);
+  const [start] = runEvents();
+  if (start) journal.append(start);
+  journal.append({ type: "data", key: "part1:AD001", name: "seed", value: { seed: 2n ** 64n - 1n } });
+  journal.close();
+  expect((await readJournal(path)).events[1]).toMatchObject({ value: { seed: "18446744073709551615" } });
+});
+
+test("is never overwritten, but an empty file is taken", () => {
+  writeFileSync(path, "");
+  write();
+  const before = readFileSync(path, "utf8");
+  expect(() => Journal.create(path)).toThrow(/exists: go on with it by --resume, or name another file/);
+  expect(readFileSync(path, "utf8")).toBe(before);
+});
+
+test("that cannot be written is one clear error", () => {
+  expect(() => Journal.create("/nowhere/j")).toThrow(/^cannot write the journal \/nowhere\/j \(ENOENT\): name a file/);
+});
+
+describe("after a crash", () => {
+  test("wherever the last line was torn, the lines before it count and writing goes on behind them", async () => {
+    write();
+    const whole = readFileSync(path);
+    const [start] = runEvents();
+    if (start?.type !== "run-start") throw new Error("no start");
+    const first = whole.indexOf(0x0a) + 1;
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: first, max: whole.length }), fc.nat(300), async (cut, zeros) => {
+        // A crash of the machine leaves zeros where the data never reached the disk.
+        writeFileSync(path, Buffer.concat([whole.subarray(0, cut), Buffer.alloc(zeros)]));
+        const history = await readJournal(path);
+        const complete = whole.subarray(0, cut).toString().split("\n").length - 1;
+        expect(history.events).toHaveLength(complete);
+        const journal = Journal.resume(path, history);
+        journal.append(start);
+        journal.close();
+        expect((await readJournal(path)).events).toEqual([...history.events, start]);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("a torn first line holds no run", async () => {
+    writeFileSync(path, '{"type":"run-st');
+    await expect(readJournal(path)).rejects.toThrow(/holds no run: remove it and drop --resume/);
+  });
+});
+
+describe("garbage is one clear error with its line, and nothing is changed", () => {
+  test.each([
+    ["not JSON", "hello"],
+    ["no event", '{"type":"nonsense"}'],
+    ["a field of the wrong kind", '{"type":"test-start","time":"x","key":"part1:AD001","worker":"1"}'],
+    ["a key outside the plan", '{"type":"test-start","time":"x","key":"other:AD001","worker":1}'],
+    ["an empty line", ""],
+  ])("%s", async (_name, text) => {
+    write(runEvents().slice(0, 1));
+    appendFileSync(path, `${text}\n${JSON.stringify(runEvents()[1])}\n`);
+    const before = readFileSync(path);
+    await expect(readJournal(path)).rejects.toThrow(new RegExp(`^${path}:2: is no line of a journal \\(`));
+    expect(readFileSync(path)).toEqual(before);
+  });
+
+  test("a journal without its start", async () => {
+    writeFileSync(path, `${JSON.stringify(runEvents()[1])}\n`);
+    await expect(readJournal(path)).rejects.toThrow(/:1: is no line of a journal \(a journal begins with run-start\)/);
+  });
+
+  test("a missing file", async () => {
+    await expect(readJournal(path)).rejects.toThrow(/^no journal .*: name another, or drop --resume/);
+  });
+});
+
+describe("resuming needs the same run", () => {
+  const same = { plan, directory: "/mnt" };
+  test.each([
+    ["another plan", { ...same, plan: plan.slice(1) }, /run 1 is "part1:AD001 .*" there and "part1:AD002 .*" here/],
+    ["a shorter plan", { ...same, plan: plan.slice(0, 4) }, /run 5 is "part1:AD005 .*" there and nothing here/],
+    ["another directory", { ...same, directory: "/tmp" }, /is of a run in \/mnt: add -d \/mnt/],
+    ["another engine", { ...same, engine: "sync" }, /with another engine: drop --engine/],
+  ])("%s", async (_name, wanted, message) => {
+    write();
+    const history = await readJournal(path);
+    expect(() => checkResumable(path, history, wanted)).toThrow(message);
+    expect(() => checkResumable(path, history, same)).not.toThrow();
+  });
+
+  test("arguments count, not only IDs", async () => {
+    write();
+    const history = await readJournal(path);
+    const changed = plan.map((run, index) => (index === 2 ? { ...run, argv: [...run.argv, "-x"] } : run));
+    expect(() => checkResumable(path, history, { ...same, plan: changed })).toThrow(/run 3 is/);
+  });
+});

@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import { JsonReporter } from "../../ts/report/json.js";
+import { Results } from "../../ts/report/results.js";
+import { play, runEvents } from "./fixture.js";
+
+function report(events: ReturnType<typeof runEvents>): string {
+  const results = new Results(true);
+  let text = "";
+  play(
+    results,
+    new JsonReporter(results, (part) => {
+      text += part;
+    }),
+    events,
+  );
+  return text;
+}
+
+test("the report is kirk's, with an indent of 4", () => {
+  expect(report(runEvents())).toMatchSnapshot();
+});
+
+test("exit statuses become kirk's words", () => {
+  const events = runEvents({ stopAfter: 1 });
+  const words = [0, 1, 2, 3, 4, 32, 34, -1].map((exit) => {
+    const changed = events.map((event) => (event.type === "test-end" ? { ...event, exit } : event));
+    return JSON.parse(report(changed)).results[0].status;
+  });
+  expect(words).toEqual(["pass", "fail", "brok", "fail", "warn", "conf", "fail", "brok"]);
+});
+
+test("what was interrupted is not in it", () => {
+  const { results, stats } = JSON.parse(report(runEvents({ stopAfter: 2, interrupted: true })));
+  expect(results.map((result: { test_fqn: string }) => result.test_fqn)).toEqual(["AD001", "AD002"]);
+  expect(stats.broken).toBe(0);
+});
