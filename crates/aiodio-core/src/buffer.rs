@@ -231,7 +231,7 @@ mod tests {
         for (index, buffer) in pool.buffers.iter().enumerate() {
             assert_eq!(buffer.as_ptr() as usize % page, index * 512 % page);
         }
-        let straddling = pool.buffers.iter().filter(|b| b.as_ptr() as usize % page != 0).count();
+        let straddling = pool.buffers.iter().filter(|buffer| !(buffer.as_ptr() as usize).is_multiple_of(page)).count();
         assert_eq!(straddling, if page == 4096 { 7 } else { 8 - 8_usize.div_ceil(page / 512) });
     }
 

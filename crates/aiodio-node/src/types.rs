@@ -111,9 +111,9 @@ pub struct CopyOptions {
     pub depth: f64,
     #[napi(ts_type = "'libaio' | 'io_uring' | 'io_uring-fixed' | 'sync'")]
     pub engine: String,
-    /// O_DIRECT on both files.
+    /// `O_DIRECT` on both files.
     pub direct: bool,
-    /// O_SYNC on the destination.
+    /// `O_SYNC` on the destination.
     pub sync_writes: bool,
     #[napi(ts_type = "'each' | 'batch' | 'end' | 'none'")]
     pub fsync: String,
@@ -354,7 +354,7 @@ pub struct Limits {
     pub aio_in_use: Option<f64>,
     pub io_uring: bool,
     pub io_uring_error: Option<String>,
-    /// RLIMIT_MEMLOCK; absent: unlimited.
+    /// `RLIMIT_MEMLOCK`; absent: unlimited.
     pub memlock_bytes: Option<f64>,
     #[napi(js_name = "crc32cHardware")]
     pub crc32c_hardware: bool,
