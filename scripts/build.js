@@ -13,6 +13,11 @@ function run(command, args) {
   if (status !== 0) process.exit(status ?? 1);
 }
 
+// In the repository itself, npx links the package into its cache and has it prepared once more: `npm ci` did that.
+if (process.env.npm_command === "exec" && existsSync(join(root, "dist")) && existsSync(join(root, "native"))) {
+  process.exit(0);
+}
+
 const tool = (name) => join(root, "node_modules", ".bin", name);
 
 if (spawnSync("cargo", ["--version"], { stdio: "ignore" }).status !== 0) {

@@ -6,7 +6,7 @@
 // The work is done on a copy, by napi-rs's own commands: they write the platform packages into the manifest's
 // optionalDependencies, which must not happen to the repository's (`npm ci` could not resolve them before a release).
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -30,17 +30,33 @@ function run(command, args) {
   if (status !== 0) throw new Error(`${command} ${args.join(" ")} failed:\n${stdout}${stderr}`);
 }
 
+/** napi-rs wants an addon for every target of the manifest: leaves those that are built. */
+function restrictTargets() {
+  const path = join(stage, "package.json");
+  const manifest = JSON.parse(readFileSync(path, "utf8"));
+  const built = readdirSync(join(stage, "native")).filter((name) => name.endsWith(".node"));
+  manifest.napi.targets = manifest.napi.targets.filter((target) =>
+    built.some((name) => name.includes(`.${platformOf(target)}.`)),
+  );
+  delete manifest.scripts;
+  delete manifest.devDependencies;
+  writeFileSync(path, `${JSON.stringify(manifest, null, 2)}\n`);
+}
+
+/** `powerpc64le-unknown-linux-gnu` → `linux-ppc64-gnu`, as napi-rs names its packages. */
+function platformOf(target) {
+  const [cpu, , system, abi] = target.split("-");
+  const names = { x86_64: "x64", aarch64: "arm64", powerpc64le: "ppc64", riscv64gc: "riscv64" };
+  return [system, names[cpu] ?? cpu, abi].join("-");
+}
+
 try {
   for (const name of ["package.json", "README.md", "LICENSE", "ARCHITECTURE.md", "bin", "dist", "native", "runtest"]) {
     cpSync(join(root, name), join(stage, name), { recursive: true });
   }
   const napi = join(root, "node_modules", ".bin", "napi");
+  restrictTargets();
   run(napi, ["create-npm-dirs"]);
-  const built = readdirSync(join(stage, "native")).filter((name) => name.endsWith(".node"));
-  for (const platform of readdirSync(join(stage, "npm"))) {
-    if (!built.some((name) => name.includes(`.${platform}.`)))
-      rmSync(join(stage, "npm", platform), { recursive: true });
-  }
   run(napi, ["artifacts", "--output-dir", "native"]);
   run(napi, ["pre-publish", "--skip-optional-publish", "--no-gh-release"]);
   mkdirSync(out, { recursive: true });
