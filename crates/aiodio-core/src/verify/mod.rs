@@ -120,7 +120,14 @@ fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
     let wanted = usize::try_from(options.bytes).unwrap_or(usize::MAX).clamp(1, chunk_bytes);
     let chunk = NonZeroUsize::new(wanted.next_multiple_of(unit.get())).unwrap_or(unit);
     let mut buffer = Pool::new(1, chunk, Align::Offset(0))?.buffers.remove(0);
-    let mut verifier = Verifier { options, file, unit: unit.get() as u64, findings: Findings::new(options.ranges_max) };
+    let mut verifier = Verifier {
+        options,
+        file,
+        unit: unit.get() as u64,
+        findings: Findings::new(options.ranges_max),
+        #[cfg(test)]
+        unreadable: tests::UNREADABLE.take(),
+    };
     let end = options.bytes.min(outcome.bytes_found);
     let result = verifier.all(end, &mut buffer);
     verifier.findings.finish(outcome);
@@ -149,6 +156,9 @@ struct Verifier<'options> {
     file: File,
     unit: u64,
     findings: Findings,
+    /// Bytes that cannot be read, for the test of what happens then.
+    #[cfg(test)]
+    unreadable: Vec<std::ops::Range<u64>>,
 }
 
 impl Verifier<'_> {
@@ -209,6 +219,10 @@ impl Verifier<'_> {
 
     /// Fewer bytes only at the end of the file.
     fn read(&self, offset: u64, bytes: u64, buffer: &mut Buffer) -> std::result::Result<u64, Errno> {
+        #[cfg(test)]
+        if self.unreadable.iter().any(|bad| bad.start < offset + bytes && offset < bad.end) {
+            return Err(Errno(libc::EIO));
+        }
         let mut got = 0;
         while got < bytes {
             // A direct read has to go on at a multiple of the unit, and to end at one.
@@ -306,5 +320,47 @@ impl Findings {
         outcome.sectors_bad = self.sectors_bad;
         outcome.ranges = self.ranges;
         outcome.ranges_total = self.total;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    thread_local! {
+        pub(super) static UNREADABLE: RefCell<Vec<std::ops::Range<u64>>> = const { RefCell::new(Vec::new()) };
+    }
+
+    #[test]
+    fn read_errors_are_narrowed_down_and_the_rest_is_verified() {
+        let key = Key { seed: 1, file: 2, generation: 3 };
+        let bytes = (3 << 20) + 1234;
+        for rung in [Rung::Cache, Rung::Disk] {
+            let file = tempfile::NamedTempFile::new().expect("file");
+            crate::fill::fill(file.path(), bytes, key).expect("fill");
+            // A bad sector in front of two more and of the last, partial one.
+            std::os::unix::fs::FileExt::write_all_at(file.as_file(), &[0; 512], 2 << 20).expect("write");
+            UNREADABLE.set(vec![5000..5001, (1 << 20) - 1..(1 << 20) + 1, bytes - 1..bytes]);
+            let options = Options { path: file.path().to_owned(), bytes, key, rung, ranges_max: 9 };
+            let outcome = verify(&options);
+            assert!(outcome.error.is_none(), "{outcome:?}");
+            if rung == Rung::Disk && !outcome.direct {
+                continue;
+            }
+            let unit = outcome.ranges[0].bytes;
+            assert!(unit.is_power_of_two() && unit <= 64 << 10);
+            let found: Vec<_> = outcome.ranges.iter().map(|range| (range.kind, range.offset, range.bytes)).collect();
+            let last = bytes / unit * unit;
+            let expected = [
+                (Kind::ReadError, 5000 / unit * unit, unit),
+                (Kind::ReadError, (1 << 20) - unit, 2 * unit),
+                (Kind::Zeros, 2 << 20, 512),
+                (Kind::ReadError, last, bytes - last),
+            ];
+            assert_eq!(found, expected);
+            assert_eq!(outcome.ranges[0].errno, Some(Errno(libc::EIO)));
+            assert_eq!(outcome.sectors_bad, 3 * unit / 512 + 1 + (bytes - last).div_ceil(512));
+        }
     }
 }
