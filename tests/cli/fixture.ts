@@ -53,6 +53,7 @@ export function fakeSystem(parts: Partial<System> = {}): FakeSystem {
     terminal: fakeTerminal(),
     env: {},
     cwd: "/",
+    kernelLog: "/nowhere",
     signals: new EventEmitter(),
     exits,
     exit: (status) => void exits.push(status),

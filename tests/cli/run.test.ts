@@ -51,6 +51,14 @@ test("options reach the scheduler", async () => {
   expect(ran).toEqual(["t:A", "t:C", "t:A#2", "t:C#2"]);
 });
 
+test("the kernel log is told before each line", async () => {
+  const { cwd } = place();
+  const kernelLog = join(cwd, "kmsg");
+  writeFileSync(kernelLog, "");
+  await command("-d work -s A -s C t", fakeSystem({ cwd, kernelLog }));
+  expect(readFileSync(kernelLog, "utf8")).toBe("aiodio-ltp: Starting A\naiodio-ltp: Starting C\n");
+});
+
 test("--bail leaves the rest not run", async () => {
   const { cwd } = place();
   const { runPlan } = fakeScheduler(({ id }) => (id === "B" ? "TFAIL" : "TPASS"));

@@ -23,6 +23,14 @@ function field(text: string, pattern: RegExp): string {
   return pattern.exec(text)?.[1]?.trim() || "unknown";
 }
 
+/** The processor's name, under the first of the names that the architectures give it. */
+function cpu(): string {
+  const text = start("/proc/cpuinfo");
+  const names = ["model name", "cpu model", "uarch", "cpu", "Processor", "vendor_id", "CPU implementer"];
+  const values = names.map((name) => field(text, new RegExp(`^${name}\\s*:(.*)`, "m")));
+  return values.find((value) => value !== "unknown") ?? "unknown";
+}
+
 /** AT_PAGESZ of the auxiliary vector: the page size without a process of its own or the addon. */
 export function pageBytes(): number {
   const AT_PAGESZ = 6n;
@@ -51,7 +59,7 @@ export function machineFacts(): Machine {
     distribution: field(osRelease, /^ID="?([^"\n]*)/m),
     distributionVersion: field(osRelease, /^VERSION_ID="?([^"\n]*)/m),
     cmdline: start("/proc/cmdline").trim(),
-    cpu: field(start("/proc/cpuinfo"), /^(?:model name|cpu model|cpu|Processor|uarch|vendor_id)\s*:(.*)/im),
+    cpu: cpu(),
     memory: field(memory, /^MemTotal:(.*)/m),
     swap: field(memory, /^SwapTotal:(.*)/m),
   };

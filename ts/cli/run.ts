@@ -36,7 +36,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
 
   const journal = journalPath === undefined ? undefined : openJournal(journalPath, history);
   const reporters = await makeReporters(flags, output, results, system, journal?.path);
-  const kernelLog = openKernelLog();
+  const kernelLog = openKernelLog(system.kernelLog);
   const abort = new AbortController();
   let failure: { error: unknown } | undefined;
   /** The one way of an event. It must not throw into the scheduler: what is wrong here ends the run in good order. */

@@ -16,6 +16,8 @@ export interface System {
   cwd: string;
   /** Where SIGINT, SIGTERM and SIGHUP are heard. */
   signals: Pick<EventEmitter, "on" | "off">;
+  /** The device that takes messages for the kernel log. */
+  kernelLog: string;
   /** Ends the process at once. */
   exit(status: number): void;
   /** The scheduler; loaded only when something runs. */
@@ -24,11 +26,18 @@ export interface System {
 
 /** This process. */
 export function processSystem(): System {
+  const terminal = processTerminal();
+  // Node would exit with 1, which means that a testcase failed.
+  process.on("uncaughtException", (error) => {
+    terminal.err(`aiodio-ltp: cannot go on: ${error.stack ?? error.message}\n`);
+    process.exit(3);
+  });
   return {
-    terminal: processTerminal(),
+    terminal,
     env: process.env,
     cwd: process.cwd(),
     signals: process,
+    kernelLog: "/dev/kmsg",
     exit: (status) => process.exit(status),
     runPlan: async (plan, options, emit) => (await import("../run/scheduler.js")).runPlan(plan, options, emit),
   };

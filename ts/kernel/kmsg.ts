@@ -11,7 +11,7 @@ export interface KernelLog {
 }
 
 /** Opens the kernel log once for the whole run. */
-export function openKernelLog(path = "/dev/kmsg"): KernelLog {
+export function openKernelLog(path: string): KernelLog {
   let fd: number | undefined;
   try {
     // Without O_CREAT: where the device is missing, no file may take its place.

@@ -57,7 +57,7 @@ export class ProgressReporter implements Reporter {
       case "progress": {
         const running = this.#runningOf(event.key)?.[1];
         const part = event.total > 0 ? Math.floor((100 * event.done) / event.total) : 0;
-        if (running) running.progress = ` ${part}% of ${event.total} ${event.unit}`;
+        if (running) running.progress = ` ${part}%`;
         break;
       }
       case "test-end":

@@ -32,7 +32,8 @@ export function processTerminal(
   let closed = false;
   const callbacks: (() => void)[] = [];
   stdout.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    // EIO: the terminal itself is gone. Anything else (a full disk behind `>`) must not pass for a good run.
+    if (error.code !== "EPIPE" && error.code !== "EIO") throw error;
     if (closed) return;
     closed = true;
     for (const callback of callbacks) callback();
