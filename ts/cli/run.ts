@@ -32,7 +32,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const results = new Results(flags.reporter === "json" || output !== undefined);
   for (const event of history?.events ?? []) results.add(event);
   const pending = plan.filter(({ key }) => !results.completed(key));
-  if (pending.length > 0) checkDirectory(directory, flags.workers);
+  if (pending.length > 0) checkDirectory(directory, Math.min(flags.workers, pending.length));
 
   const journal = journalPath === undefined ? undefined : openJournal(journalPath, history);
   const reporters = await makeReporters(flags, output, results, system, journal?.path);
