@@ -54,6 +54,7 @@ export function fakeSystem(parts: Partial<System> = {}): FakeSystem {
     env: {},
     cwd: "/",
     kernelLog: "/nowhere",
+    nowMs: () => 0,
     signals: new EventEmitter(),
     exits,
     exit: (status) => void exits.push(status),

@@ -150,16 +150,20 @@ describe("interruption", () => {
     expect(system.signals.listenerCount(signal)).toBe(0);
   });
 
-  test("a second signal exits at once", async () => {
+  test.each([
+    ["later is meant, and exits at once", 501, [130]],
+    ["at once is npx forwarding the first, and changes nothing", 20, []],
+  ])("a second signal %s", async (_name, laterMs, exits) => {
     const { cwd } = place();
+    const times = [1000, 1000 + laterMs];
     const { runPlan } = fakeScheduler(() => {
       system.signals.emit("SIGINT");
       system.signals.emit("SIGINT");
       return "TPASS";
     });
-    const system = fakeSystem({ cwd, runPlan });
-    await command("-d work t", system);
-    expect(system.exits).toEqual([130]);
+    const system = fakeSystem({ cwd, runPlan, nowMs: () => times.shift() ?? 0 });
+    expect((await command("-d work t", system)).status).toBe(130);
+    expect(system.exits).toEqual(exits);
   });
 
   test.each([

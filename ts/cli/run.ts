@@ -17,6 +17,9 @@ import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
 import type { System } from "./system.js";
 
+/** One Ctrl-C may arrive twice: from the terminal, and forwarded by npx. Only a later one is meant as another. */
+const SAME_SIGNAL_MS = 500;
+
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export async function run(flags: Flags, operands: readonly string[], system: System): Promise<number> {
@@ -52,10 +55,13 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     }
   };
 
-  let signalled = false;
+  let signalledMs: number | undefined;
   const onSignal = () => {
-    if (signalled) system.exit(EXIT.interrupted);
-    signalled = true;
+    if (signalledMs !== undefined) {
+      if (system.nowMs() - signalledMs > SAME_SIGNAL_MS) system.exit(EXIT.interrupted);
+      return;
+    }
+    signalledMs = system.nowMs();
     abort.abort();
     const text = "aiodio-ltp: interrupted, ending what runs (once more: exit at once)\n";
     const noting = reporters.find((reporter) => reporter.note);
@@ -107,7 +113,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     journal?.close();
   }
   if (failure) throw asRunFailure(failure.error, journalPath);
-  if (signalled || (closed && abort.signal.aborted)) return EXIT.interrupted;
+  if (signalledMs !== undefined || (closed && abort.signal.aborted)) return EXIT.interrupted;
   const { TFAIL, TBROK, TWARN } = results.verdicts();
   return TFAIL + TBROK + TWARN > 0 ? EXIT.failed : EXIT.ok;
 }

@@ -16,6 +16,8 @@ export interface System {
   cwd: string;
   /** Where SIGINT, SIGTERM and SIGHUP are heard. */
   signals: Pick<EventEmitter, "on" | "off">;
+  /** A clock that only goes forward. */
+  nowMs(): number;
   /** The device that takes messages for the kernel log. */
   kernelLog: string;
   /** Ends the process at once. */
@@ -37,6 +39,7 @@ export function processSystem(): System {
     env: process.env,
     cwd: process.cwd(),
     signals: process,
+    nowMs: () => performance.now(),
     kernelLog: "/dev/kmsg",
     exit: (status) => process.exit(status),
     runPlan: async (plan, options, emit) => (await import("../run/scheduler.js")).runPlan(plan, options, emit),
