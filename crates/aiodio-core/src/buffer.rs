@@ -184,6 +184,11 @@ impl Pool {
             let message = format!("No memory for {count} buffers of {bytes} bytes: use fewer control blocks or smaller blocks");
             return Err(Error::new(Step::Buffers, message).errno(Errno::last()));
         };
+        // Where the kernel does not pin pages while it transfers (older kernels), a fork during a direct read can leave the data in
+        // a page that only the child has: open(2), "O_DIRECT I/Os should never be run concurrently with fork(2)". Node forks to
+        // start processes, so children do not get this memory at all.
+        // SAFETY: advice about the new mapping.
+        unsafe { libc::madvise(start.as_ptr().cast(), total, libc::MADV_DONTFORK) };
         let arena = Arc::new(Arena {
             start,
             bytes: total,

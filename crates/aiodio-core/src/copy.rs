@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::buffer::{Align, Buffer, Pool};
-use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
+use crate::engine::{Completion, DEPTH_MAX, Kind, Operation, Queue, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 
@@ -121,6 +121,10 @@ impl<'options> Copy<'options> {
         // A file of fewer blocks than control blocks never has more of them in flight.
         let blocks = usize::try_from(options.bytes / block).unwrap_or(usize::MAX);
         let depth = options.depth.min(NonZeroUsize::new(blocks).unwrap_or(NonZeroUsize::MIN));
+        if depth.get() > DEPTH_MAX {
+            let message = format!("{depth} control blocks are more than the {DEPTH_MAX} that make sense: use fewer");
+            return Err(Error::new(Step::Options, message));
+        }
         let pool = Pool::new(depth.get(), options.block_bytes, options.align)?;
         let resume = if options.direct { options.logical_block_bytes } else { NonZeroUsize::MIN };
         let files: Vec<OwnedFd> = vec![source.into(), destination.into()];

@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
+use std::rc::Rc;
 
 use aiodio_core::buffer::{Align, Pool};
 use aiodio_core::copy::{self, Fsync};
-use aiodio_core::engine::{Kind, Operation, Queue};
+use aiodio_core::engine::{Event, Kind, Operation, Queue, RawEngine, Request};
 use aiodio_core::error::{Errno, Step};
 use aiodio_core::fill::fill;
 use common::{ENGINES, Faults, Faulty, KEY, assert_good, options, size, workplaces};
@@ -215,4 +217,76 @@ fn more_control_blocks_than_blocks_and_odd_block_sizes_are_fine() {
             assert_good(&options.destination, options.bytes);
         }
     }
+}
+
+/// Answers with the results it was given, and notes what it was asked for.
+struct Scripted {
+    results: std::vec::IntoIter<i64>,
+    asked: Rc<RefCell<Vec<(u64, usize, usize)>>>,
+    events: Vec<Event>,
+}
+
+impl RawEngine for Scripted {
+    fn capacity(&self) -> usize {
+        1
+    }
+    unsafe fn submit(&mut self, requests: &[Request]) -> Result<usize, Errno> {
+        let request = requests[0];
+        self.asked.borrow_mut().push((request.offset, request.start as usize, request.bytes));
+        self.events.push(Event { slot: u64::from(request.slot), result: self.results.next().unwrap() });
+        Ok(1)
+    }
+    fn reap(&mut self, _min: usize, events: &mut Vec<Event>) -> Result<(), Errno> {
+        events.append(&mut self.events);
+        Ok(())
+    }
+}
+
+/// What becomes of a transfer of 8192 bytes at offset 1 MiB; and the requests, as distances from its start in file and memory.
+fn scripted(write: bool, resume: usize, results: &[i64]) -> (Result<usize, Errno>, Vec<(u64, usize, usize)>) {
+    let mut buffer = Pool::new(1, size(8192), Align::Offset(0)).unwrap().buffers.remove(0);
+    buffer.fill(0);
+    let start = buffer.as_ptr() as usize;
+    let asked = Rc::default();
+    let engine = Scripted { results: results.to_vec().into_iter(), asked: Rc::clone(&asked), events: Vec::new() };
+    let file = tempfile::tempfile().unwrap();
+    let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(resume)).unwrap();
+    queue.push(Operation { write, file: 0, offset: 1 << 20, bytes: 8192, buffer });
+    let mut done = Vec::new();
+    queue.wait(1, &mut done).unwrap();
+    let asked = asked.borrow().iter().map(|(offset, at, bytes)| (offset - (1 << 20), at - start, *bytes)).collect();
+    (done.remove(0).result, asked)
+}
+
+#[test]
+fn a_short_direct_transfer_goes_on_at_the_last_whole_unit_in_file_and_memory() {
+    for write in [false, true] {
+        let (result, asked) = scripted(write, 512, &[1000, 7680]);
+        assert_eq!(result, Ok(8192));
+        assert_eq!(asked, [(0, 0, 8192), (512, 512, 7680)]);
+        let (result, asked) = scripted(write, 1, &[1000, -i64::from(libc::EINTR), 7000, 192]);
+        assert_eq!(result, Ok(8192));
+        assert_eq!(asked, [(0, 0, 8192), (1000, 1000, 7192), (1000, 1000, 7192), (8000, 8000, 192)]);
+    }
+}
+
+#[test]
+fn a_transfer_that_gets_no_further_is_short_and_one_that_gets_an_error_has_it() {
+    for write in [false, true] {
+        assert_eq!(scripted(write, 1, &[5000, 0]).0, Ok(5000));
+        // The file ends in the middle of a unit: what was reached counts, although it cannot be resumed from there.
+        assert_eq!(scripted(write, 4096, &[5000, 904, 904, 904]).0, Ok(5000));
+        assert_eq!(scripted(write, 1, &[5000, -i64::from(libc::EIO)]).0, Err(Errno(libc::EIO)));
+        assert_eq!(scripted(write, 1, &[-i64::from(libc::ECANCELED), 8192]).0, Ok(8192));
+    }
+}
+
+#[test]
+fn more_bytes_than_asked_for_are_a_broken_engine() {
+    let mut pool = Pool::new(1, size(512), Align::Offset(0)).unwrap();
+    let engine = Scripted { results: vec![513].into_iter(), asked: Rc::default(), events: Vec::new() };
+    let file = tempfile::tempfile().unwrap();
+    let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(1)).unwrap();
+    queue.push(Operation { write: false, file: 0, offset: 0, bytes: 512, buffer: pool.buffers.remove(0) });
+    assert_eq!(queue.wait(1, &mut Vec::new()).unwrap_err().step, Step::Reap);
 }

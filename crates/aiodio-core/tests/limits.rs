@@ -28,6 +28,16 @@ fn completions_that_do_not_fit_the_ring_are_fetched_and_counted() {
 }
 
 #[test]
+fn a_senseless_depth_is_refused_before_it_costs_memory() {
+    let place = tempfile::tempdir().unwrap();
+    for engine in [Kind::Sync, Kind::IoUring { fixed: false }] {
+        let options = copy::Options { bytes: 1 << 40, block_bytes: size(1), depth: size(1 << 31), ..options(place.path(), engine) };
+        fill(&options.source, 4096, KEY).unwrap();
+        assert_eq!(copy::copy(&options, |_| {}).error.unwrap().step, Step::Options);
+    }
+}
+
+#[test]
 fn more_aio_operations_than_the_system_allows_are_refused_with_the_numbers_and_the_remedy() {
     let max = limits::aio().max.unwrap();
     let error = LibaioEngine::new(size(max as usize + 1)).map(|_| ()).unwrap_err();

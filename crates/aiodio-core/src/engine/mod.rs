@@ -187,6 +187,9 @@ pub struct Completion {
     pub result: std::result::Result<usize, Errno>,
 }
 
+/// More operations in flight than this are refused: far beyond any device's queue, and their bookkeeping still fits the memory.
+pub const DEPTH_MAX: usize = 1 << 20;
+
 /// EINTR and EAGAIN completions of one operation, without a byte of progress, after which they are passed on.
 const RETRIES_MAX: u32 = 1000;
 /// So many retries come at once; the others after `RETRY_PAUSE`, so that the kernel can find the memory it lacked.
@@ -273,12 +276,15 @@ impl Queue {
         memory: &[Registration],
         resume_bytes: NonZeroUsize,
     ) -> Result<Self> {
+        let depth = depth.get();
+        if depth > DEPTH_MAX {
+            let message = format!("{depth} operations in flight are more than the {DEPTH_MAX} that make sense");
+            return Err(Error::new(Step::Options, message));
+        }
+        let count = depth as u32;
         let fds: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
         engine.register(&fds, memory)?;
-        let depth = depth.get();
         let capacity = engine.capacity().min(depth);
-        let count =
-            u32::try_from(depth).map_err(|_| Error::new(Step::Options, format!("{depth} operations in flight are too many")))?;
         Ok(Self {
             engine,
             files,
