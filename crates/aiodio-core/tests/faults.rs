@@ -219,10 +219,13 @@ fn more_control_blocks_than_blocks_and_odd_block_sizes_are_fine() {
     }
 }
 
+/// Requests as offset in the file, address and bytes.
+type Asked = Vec<(u64, usize, usize)>;
+
 /// Answers with the results it was given, and notes what it was asked for.
 struct Scripted {
     results: std::vec::IntoIter<i64>,
-    asked: Rc<RefCell<Vec<(u64, usize, usize)>>>,
+    asked: Rc<RefCell<Asked>>,
     events: Vec<Event>,
 }
 
@@ -243,12 +246,12 @@ impl RawEngine for Scripted {
 }
 
 /// What becomes of a transfer of 8192 bytes at offset 1 MiB; and the requests, as distances from its start in file and memory.
-fn scripted(write: bool, resume: usize, results: &[i64]) -> (Result<usize, Errno>, Vec<(u64, usize, usize)>) {
+fn scripted(write: bool, resume: usize, results: Vec<i64>) -> (Result<usize, Errno>, Asked) {
     let mut buffer = Pool::new(1, size(8192), Align::Offset(0)).unwrap().buffers.remove(0);
     buffer.fill(0);
     let start = buffer.as_ptr() as usize;
     let asked = Rc::default();
-    let engine = Scripted { results: results.to_vec().into_iter(), asked: Rc::clone(&asked), events: Vec::new() };
+    let engine = Scripted { results: results.into_iter(), asked: Rc::clone(&asked), events: Vec::new() };
     let file = tempfile::tempfile().unwrap();
     let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(resume)).unwrap();
     queue.push(Operation { write, file: 0, offset: 1 << 20, bytes: 8192, buffer });
@@ -261,10 +264,10 @@ fn scripted(write: bool, resume: usize, results: &[i64]) -> (Result<usize, Errno
 #[test]
 fn a_short_direct_transfer_goes_on_at_the_last_whole_unit_in_file_and_memory() {
     for write in [false, true] {
-        let (result, asked) = scripted(write, 512, &[1000, 7680]);
+        let (result, asked) = scripted(write, 512, vec![1000, 7680]);
         assert_eq!(result, Ok(8192));
         assert_eq!(asked, [(0, 0, 8192), (512, 512, 7680)]);
-        let (result, asked) = scripted(write, 1, &[1000, -i64::from(libc::EINTR), 7000, 192]);
+        let (result, asked) = scripted(write, 1, vec![1000, -i64::from(libc::EINTR), 7000, 192]);
         assert_eq!(result, Ok(8192));
         assert_eq!(asked, [(0, 0, 8192), (1000, 1000, 7192), (1000, 1000, 7192), (8000, 8000, 192)]);
     }
@@ -273,11 +276,11 @@ fn a_short_direct_transfer_goes_on_at_the_last_whole_unit_in_file_and_memory() {
 #[test]
 fn a_transfer_that_gets_no_further_is_short_and_one_that_gets_an_error_has_it() {
     for write in [false, true] {
-        assert_eq!(scripted(write, 1, &[5000, 0]).0, Ok(5000));
+        assert_eq!(scripted(write, 1, vec![5000, 0]).0, Ok(5000));
         // The file ends in the middle of a unit: what was reached counts, although it cannot be resumed from there.
-        assert_eq!(scripted(write, 4096, &[5000, 904, 904, 904]).0, Ok(5000));
-        assert_eq!(scripted(write, 1, &[5000, -i64::from(libc::EIO)]).0, Err(Errno(libc::EIO)));
-        assert_eq!(scripted(write, 1, &[-i64::from(libc::ECANCELED), 8192]).0, Ok(8192));
+        assert_eq!(scripted(write, 4096, vec![5000, 904, 904, 904]).0, Ok(5000));
+        assert_eq!(scripted(write, 1, vec![5000, -i64::from(libc::EIO)]).0, Err(Errno(libc::EIO)));
+        assert_eq!(scripted(write, 1, vec![-i64::from(libc::ECANCELED), 8192]).0, Ok(8192));
     }
 }
 
