@@ -1,0 +1,88 @@
+/** A run that is stopped from outside, as real processes: what it leaves, and how it goes on. */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { childrenOf, command, emptied, printed } from "../support/command.js";
+
+let base: string;
+let work: string;
+let journal: string;
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), "aiodio-interrupted-"));
+  work = join(base, "work");
+  journal = join(base, "journal");
+  mkdirSync(work);
+});
+afterEach(() => rmSync(base, { recursive: true, force: true }));
+
+const events = () =>
+  readFileSync(journal, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+
+describe("a run of part1", () => {
+  test("Ctrl-C: summary of what ran, whole journal, nothing left, exit 130; --resume runs the rest", {
+    timeout: 120_000,
+  }, async () => {
+    const run = command("aiodio-ltp", [
+      "ltp-aiodio.part1",
+      "-d",
+      work,
+      "-j",
+      "2",
+      "--journal",
+      journal,
+      "-s",
+      "AD0[01]",
+    ]);
+    await printed(run, /AD003 TPASS/);
+    const workers = childrenOf(run.pid);
+    run.kill("SIGINT");
+    const { exitCode, stdout } = await run;
+    expect(exitCode).toBe(130);
+    expect(stdout).toMatch(/\d+ not run/);
+    expect(readdirSync(work)).toEqual([]);
+    for (const pid of workers) expect(() => process.kill(pid, 0)).toThrow("ESRCH");
+
+    const first = events();
+    expect(first.at(-1)).toMatchObject({ type: "run-end", interrupted: true });
+    const ended = first.filter(({ type, interrupted }) => type === "test-end" && !interrupted).map(({ key }) => key);
+    expect(ended.length).toBeGreaterThan(1);
+
+    const resumed = await command("aiodio-ltp", ["--journal", journal, "--resume", "-d", work, "-j", "2"]);
+    expect(resumed.exitCode, resumed.all).toBe(0);
+    expect(resumed.stdout).toContain("19 TPASS");
+    const started = events()
+      .slice(first.length)
+      .filter(({ type }) => type === "test-start")
+      .map(({ key }) => key);
+    expect(started).toHaveLength(19 - ended.length);
+    for (const key of ended) expect(started).not.toContain(key);
+  });
+
+  test("SIGKILL to the runner: its workers go and clean up, and --resume goes on", { timeout: 120_000 }, async () => {
+    const run = command("aiodio-ltp", ["ltp-aiodio.part1", "-d", work, "-j", "2", "--journal", journal, "-s", "AD00"]);
+    await printed(run, /AD002 TPASS/);
+    run.kill("SIGKILL");
+    await run;
+    await emptied(work);
+    const resumed = await command("aiodio-ltp", ["--journal", journal, "--resume", "-d", work]);
+    expect(resumed.exitCode, resumed.all).toBe(0);
+    expect(resumed.stdout).toContain("9 TPASS");
+  });
+
+  test("a worker that dies is that line's TBROK, and the rest runs", async () => {
+    const file = join(base, "lines");
+    writeFileSync(file, "LONG aiocp -b 1k -n 1 -s 128m -f DIRECT\nNEXT aiocp -b 4k\n");
+    const run = command("aiodio-ltp", [file, "-d", work, "--reporter", "ltp"]);
+    await printed(run, /Copy srcfile/);
+    for (const pid of childrenOf(run.pid)) process.kill(pid, "SIGSEGV");
+    const { exitCode, stdout } = await run;
+    expect(stdout).toMatch(/TBROK: Test killed by SIGSEGV!\n/);
+    expect(stdout).toMatch(/### NEXT aiocp -b 4k\n[\s\S]*TPASS: Files are identical\n/);
+    expect(exitCode).toBe(1);
+    expect(readdirSync(work)).toEqual([]);
+  });
+});
