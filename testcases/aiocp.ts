@@ -279,6 +279,8 @@ function explain(range: BadRange): string {
       return `another offset's stamp: the data of offset ${from}`;
     case "stale":
       return `another generation (${range.generation}): data of an earlier write`;
+    case "stale-disk":
+      return "stale disk content from before the test";
     case "other-file":
       return `the stamp of file ${range.fileId}, offset ${from}`;
     case "other-run":

@@ -27,6 +27,12 @@ pub enum Step {
     ShortWrite,
     /// `fsync(2)` or `fdatasync(2)`.
     Fsync,
+    /// Making a backing file or attaching it to a loop device.
+    LoopDevice,
+    /// `mount(2)`.
+    Mount,
+    /// `umount2(2)`.
+    Unmount,
     /// A value given by the caller.
     Options,
 }
@@ -46,6 +52,9 @@ impl Step {
             Self::ShortRead => "short-read",
             Self::ShortWrite => "short-write",
             Self::Fsync => "fsync",
+            Self::LoopDevice => "loop-device",
+            Self::Mount => "mount",
+            Self::Unmount => "unmount",
             Self::Options => "options",
         }
     }

@@ -8,6 +8,7 @@
 //! | [`stamp`] | what a sector on the disk looks like |
 //! | [`fill`], [`copy`], [`verify`] | the workloads |
 //! | [`storage`], [`limits`] | facts about the filesystem, its device and the kernel |
+//! | [`loop_device`], [`mount`] | filesystems made for a test |
 //! | [`error`] | the one shape of a failure |
 //!
 //! It knows nothing of Node and prints nothing, except one line on stderr when memory has to be leaked (see
@@ -21,6 +22,8 @@ pub mod error;
 mod file;
 pub mod fill;
 pub mod limits;
+pub mod loop_device;
+pub mod mount;
 pub mod stamp;
 pub mod storage;
 pub mod verify;

@@ -7,6 +7,9 @@
 /// Bytes covered by one stamp. Direct I/O has no smaller unit on any Linux device.
 pub const SECTOR_BYTES: usize = 512;
 
+/// The `file` of stamps that free space is filled with before a test; no file of a test has this number.
+pub const STALE_DISK_FILE: u32 = u32::MAX;
+
 /// `SECTOR_BYTES` for arithmetic on file offsets.
 pub const SECTOR: u64 = SECTOR_BYTES as u64;
 

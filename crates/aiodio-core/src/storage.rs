@@ -136,7 +136,7 @@ pub fn storage(directory: &Path) -> Result<Storage> {
     })
 }
 
-fn c_path(path: &Path) -> Result<CString> {
+pub(crate) fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::new(Step::Options, "A path cannot contain a NUL byte").errno(Errno(libc::EINVAL)).path(path))
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use aiodio_core::fill::fill;
-use aiodio_core::stamp::{Key, SECTOR, SECTOR_BYTES};
+use aiodio_core::stamp::{Key, SECTOR, SECTOR_BYTES, STALE_DISK_FILE};
 use aiodio_core::verify::{self, BadRange, Kind, Outcome, Rung, TornWith};
 use common::{KEY, check, workplaces};
 use proptest::prelude::*;
@@ -83,6 +83,13 @@ fn zeros_stale_and_foreign_sectors_are_told_apart() {
         let run = Key { seed: 1, ..KEY };
         let range = only(after(place, BYTES, |file| write(file, 0, &stamped(run, 0, 1))));
         assert_eq!((range.kind, range.seed), (Kind::OtherRun, Some(1)));
+
+        // Of whatever run, at whatever offset; and also when only a part of the sector shows it.
+        let before = Key { seed: 7, file: STALE_DISK_FILE, generation: 0 };
+        let range = only(after(place, BYTES, |file| write(file, 9, &stamped(before, 70, 3))));
+        assert_eq!((range.kind, range.bytes), (Kind::StaleDisk, 3 * 512));
+        let range = only(after(place, BYTES, |file| write(file, 9, &stamped(before, 9, 1)[..256])));
+        assert_eq!((range.kind, range.torn_with), (Kind::Torn, Some(TornWith::StaleDisk)));
     });
 }
 

@@ -3,8 +3,10 @@
 mod task;
 mod types;
 
+use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aiodio_core as core;
 use napi::Status;
@@ -13,7 +15,10 @@ use napi::threadsafe_function::{ThreadsafeFunction, ThreadsafeFunctionCallMode};
 use napi_derive::napi;
 
 use crate::task::Work;
-use crate::types::{CopyOptions, CopyOutcome, FillOptions, FillOutcome, Limits, StorageInfo, VerifyOptions, VerifyOutcome};
+use crate::types::{
+    CopyOptions, CopyOutcome, Failure, FillOptions, FillOutcome, Limits, LoopOptions, LoopOutcome, MountOptions, StorageInfo,
+    VerifyOptions, VerifyOutcome,
+};
 
 /// Fills a file with stamps, through the page cache, and syncs it.
 #[napi(ts_return_type = "Promise<FillOutcome>")]
@@ -71,4 +76,43 @@ pub fn storage_info(directory: String) -> napi::Result<StorageInfo> {
 #[napi]
 pub fn limits() -> Limits {
     core::limits::current().into()
+}
+
+/// The file number in the stamps that free space is filled with before a test.
+#[napi]
+pub const STALE_DISK_FILE: u32 = core::stamp::STALE_DISK_FILE;
+
+/// Attaches a nameless file to a loop device that clears itself when its last user is gone.
+#[napi]
+pub fn attach_loop(o: LoopOptions) -> LoopOutcome {
+    let attached = types::size("bytes", o.bytes).and_then(|bytes| {
+        core::loop_device::attach(&core::loop_device::Options {
+            directory: o.directory.into(),
+            bytes,
+            logical_block_bytes: o.logical_block_bytes,
+            direct_io: o.direct_io,
+        })
+    });
+    match attached {
+        Ok(attached) => LoopOutcome {
+            error: None,
+            device: Some(attached.path.to_string_lossy().into_owned()),
+            device_fd: Some(attached.device.into_raw_fd()),
+            backing_fd: Some(attached.backing.into_raw_fd()),
+            direct_io: Some(attached.direct_io),
+        },
+        Err(error) => LoopOutcome { error: Some(error.into()), ..Default::default() },
+    }
+}
+
+/// `mount(2)`; null when it is mounted.
+#[napi]
+pub fn mount_filesystem(o: MountOptions) -> Option<Failure> {
+    core::mount::mount(&o.into()).err().map(Into::into)
+}
+
+/// `umount2(2)`, which waits so many milliseconds for the last users to go; null when it is unmounted.
+#[napi]
+pub fn unmount_filesystem(target: String, patience_milliseconds: u32) -> Option<Failure> {
+    core::mount::unmount(Path::new(&target), Duration::from_millis(patience_milliseconds.into())).err().map(Into::into)
 }

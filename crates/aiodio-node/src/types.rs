@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use aiodio_core::buffer::Align;
 use aiodio_core::error::{Error, Result, Step};
-use aiodio_core::{copy, engine, limits, stamp, storage, verify};
+use aiodio_core::{copy, engine, limits, mount, stamp, storage, verify};
 use napi::bindgen_prelude::{BigInt, Buffer};
 use napi_derive::napi;
 
@@ -69,7 +69,8 @@ pub struct FillOutcome {
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
 pub struct Failure {
-    /// "open", "stat", "buffers", "setup", "submit", "reap", "read", "write", "short-read", "short-write", "fsync" or "options".
+    /// "open", "stat", "buffers", "setup", "submit", "reap", "read", "write", "short-read", "short-write", "fsync", "loop-device",
+    /// "mount", "unmount" or "options".
     pub step: String,
     pub message: String,
     pub errno: Option<i32>,
@@ -96,6 +97,50 @@ impl From<Error> for Failure {
             got: error.got.map(|bytes| bytes as f64),
             write: error.write,
         }
+    }
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct LoopOptions {
+    /// Where the backing file lies; it has no name.
+    pub directory: String,
+    pub bytes: f64,
+    pub logical_block_bytes: u32,
+    pub direct_io: bool,
+}
+
+#[napi(object, object_from_js = false)]
+#[derive(Debug, Default)]
+pub struct LoopOutcome {
+    /// Absent when the device is attached; the other fields are absent otherwise.
+    pub error: Option<Failure>,
+    /// Like "/dev/loop3".
+    pub device: Option<String>,
+    /// Keeps the device while nothing else uses it; the caller's to close.
+    pub device_fd: Option<i32>,
+    /// The backing file, open for reading and writing; the caller's to close.
+    pub backing_fd: Option<i32>,
+    /// Whether the loop driver uses direct I/O.
+    pub direct_io: Option<bool>,
+}
+
+#[napi(object, object_to_js = false)]
+#[derive(Debug)]
+pub struct MountOptions {
+    /// The device; any word where the filesystem has none.
+    pub source: String,
+    pub target: String,
+    /// As in /proc/filesystems.
+    #[napi(js_name = "type")]
+    pub kind: String,
+    /// As for `mount -o`.
+    pub options: String,
+}
+
+impl From<MountOptions> for mount::Mount {
+    fn from(o: MountOptions) -> Self {
+        Self { source: o.source.into(), target: o.target.into(), kind: o.kind, options: o.options }
     }
 }
 
@@ -268,7 +313,7 @@ pub struct BadRange {
     pub offset: f64,
     pub bytes: f64,
     #[napi(
-        ts_type = "'zeros' | 'misplaced' | 'stale' | 'other-file' | 'other-run' | 'torn' | 'mutated' | 'garbage' | 'missing' | 'read-error'"
+        ts_type = "'zeros' | 'misplaced' | 'stale' | 'stale-disk' | 'other-file' | 'other-run' | 'torn' | 'mutated' | 'garbage' | 'missing' | 'read-error'"
     )]
     pub kind: String,
     /// For "misplaced" and "other-file": where the data of the range's first sector belongs.
@@ -282,7 +327,7 @@ pub struct BadRange {
     /// Offset in the file.
     pub first_difference: Option<f64>,
     /// For "torn": what the foreign part is.
-    #[napi(ts_type = "'zeros' | 'stale' | 'misplaced' | 'other'")]
+    #[napi(ts_type = "'zeros' | 'stale' | 'stale-disk' | 'misplaced' | 'other'")]
     pub torn_with: Option<String>,
     pub errno: Option<i32>,
     pub code: Option<String>,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::Errno;
-use crate::stamp::{SECTOR, Stamp};
+use crate::stamp::{SECTOR, STALE_DISK_FILE, Stamp};
 
 /// What bad bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Kind {
     Misplaced,
     /// A whole stamp of this place with another generation.
     Stale,
+    /// A whole stamp of [`STALE_DISK_FILE`], whatever the run: a block that was free when the test began, exposed.
+    StaleDisk,
     /// A whole stamp of another file of this run.
     OtherFile,
     /// A whole stamp of another run: an old block of the disk.
@@ -37,6 +39,7 @@ impl Kind {
             Self::Zeros => "zeros",
             Self::Misplaced => "misplaced",
             Self::Stale => "stale",
+            Self::StaleDisk => "stale-disk",
             Self::OtherFile => "other-file",
             Self::OtherRun => "other-run",
             Self::Torn => "torn",
@@ -55,6 +58,8 @@ pub enum TornWith {
     Zeros,
     /// Another generation of the same place.
     Stale,
+    /// What was on the disk before the test.
+    StaleDisk,
     /// The same file's data of another place.
     Misplaced,
     /// Anything else.
@@ -67,6 +72,7 @@ impl TornWith {
         match self {
             Self::Zeros => "zeros",
             Self::Stale => "stale",
+            Self::StaleDisk => "stale-disk",
             Self::Misplaced => "misplaced",
             Self::Other => "other",
         }
@@ -198,7 +204,9 @@ fn whole_stamp(found: &[u8]) -> Option<Stamp> {
 }
 
 fn relation(expected: Stamp, found: Stamp) -> Kind {
-    if found.seed != expected.seed {
+    if found.file == STALE_DISK_FILE && expected.file != STALE_DISK_FILE {
+        Kind::StaleDisk
+    } else if found.seed != expected.seed {
         Kind::OtherRun
     } else if found.file != expected.file {
         Kind::OtherFile
@@ -229,6 +237,7 @@ fn torn_with(expected: Stamp, found: &[u8], foreign: Range<usize>, differing_byt
         if stamp != expected && stamp.bytes()[part.clone()] == found[part.clone()] {
             let with = match relation(expected, stamp) {
                 Kind::Stale => TornWith::Stale,
+                Kind::StaleDisk => TornWith::StaleDisk,
                 Kind::Misplaced => TornWith::Misplaced,
                 _ => TornWith::Other,
             };
