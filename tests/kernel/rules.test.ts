@@ -1,0 +1,545 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { type Classifiable, Classifier, linkOf, RULES } from "../../ts/kernel/rules.js";
+
+const said = (text: string, seconds = 1, fromKernel = true): Classifiable => ({ text, seconds, fromKernel });
+const classify = (lines: readonly string[]) => new Classifier().messages(lines.map((line) => said(line)));
+
+/**
+ * Real messages: of this project's own machines (6.18), of reports, and where there is no report, the source's format
+ * filled in. Every line of an example belongs to one message.
+ */
+const EXAMPLES: Record<string, string[][]> = {
+  "page-cache-invalidation": [
+    // bugzilla.suse.com 1224434
+    [
+      "Page cache invalidation failure on direct I/O. Possible data corruption due to collision with buffered I/O!",
+      "File: /var/tmp/LTP_aioTBsaEH/dstfile.bin PID: 62 Comm: kworker/1:1",
+    ],
+    // mm/filemap.c has two blanks; a report of syzbot
+    [
+      "Page cache invalidation failure on direct I/O.  Possible data corruption due to collision with buffered I/O!",
+      "File: /syzkaller.IsS3Yc/0/bus PID: 1497 Comm: repro",
+    ],
+  ],
+  "btrfs-csum-failed": [
+    // provoked here
+    [
+      "BTRFS warning (device loop1): csum failed root 5 ino 257 off 0 csum 0xcb4e6394 expected csum 0xf57eb7e8 mirror 1",
+    ],
+    // lore.kernel.org/linux-btrfs: Qu Wenruo, "btrfs: output affected files when relocation fails"
+    [
+      "BTRFS warning (device dm-4): csum failed root -9 ino 257 off 0 csum 0x373e1ae3 expected csum 0x98757625 mirror 1",
+    ],
+    [
+      "BTRFS warning (device dm-4): csum failed root 5 ino 257 off 0 logical 13631488 csum 0x373e1ae3 expected csum 0x98757625 mirror 1",
+    ],
+    // the same series, of a scrub
+    [
+      "BTRFS warning (device dm-2): checksum error at logical 13631488 on dev /dev/mapper/test-scratch1, physical 13631488, root 5, inode 257, offset 0, length 4096, links 1 (path: file)",
+    ],
+    ["BTRFS warning (device sda1 state EA): csum hole found for disk bytenr range [13631488, 13635584)"],
+  ],
+  "btrfs-tree-checksum": [
+    ["BTRFS warning (device dm-1): checksum verify failed on logical 30556160 mirror 2 wanted 0x1 found 0x2 level 0"],
+    ["BTRFS warning (device sdb): checksum verify failed on 30556160 wanted 8A8DB7C4 found 0D2BBEC4 level 0"],
+  ],
+  "btrfs-tree-corrupt": [
+    // lore.kernel.org/linux-btrfs, reports of 2024 to 2026
+    [
+      "BTRFS error (device sdb: state EA): parent transid verify failed on logical 54213629362176 mirror 2 wanted 4093212 found 4093166",
+    ],
+    ["BTRFS error (device vdb): bad tree block start, mirror 1 want 40189952 have 31080448"],
+    [
+      "BTRFS critical (device sdb2: state A): bad key order, sibling blocks, left last (1542257 12 1542193) right first (1542216 108 0)",
+    ],
+    ["BTRFS: error (device nvme1n2: state A) in __btrfs_free_extent:3249: errno=-117 Filesystem corrupted"],
+    ["BTRFS error (device dm-4): super block corruption detected before writing it to disk"],
+    ["BTRFS critical (device vdc): corrupt leaf: root=1 block=5341184 slot=7, invalid root flags"],
+  ],
+  "btrfs-unrepaired": [
+    [
+      "BTRFS error (device dm-2): unable to fixup (regular) error at logical 13631488 on dev /dev/mapper/test-scratch1 physical 13631488",
+    ],
+  ],
+  "btrfs-device-corrupt": [
+    ["BTRFS error (device dm-3): bdev /dev/mapper/nvme-home errs: wr 0, rd 0, flush 0, corrupt 17, gen 0"],
+    ["BTRFS error (device loop1): bdev /dev/loop1 errs: wr 0, rd 0, flush 0, corrupt 0, gen 2"],
+  ],
+  "btrfs-old-errors": [["BTRFS info (device loop1): bdev /dev/loop1 errs: wr 0, rd 0, flush 0, corrupt 1, gen 0"]],
+  "btrfs-device-errors": [
+    ["BTRFS error (device dm-0): bdev /dev/mapper/x errs: wr 12, rd 0, flush 0, corrupt 0, gen 0"],
+    // An old count of corruption does not make a failed write one.
+    ["BTRFS error (device dm-0): bdev /dev/mapper/x errs: wr 12, rd 0, flush 0, corrupt 3, gen 0"],
+    ["BTRFS warning (device dm-0): lost page write due to IO error on /dev/mapper/x (-5)"],
+  ],
+  "btrfs-repaired": [["BTRFS info (device loop0): read error corrected: ino 257 off 0 (dev /dev/loop0 sector 26624)"]],
+  "btrfs-direct-io-failed": [
+    // fs/btrfs/direct-io.c, and what it was before
+    ["BTRFS warning (device loop0): direct IO failed ino 257 op 0x0 offset 0x1000 len 4096 err no 10"],
+    ["BTRFS warning (device loop0): direct IO failed ino 257 rw 0,0 sector 0x6000 len 4096 err no 10"],
+  ],
+  "btrfs-aborted-by-device": [
+    [
+      "BTRFS: error (device dm-3) in btrfs_commit_transaction:2418: errno=-5 IO failure (Error while writing out transaction)",
+    ],
+  ],
+  "btrfs-aborted": [
+    ["BTRFS: error (device sda3) in btrfs_run_delayed_refs:2148: errno=-28 No space left"],
+    ["BTRFS: Transaction aborted (error -2)"],
+    ["BTRFS info (device sda3 state EA): forced readonly"],
+  ],
+  "ext4-device-error": [
+    // provoked here
+    ["EXT4-fs warning (device loop1): ext4_end_bio:368: I/O error 3 writing to inode 12 starting block 60673)"],
+    // reports of users
+    ["EXT4-fs error (device sda1): ext4_find_entry:1455: inode #1234: comm mysqld: reading directory lblock 0"],
+    [
+      "EXT4-fs warning (device sdc1): ext4_end_bio:343: I/O error 10 writing to inode 39059464 starting block 69007695)",
+    ],
+    ["EXT4-fs (mmcblk0p1): I/O error while writing superblock"],
+    ["EXT4-fs (sdb1): previous I/O error to superblock detected"],
+    ["EXT4-fs error (device sdb1) in ext4_reserve_inode_write:5733: IO failure"],
+    [
+      "EXT4-fs error (device sdb1): __ext4_get_inode_loc:4650: inode #12: block 1057: comm ls: unable to read itable block",
+    ],
+  ],
+  "ext4-data-loss-by-device": [
+    [
+      "EXT4-fs (loop0): failed to convert unwritten extents to written extents -- potential data loss!  (inode 72, error -5)",
+    ],
+    [
+      "EXT4-fs (loop0): Delayed block allocation failed for inode 13 at logical offset 0 with max blocks 2048 with error 5",
+      "EXT4-fs (loop0): This should not happen!! Data will be lost\n",
+    ],
+  ],
+  "ext4-data-loss": [
+    [
+      "EXT4-fs (loop0): failed to convert unwritten extents to written extents -- potential data loss!  (inode 72, error -28)",
+    ],
+    [
+      "EXT4-fs (vda): Delayed block allocation failed for inode 13 at logical offset 0 with max blocks 2048 with error 28",
+      "EXT4-fs (vda): This should not happen!! Data will be lost\n",
+    ],
+  ],
+  "ext4-journal-aborted": [
+    ["EXT4-fs error (device dm-2): ext4_journal_check_start:61: comm fio: Detected aborted journal"],
+    ["EXT4-fs (sdd1): Remounting filesystem read-only"],
+    ["Aborting journal on device sda1-8."],
+  ],
+  "ext4-error": [
+    // provoked here
+    ["EXT4-fs error (device loop1): htree_dirblock_to_tree:1051: inode #12: comm ls: Directory block failed checksum"],
+    // lore.kernel.org/linux-ext4
+    [
+      "EXT4-fs error (device vda): ext4_mb_generate_buddy:1220: group 5, block bitmap and bg descriptor inconsistent: 1 vs 2 free clusters",
+    ],
+    ["EXT4-fs error (device loop0): ext4_lookup:1785: inode #2: comm cat: iget: checksum invalid"],
+  ],
+  "ext4-warning": [
+    [
+      "EXT4-fs warning (device loop1): ext4_dirblock_csum_verify:375: inode #12: comm ls: No space for directory leaf checksum. Please run e2fsck -D.",
+    ],
+  ],
+  "ext4-old-errors": [
+    ["EXT4-fs (sda1): error count since last fsck: 3"],
+    ["EXT4-fs (sda1): initial error at time 1612345678: ext4_find_entry:1455: inode 1234"],
+  ],
+  "ext4-shutdown": [["EXT4-fs (loop0): shut down requested (2)"]],
+  "jbd2-checksum": [["JBD2: Invalid checksum recovering data block 109704 in log"]],
+  "jbd2-device-error": [
+    ["JBD2: Error -5 detected when updating journal superblock for sda1-8."],
+    ["JBD2: Detected IO errors while flushing file data on dm-11-45"],
+    ["journal commit I/O error"],
+  ],
+  "xfs-metadata-corrupt": [
+    // provoked here
+    [
+      "XFS (loop0): Metadata CRC error detected at xfs_agf_read_verify+0x7a/0x110, xfs_agf block 0x1 ",
+      "XFS (loop0): Unmount and run xfs_repair",
+      "XFS (loop0): First 128 bytes of corrupted metadata buffer:",
+      "00000000: 58 41 47 46 00 00 00 01 00 00 00 00 00 00 50 00  XAGF..........P.",
+      "00000010: 00 00 00 01 00 00 00 02 00 00 00 00 00 00 00 01  ................",
+    ],
+    ['XFS (loop0): metadata I/O error in "xfs_read_agf+0x8b/0x170" at daddr 0x1 len 1 error 74'],
+    ["XFS (loop0): Error -117 reserving per-AG metadata reserve pool."],
+    // fs/xfs/xfs_error.c
+    ["XFS (sda1): Metadata corruption detected at xfs_dinode_verify+0xa5/0x2e0 [xfs], inode 0x83 dinode"],
+    [
+      "XFS (sda1): Internal error XFS_WANT_CORRUPTED_GOTO at line 1626 of file fs/xfs/libxfs/xfs_alloc.c.  Caller xfs_free_extent+0x1/0x2",
+    ],
+    ["XFS (sda1): Corruption detected. Unmount and run xfs_repair"],
+    ['XFS (sda1): metadata I/O error: block 0x1 ("xfs_trans_read_buf_map") error 117 numblks 8'],
+  ],
+  "xfs-shutdown-corruption": [
+    [
+      "XFS (loop0): Corruption of in-memory data (0x8) detected at xfs_fs_reserve_ag_blocks+0x8e/0x120 (fs/xfs/xfs_fsops.c:566).  Shutting down filesystem.",
+      "XFS (loop0): Please unmount the filesystem and rectify the problem(s)",
+    ],
+    // before 5.15
+    ["XFS (sda1): Corruption of in-memory data detected.  Shutting down filesystem"],
+  ],
+  "xfs-shutdown-requested": [
+    [
+      "XFS (loop0): User initiated shutdown received.",
+      "XFS (loop0): Log I/O Error (0x6) detected at xfs_fs_goingdown+0x5c/0xa0 (fs/xfs/xfs_fsops.c:458).  Shutting down filesystem.",
+      "XFS (loop0): Please unmount the filesystem and rectify the problem(s)",
+    ],
+  ],
+  "xfs-shutdown-device": [
+    [
+      "XFS (dm-1): Log I/O Error (0x2) detected at xlog_ioend_work+0x5c/0x90 [xfs] (fs/xfs/xfs_log.c:1377).  Shutting down filesystem.",
+      "XFS (dm-1): Please unmount the filesystem and rectify the problem(s)",
+    ],
+    [
+      "XFS (dm-1): Metadata I/O Error (0x1) detected at xfs_trans_read_buf_map+0x1/0x2 (fs/xfs/xfs_trans_buf.c:296).  Shutting down filesystem.",
+    ],
+    [
+      "XFS (sdb1): Block device removal (0x20) detected at fs_bdev_mark_dead+0x1/0x2 (fs/super.c:1458).  Shutting down filesystem.",
+    ],
+    ["XFS (sdb1): I/O Error Detected. Shutting down filesystem"],
+  ],
+  "xfs-device-error": [
+    ['XFS (dm-1): metadata I/O error in "xfs_read_agf+0x8b/0x170" at daddr 0x1 len 1 error 5'],
+    ["XFS (dm-1): log I/O error -5"],
+  ],
+  "xfs-no-reserve": [["XFS (loop1): Error -5 reserving per-AG metadata reserve pool."]],
+  "f2fs-corrupt": [
+    // lore.kernel.org/linux-f2fs-devel
+    ["F2FS-fs (dm-64): Inconsistent segment (173822) type [1, 0] in SSA and SIT"],
+    ["F2FS-fs (dm-64): Stopped filesystem due to reason: 4"],
+    ["F2FS-fs (loop0): access invalid blkaddr:1024"],
+    ["F2FS-fs (loop0): SIT is corrupted node# 0 vs 1"],
+  ],
+  "f2fs-stopped": [["F2FS-fs (loop0): Stopped filesystem due to reason: 7"]],
+  "bcachefs-corrupt": [["bcachefs (loop4): inconsistency detected - emergency read only at journal seq 8"]],
+  "fat-corrupt": [
+    ["FAT-fs (loop0): error, fat_get_cluster: invalid cluster chain (i_pos 0)"],
+    ["exFAT-fs (loop0): error, invalid access to FAT free cluster (entry 0x00000005)"],
+  ],
+  "block-protection-error": [
+    ["protection error, dev sda, sector 2048 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"],
+  ],
+  "block-unsupported": [
+    [
+      "operation not supported error, dev loop0, sector 262144 op 0x9:(WRITE_ZEROES) flags 0x1000800 phys_seg 0 prio class 0",
+    ],
+  ],
+  "block-error": [
+    // provoked here
+    ["I/O error, dev loop0, sector 20482 op 0x0:(READ) flags 0x80700 phys_seg 128 prio class 2"],
+    // before 5.18, and before 4.20
+    ["blk_update_request: I/O error, dev loop0, sector 2015816 op 0x1:(WRITE) flags 0x800 phys_seg 1 prio class 0"],
+    ["print_req_error: I/O error, dev sda, sector 29624320"],
+    ["end_request: I/O error, dev sdb, sector 54366448"],
+    ["critical medium error, dev sdb, sector 54366448 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"],
+    ["blk_update_request: critical space allocation error, dev dm-3, sector 2048 op 0x1:(WRITE) flags 0x0"],
+  ],
+  "lost-page-write": [
+    ["Buffer I/O error on dev loop0, logical block 34304, lost async page write"],
+    ["Buffer I/O error on dev nvme0n1p3, logical block 223903744, lost sync page write"],
+    ["lost page write due to I/O error on sdc2"],
+  ],
+  "buffer-io-error": [
+    ["Buffer I/O error on dev sda1, logical block 51234, async page read"],
+    ["Buffer I/O error on device sda1, logical block 38019728"],
+  ],
+  "writeback-error": [["dm-1: writeback error on inode 131, offset 4096, sector 8392"]],
+  "beyond-end-of-device": [
+    // syzbot
+    [
+      "syz-executor768: attempt to access beyond end of device\nloop0: rw=2049, sector=77824, nr_sectors = 2048 limit=63271",
+    ],
+    ["attempt to access beyond end of device", "sdc1: rw=0, want=262211, limit=63"],
+  ],
+  "loop-write-error": [["loop: Write error at byte offset 1032134656, length 4096."]],
+  "disk-error": [
+    ["sd 2:0:0:0: [sdb] tag#0 FAILED Result: hostbyte=DID_OK driverbyte=DRIVER_OK cmd_age=0s"],
+    ["sd 2:0:0:0: [sdb] tag#0 Sense Key : Medium Error [current] "],
+    ["ata1.00: failed command: READ FPDMA QUEUED"],
+    ["nvme nvme0: I/O 12 QID 1 timeout, aborting"],
+    ["nvme0n1: I/O Cmd(0x2) @ LBA 0, 8 blocks, I/O Error (sct 0x2 / sc 0x81) MORE"],
+  ],
+  "array-error": [
+    ["md/raid1:md127: Disk failure on sdb1, disabling device."],
+    ["device-mapper: multipath: 253:0: Failing path 8:16."],
+  ],
+  "hardware-error": [
+    ["mce: [Hardware Error]: Machine check events logged"],
+    ["{1}[Hardware Error]: Hardware error from APEI Generic Hardware Error Source: 0"],
+    ["EDAC MC0: 1 CE memory read error on CPU_SrcID#0_Ha#0_Chan#1_DIMM#0"],
+  ],
+  kasan: [
+    // syzbot
+    [
+      "BUG: KASAN: use-after-free in ext4_read_inline_data fs/ext4/inline.c:210 [inline]",
+      "Read of size 20 at addr ffff888079d26fa1 by task syz-executor.0/5067",
+      "",
+      "CPU: 1 PID: 5067 Comm: syz-executor.0 Not tainted 6.2.0-rc1 #0",
+      "Call Trace:",
+      " <TASK>",
+      " dump_stack_lvl+0x1b1/0x290",
+      " </TASK>",
+      "",
+      "The buggy address belongs to the physical page:",
+      "==================================================================",
+    ],
+  ],
+  kfence: [
+    [
+      "BUG: KFENCE: use-after-free read in bpf_sk_storage_get_tracing+0x2e/0x1b0",
+      "",
+      "Use-after-free read at 0x00000000a891fb3a (in kfence-#1):",
+      "bpf_sk_storage_get_tracing+0x2e/0x1b0",
+      "==================================================================",
+    ],
+  ],
+  kcsan: [
+    [
+      "BUG: KCSAN: data-race in __filemap_add_folio / invalidate_inode_pages2_range",
+      "",
+      "write to 0xffff88810a1b2c48 of 8 bytes by task 3144 on cpu 0:",
+      "value changed: 0x0000000000000001 -> 0x0000000000000002",
+      "==================================================================",
+    ],
+  ],
+  kmsan: [["BUG: KMSAN: uninit-value in ext4_inode_csum+0x1/0x2", "Uninit was created at:"]],
+  ubsan: [
+    [
+      "UBSAN: shift-out-of-bounds in fs/bcachefs/bkey.c:163:16",
+      "shift exponent 4294967127 is too large for 64-bit type 'u64'",
+      "CPU: 0 UID: 0 PID: 5101 Comm: syz-executor",
+      "Call Trace:",
+      " __ubsan_handle_shift_out_of_bounds+0x3c8/0x420 lib/ubsan.c:468",
+      "---[ end trace ]---",
+    ],
+  ],
+  "memory-corrupt": [
+    [
+      "list_add corruption. next->prev should be prev (ffff888108d1c0b0), but was 0000000000000000. (next=ffff888108d1c0b0).",
+    ],
+    ["BUG: Bad page state in process kworker/u8:2  pfn:10f2a0", "page:00000000a3fd4a9d refcount:-1 mapcount:0"],
+    ["BUG kmalloc-64 (Not tainted): Poison overwritten"],
+  ],
+  "soft-lockup": [["watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [kworker/1:1:62]", "Modules linked in:"]],
+  "hard-lockup": [
+    ["NMI watchdog: Watchdog detected hard LOCKUP on cpu 45"],
+    ["watchdog: CPU6: Watchdog detected hard LOCKUP on cpu 6", "Modules linked in: rcutorture torture xt_tcpudp"],
+  ],
+  "atomic-context": [
+    [
+      "BUG: sleeping function called from invalid context at fs/iomap/buffered-io.c:901",
+      "in_atomic(): 1, irqs_disabled(): 0, non_block: 0, pid: 62, name: kworker/1:1",
+    ],
+    ["BUG: scheduling while atomic: fio/3431/0x00000002"],
+    ["BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 31s!"],
+  ],
+  oops: [
+    [
+      "kernel BUG at fs/f2fs/segment.c:2748!",
+      "Oops: invalid opcode: 0000 [#1] PREEMPT SMP KASAN NOPTI",
+      "CPU: 0 UID: 0 PID: 5321 Comm: syz.0.0 Not tainted 6.13.0",
+      "RIP: 0010:get_new_segment fs/f2fs/segment.c:2748 [inline]",
+      "Call Trace:",
+      " <TASK>",
+      " </TASK>",
+      "---[ end trace 0000000000000000 ]---",
+    ],
+    ["BUG: kernel NULL pointer dereference, address: 0000000000000008", "#PF: supervisor read access in kernel mode"],
+    ["BUG: unable to handle page fault for address: ffffed1604ea3dfa"],
+    // arm64, ppc64le, s390x
+    [
+      "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008",
+      "Internal error: Oops: 0000000096000004 [#1] SMP",
+    ],
+    ["Kernel data access on unaligned address: 0x1", "Oops: Kernel access of bad area, sig: 11 [#1]"],
+    ["Unable to handle kernel pointer dereference in virtual kernel address space"],
+    ["Kernel panic - not syncing: Fatal exception"],
+  ],
+  lockdep: [
+    [
+      "WARNING: possible circular locking dependency detected",
+      "6.18.0 #1 Not tainted",
+      "aiocp/1234 is trying to acquire lock:",
+      "stack backtrace:",
+      " <TASK>",
+      " </TASK>",
+    ],
+    ["WARNING: suspicious RCU usage"],
+    ["INFO: trying to register non-static key."],
+  ],
+  warning: [
+    // lore.kernel.org, Qian Cai on fs/iomap/direct-io.c
+    [
+      "WARNING: CPU: 54 PID: 18127 at fs/iomap/direct-io.c:391 iomap_dio_actor+0x319/0x480",
+      "Modules linked in: nls_ascii nls_cp437 vfat fat kvm_intel",
+      "CPU: 54 PID: 18127 Comm: trinity-c33 Not tainted 5.8.0-rc1-next-20200618 #1",
+      "Call Trace:",
+      " iomap_apply+0x15a/0x830",
+      "---[ end trace 88b9f0a3a3a5f4a2 ]---",
+    ],
+    // kernel/panic.c of 6.19 and later
+    ["WARNING: fs/iomap/direct-io.c:391 at iomap_dio_actor+0x319/0x480, CPU#54: trinity-c33/18127"],
+    ["WARNING: at iomap_dio_actor+0x319/0x480, CPU#54: trinity-c33/18127"],
+  ],
+  "hung-task": [
+    [
+      "INFO: task kworker/u8:2:1473 blocked for more than 122 seconds.",
+      "      Not tainted 6.18.44 #1",
+      '"echo 0 > /proc/sys/kernel/hung_task_timeout_secs" disables this message.',
+      "task:kworker/u8:2    state:D stack:0     pid:1473  ppid:2      flags:0x00004000",
+      "Call Trace:",
+      " <TASK>",
+      " __schedule+0x3f1/0x1390",
+      " </TASK>",
+    ],
+    // kernel/hung_task.c of 6.19 and later
+    ["INFO: task aiocp:1473 blocked in I/O wait for more than 122 seconds."],
+  ],
+  "rcu-stall": [
+    [
+      "rcu: INFO: rcu_preempt self-detected stall on CPU",
+      "rcu: \t0-....: (2099 ticks this GP) idle=d2e4/1/0x4000000000000000",
+    ],
+    ["rcu: INFO: rcu_sched detected stalls on CPUs/tasks:"],
+    ["INFO: rcu_sched self-detected stall on CPU"],
+  ],
+  "out-of-memory": [
+    [
+      "aiocp invoked oom-killer: gfp_mask=0x140dca(GFP_HIGHUSER_MOVABLE|__GFP_COMP|__GFP_ZERO), order=0, oom_score_adj=0",
+    ],
+    ["Out of memory: Killed process 1234 (node) total-vm:1034564kB, anon-rss:804564kB"],
+    ["Memory cgroup out of memory: Killed process 1234 (node) total-vm:1034564kB"],
+    ["kworker/0:1: page allocation failure: order:4, mode:0x40dc0(GFP_KERNEL|__GFP_COMP|__GFP_ZERO)"],
+  ],
+  "messages-suppressed": [["buffer_io_error: 24 callbacks suppressed"]],
+};
+
+describe("every rule knows its messages", () => {
+  test("and every rule has one", () => {
+    expect(Object.keys(EXAMPLES).sort()).toEqual(RULES.map(({ name }) => name).sort());
+  });
+
+  test.each(Object.entries(EXAMPLES).flatMap(([name, examples]) => examples.map((lines) => ({ name, lines }))))(
+    "$name: $lines.0",
+    ({ name, lines }) => {
+      const messages = classify(lines);
+      expect(messages.map(({ rule, records }) => [rule?.name, records.map(({ text }) => text)])).toEqual([
+        [name, lines],
+      ]);
+    },
+  );
+});
+
+test("what a rule says is two sentences and a link", () => {
+  for (const rule of RULES) {
+    expect(rule.means, rule.name).toMatch(/^[^.]+\w.*[^ ]\. [A-Z`].*\.$/);
+    expect(rule.means.length, rule.name).toBeLessThan(320);
+    expect(linkOf(rule)).toMatch(/^https:\/\//);
+    // A pattern with a state would match every other time.
+    expect(rule.pattern.flags, rule.name).not.toMatch(/[gy]/);
+  }
+});
+
+describe("routine is left out", () => {
+  // Of this project's own machines.
+  test.each([
+    "aiodio-ltp: Starting AD001",
+    "OpenQA::run_ltp.pm: Starting AD033",
+    "printk: node: 11 output lines suppressed due to ratelimiting",
+    "loop3: detected capacity change from 0 to 1310720",
+    "EXT4-fs (loop3): mounted filesystem 4cdf679c-a606-4e22-b72d-9b67d6f86a25 r/w with ordered data mode. Quota mode: none.",
+    "EXT4-fs (loop3): unmounting filesystem 4cdf679c-a606-4e22-b72d-9b67d6f86a25.",
+    "XFS (loop4): Mounting V5 Filesystem 54cc363b-8daf-4189-ba37-1f7984bfe79f",
+    "XFS (loop4): Ending clean mount",
+    "XFS (loop4): Unmounting Filesystem 54cc363b-8daf-4189-ba37-1f7984bfe79f",
+    "BTRFS: device fsid 8d1923ae-c3d3-4da3-9228-7937c1007949 devid 1 transid 6 /dev/loop5 (7:5) scanned by mount (23823)",
+    "BTRFS info (device loop5): first mount of filesystem 8d1923ae-c3d3-4da3-9228-7937c1007949",
+    "BTRFS info (device loop5): using crc32c (crc32c-lib) checksum algorithm",
+    "bash (28013): drop_caches: 3",
+    "------------[ cut here ]------------",
+  ])("%s", (line) => {
+    expect(classify([line])).toEqual([]);
+  });
+});
+
+describe("messages of several records", () => {
+  test("what belongs elsewhere is not swallowed by a dump", () => {
+    const error = "EXT4-fs error (device loop1): ext4_lookup:1785: inode #2: comm cat: iget: checksum invalid";
+    const messages = classify(["WARNING: CPU: 1 PID: 2 at fs/x.c:1 f+0x1/0x2", "RIP: 0010:f", error]);
+    expect(messages.map(({ rule }) => rule?.name)).toEqual(["warning", "ext4-error"]);
+  });
+
+  test("two failures at once keep their files, with what the kernel says between", () => {
+    const lines = EXAMPLES["page-cache-invalidation"]?.flat() ?? [];
+    const [first = "", file = "", second = "", other = ""] = lines;
+    const messages = classify([first, "flags: 0xbfffc000010200(slab|head)", file, second, other]);
+    expect(messages.map(({ records }) => records.map(({ text }) => text))).toEqual([
+      [first, file],
+      ["flags: 0xbfffc000010200(slab|head)"],
+      [second, other],
+    ]);
+  });
+
+  test("a second crash is one of its own", () => {
+    const messages = classify([
+      "kernel BUG at fs/x.c:1!",
+      "Oops: invalid opcode: 0000 [#1]",
+      "kernel BUG at fs/x.c:2!",
+    ]);
+    expect(messages.map(({ records }) => records.length)).toEqual([2, 1]);
+  });
+
+  test("a dump ends with a pause", () => {
+    const classifier = new Classifier();
+    const messages = classifier.messages([
+      said("INFO: rcu_sched self-detected stall on CPU", 5),
+      said("\t0-...: (1 GPs behind)", 5.01),
+      said("something else", 7),
+    ]);
+    expect(messages.map(({ rule, records }) => [rule?.name, records.length])).toEqual([
+      ["rcu-stall", 2],
+      [undefined, 1],
+    ]);
+  });
+
+  test("a dump without an end is cut", () => {
+    const lines = ["BUG: KASAN: use-after-free in f", ...Array.from({ length: 1000 }, (_, index) => `line ${index}`)];
+    const messages = classify(lines);
+    expect(messages[0]?.records.length).toBe(250);
+    expect(messages.flatMap(({ records }) => records)).toHaveLength(1001);
+  });
+
+  test("what follows in a later call is told to go on", () => {
+    const [first = "", file = ""] = EXAMPLES["page-cache-invalidation"]?.[0] ?? [];
+    const classifier = new Classifier();
+    expect(classifier.messages([said(first)])).toMatchObject([{ continued: false, records: [{ text: first }] }]);
+    expect(classifier.messages([])).toEqual([]);
+    expect(classifier.messages([said(file, 1.001)])).toMatchObject([
+      { continued: true, rule: { name: "page-cache-invalidation" }, records: [{ text: file }] },
+    ]);
+  });
+});
+
+test("what a program wrote is not the kernel's word", () => {
+  const messages = new Classifier().messages([said("Kernel panic - not syncing: just kidding", 1, false)]);
+  expect(messages).toMatchObject([{ records: [{ fromKernel: false }] }]);
+  expect(messages[0]?.rule).toBeUndefined();
+});
+
+test("every record but routine is in exactly one message, in order, whatever comes in whatever calls", () => {
+  const known = Object.values(EXAMPLES).flat(2);
+  const line = fc.oneof(fc.constantFrom(...known), fc.string());
+  const record = fc.record({ text: line, seconds: fc.nat(100), fromKernel: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(fc.array(record)), (calls) => {
+      const classifier = new Classifier();
+      for (const records of calls) {
+        const told = classifier.messages(records).flatMap((message) => message.records);
+        expect(new Set(told).size).toBe(told.length);
+        const routine = records.filter((one) => !told.includes(one));
+        for (const one of routine) expect(new Classifier().messages([{ ...one, fromKernel: false }])).toEqual([]);
+      }
+    }),
+  );
+});
