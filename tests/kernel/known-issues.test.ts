@@ -1,0 +1,212 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  ATTRIBUTES,
+  type Environment,
+  environmentOf,
+  issueText,
+  KnownIssues,
+  parseKnownIssues,
+  readKnownIssues,
+} from "../../ts/kernel/known-issues.js";
+import type { Machine } from "../../ts/report/events.js";
+
+const SUITE = "ltp-aiodio.part1";
+const run = (id: string, suite = SUITE) => ({ suite, id });
+const parse = (value: unknown) => parseKnownIssues(JSON.stringify(value), "f");
+const known = (value: unknown, environment: Environment = { arch: "ppc64le", product: "opensuse:Tumbleweed" }) =>
+  new KnownIssues(parse(value), environment);
+
+const MACHINE: Machine = {
+  kernel: "6.9.9-1-default",
+  kernelVersion: "#1 SMP",
+  machine: "ppc64le",
+  pageBytes: 65536,
+  node: "v20",
+  distribution: "opensuse-tumbleweed",
+  distributionVersion: "20240720",
+  cmdline: "",
+  cpu: "",
+  memory: "",
+  swap: "",
+};
+
+describe("an entry", () => {
+  const file = {
+    [SUITE]: {
+      AD033: [
+        { arch: "^s390x$", message: "another machine" },
+        { arch: "^ppc64le$", retval: "^2$", message: "https://bugzilla.suse.com/1224434\nof btrfs" },
+        { message: "anything else" },
+      ],
+    },
+  };
+
+  test("explains a failure: the first whose conditions all fit", () => {
+    const issues = known(file);
+    expect(issues.explain(run("AD033"), "TBROK", 2)?.place).toBe(`${SUITE} / AD033 / 1`);
+    expect(issues.explain(run("AD033"), "TFAIL", 1)?.message).toBe("anything else");
+    expect(issues.explain(run("AD034"), "TFAIL", 1)).toBeUndefined();
+    expect(issues.explain(run("AD033", "ltp-aiodio.part2"), "TFAIL", 1)).toBeUndefined();
+  });
+
+  test("explains no pass", () => {
+    const issues = known({ [SUITE]: { AD033: [{}] } });
+    expect(issues.explain(run("AD033"), "TPASS", 0)).toBeUndefined();
+    expect(issues.explain(run("AD033"), "TCONF", 32)).toBeUndefined();
+    expect(issues.explain(run("AD033"), "TWARN", 4)).toBeDefined();
+  });
+
+  test.each(ATTRIBUTES.filter((name) => name !== "retval"))("with %s fits only what has it", (name) => {
+    const value = { [SUITE]: { A: [{ [name]: "^incredible_value$" }] } };
+    expect(known(value, { [name]: "incredible_value" }).explain(run("A"), "TFAIL", 1)).toBeDefined();
+    expect(known(value, { [name]: "another" }).explain(run("A"), "TFAIL", 1)).toBeUndefined();
+    expect(known(value, {}).explain(run("A"), "TFAIL", 1)).toBeUndefined();
+  });
+
+  test("may be meant for all tests, for some, or for a whole suite", () => {
+    const issues = known({
+      [SUITE]: { "*": [{ test: "^AD03", message: "some" }, { message: "all" }], AD033: [{ message: "never needed" }] },
+      other: [{ test: "7$", message: "in a list" }],
+    });
+    expect(issues.explain(run("AD033"), "TFAIL", 1)?.message).toBe("some");
+    expect(issues.explain(run("AD001"), "TFAIL", 1)?.message).toBe("all");
+    expect(issues.explain(run("A7", "other"), "TFAIL", 1)?.message).toBe("in a list");
+    expect(issues.explain(run("A8", "other"), "TFAIL", 1)).toBeUndefined();
+  });
+
+  test("may say not to run the test, or to let it fail", () => {
+    const issues = known({
+      [SUITE]: { A: [{ skip: 1, arch: "ppc" }], B: [{ keep_fail: true }], C: [{ skip: 1, arch: "x86" }] },
+    });
+    expect(issues.skip(run("A"))).toMatchObject({ skip: true });
+    expect(issues.skip(run("B"))).toBeUndefined();
+    expect(issues.skip(run("C"))).toBeUndefined();
+    expect(issues.explain(run("B"), "TFAIL", 1)).toMatchObject({ keepFail: true });
+  });
+
+  test("tells why in one line", () => {
+    const text = (entry: object) => issueText(parse({ s: { A: [entry] } })[0] ?? expect.fail("no entry"));
+    expect(text({ message: " two\nlines " })).toBe("two lines");
+    expect(text({ bugzilla: 1224434, message: "btrfs" })).toBe("bug 1224434: btrfs");
+    expect(text({ bugzilla: "https://bugzilla.suse.com/1" })).toBe("https://bugzilla.suse.com/1");
+    expect(text({})).toBe("s / A / 0");
+  });
+});
+
+describe("what is listed but no longer fails is told", () => {
+  const file = {
+    [SUITE]: {
+      A: [{ message: "fails" }, { message: "fits too" }, { retval: "^32$", message: "another way" }],
+      B: [{ message: "passes" }],
+      C: [{ message: "no such test" }],
+      D: [{ skip: true }],
+      E: [{ arch: "s390x", message: "another machine" }],
+    },
+    "another suite": { A: [{ message: "not of this run" }] },
+  };
+
+  test("but not what is of another machine or suite", () => {
+    const issues = known(file);
+    issues.skip(run("D"));
+    issues.explain(run("A"), "TFAIL", 1);
+    issues.explain(run("B"), "TPASS", 0);
+    issues.explain(run("E"), "TPASS", 0);
+    expect(issues.stale([SUITE]).map(({ issue, reason }) => [issue.place, reason])).toEqual([
+      [`${SUITE} / A / 2`, "unneeded"],
+      [`${SUITE} / B / 0`, "unneeded"],
+      [`${SUITE} / C / 0`, "absent"],
+    ]);
+  });
+
+  test("and once needed is needed, in however many iterations", () => {
+    const issues = known({ [SUITE]: { A: [{}] } });
+    issues.explain(run("A"), "TFAIL", 1);
+    issues.explain(run("A"), "TPASS", 0);
+    expect(issues.stale([SUITE])).toEqual([]);
+  });
+});
+
+describe("this machine in openQA's words", () => {
+  test("has what can be known, and what is given", () => {
+    expect(environmentOf(MACHINE, "20260529", { flavor: "DVD" })).toEqual({
+      product: "opensuse:Tumbleweed",
+      arch: "ppc64le",
+      kernel: "6.9.9-1-default",
+      ltp_version: "20260529",
+      flavor: "DVD",
+    });
+  });
+
+  test.each([
+    ["opensuse-leap", "15.6", "opensuse:15.6"],
+    ["sles", "15.6", "sle:15-SP6"],
+    ["sles_sap", "12.5", "sle:12-SP5"],
+    ["sles", "16.0", "sle:16.0"],
+    ["debian", "12", "debian:12"],
+  ])("%s %s is %s", (distribution, distributionVersion, product) => {
+    expect(environmentOf({ ...MACHINE, distribution, distributionVersion }, "").product).toBe(product);
+  });
+});
+
+describe("patterns are Perl's", () => {
+  test.each([
+    ["(?i)TUMBLE", true],
+    ["\\Aopensuse", true],
+    ["weed\\z", true],
+    ["weed\\Z", true],
+    ["suse\\:T", true],
+    ["^sle", false],
+    ["\\\\A", false],
+  ])("%s", (product, fits) => {
+    const found = known({ [SUITE]: { A: [{ product }] } }).explain(run("A"), "TFAIL", 1);
+    expect(found !== undefined).toBe(fits);
+  });
+
+  test("and numbers may stand without quotes", () => {
+    expect(known({ [SUITE]: { A: [{ retval: 2 }] } }).explain(run("A"), "TBROK", 2)).toBeDefined();
+  });
+});
+
+describe("a bad file is one clear error", () => {
+  test.each([
+    ["[]", "f is not openQA's format: Invalid input: expected record, received array"],
+    ['{"s":{"A":{}}}', "f is not openQA's format at s / A: Invalid input: expected array, received object"],
+    ['{"s":{"A":[{},{"arch":"("}]}}', 'f is not openQA\'s format at s / A / 1 / arch: "(" is no regular expression'],
+    ['{"s":[{"kernel":[]}]}', "f is not openQA's format at s / 0 / kernel: Invalid input"],
+    ['{"s":{"A":["x"]}}', "f is not openQA's format at s / A / 0: Invalid input: expected object, received string"],
+    ['{"s":', "f is no JSON ("],
+  ])("%s", (content, message) => {
+    expect(() => parseKnownIssues(content, "f")).toThrow(`--known-issues: ${message}`);
+  });
+
+  test("as is one that cannot be read", () => {
+    expect(() => readKnownIssues("/nowhere/f")).toThrow(
+      "--known-issues: cannot read /nowhere/f (ENOENT): name a file in openQA's format",
+    );
+  });
+
+  test("whatever it holds", () => {
+    fc.assert(
+      fc.property(fc.json(), (content) => {
+        try {
+          parseKnownIssues(content, "f");
+        } catch (error) {
+          expect(error).toMatchObject({ name: "UsageError" });
+        }
+      }),
+    );
+  });
+});
+
+test("a file may begin with a mark, and be of another syntax", () => {
+  const folder = mkdtempSync(join(tmpdir(), "known-"));
+  writeFileSync(join(folder, "f"), '\uFEFF{"s":{}}');
+  expect(readKnownIssues(join(folder, "f"))).toEqual([]);
+  const syntax = { name: "list", parse: (content: string) => ({ s: { [content.trim()]: [{}] } }) };
+  expect(parseKnownIssues("AD033\n", "f", syntax)).toMatchObject([{ test: "AD033" }]);
+  rmSync(folder, { recursive: true });
+});
