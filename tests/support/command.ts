@@ -26,7 +26,7 @@ export function command(name: "aiocp" | "aiodio-ltp", argv: string[], env: Recor
 
 /**
  * The same under strace, whose `inject` expressions tamper with the worker's system calls. strace counts calls (`when=`)
- * by thread, so the worker gets one thread for all its workloads.
+ * by thread, so the worker gets one thread for all its workloads. Other calls than those are not slowed down.
  */
 export function commandUnderStrace(
   injections: string[],
@@ -37,7 +37,7 @@ export function commandUnderStrace(
   const inject = injections.flatMap((expression) => ["-e", `inject=${expression}`]);
   const trace = ["-e", `trace=${[...new Set(injections.map((expression) => expression.split(":")[0]))].join(",")}`];
   const program = [process.execPath, join(root, "bin", `${name}.js`), ...argv];
-  return execa("strace", ["-f", "-q", "-o", "/dev/null", ...trace, ...inject, ...program], {
+  return execa("strace", ["-f", "--seccomp-bpf", "-q", "-o", "/dev/null", ...trace, ...inject, ...program], {
     ...settings,
     env: plainEnvironment({ ...env, UV_THREADPOOL_SIZE: "1" }),
   });

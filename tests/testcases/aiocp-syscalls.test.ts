@@ -19,16 +19,8 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
-/** An io_event of slot 0 with this result, as strace pokes it into memory (little-endian). */
-function ioEvent(result: bigint): string {
-  const event = Buffer.alloc(24);
-  event.writeBigInt64LE(result, 16);
-  return event.toString("hex").toUpperCase();
-}
-
 const SYNC_ENGINE = ["-b", "4k", "-n", "4", "-s", "64k", "--engine", "sync", "-f", "DIRECT"];
 const LIBAIO = ["-b", "4k", "-n", "4", "-s", "64k", "-f", "DIRECT"];
-const ONE_AT_A_TIME = ["-b", "4k", "-n", "1", "-s", "64k", "-f", "DIRECT"];
 const URING = [...LIBAIO, "--engine", "io_uring"];
 
 /** pwrite64's first call fills the source; the fifth copies block 3. */
@@ -38,12 +30,6 @@ describe.runIf(haveStrace)("with strace's injections", () => {
       "EINTR from a write is retried",
       SYNC_ENGINE,
       "pwrite64:error=EINTR:when=3+4",
-      /TINFO: Retried [1-9]\d* interrupted/,
-    ],
-    [
-      "EINTR while waiting for AIO is retried",
-      ONE_AT_A_TIME,
-      "io_getevents:error=EINTR:when=2+3",
       /TINFO: Retried [1-9]\d* interrupted/,
     ],
     [
@@ -58,18 +44,6 @@ describe.runIf(haveStrace)("with strace's injections", () => {
       "io_uring_enter:error=EINTR:when=3+4",
       /TINFO: Retried [1-9]\d* interrupted/,
     ],
-    [
-      "an AIO transfer that completes short is resumed",
-      ONE_AT_A_TIME,
-      `io_getevents:poke_exit=@arg4=${ioEvent(512n)}:when=3`,
-      /TINFO: Resumed (1 short reads and 0|0 short reads and 1) short writes/,
-    ],
-    [
-      "an AIO transfer that completes with EINTR is submitted again",
-      ONE_AT_A_TIME,
-      `io_getevents:poke_exit=@arg4=${ioEvent(-4n)}:when=3`,
-      /TINFO: Retried 1 interrupted/,
-    ],
   ])("%s, and the copy is right", async (_, argv, injection, note) => {
     const { all, exitCode } = await commandUnderStrace([injection], "aiocp", argv, { TMPDIR: directory });
     expect(all).toMatch(note);
@@ -79,12 +53,6 @@ describe.runIf(haveStrace)("with strace's injections", () => {
 
   test.each([
     ["a write", SYNC_ENGINE, "pwrite64:error=EIO:when=5", /TBROK: Write error: EIO at offset 12288 of dstfile\.bin\n/],
-    [
-      "an AIO completion",
-      ONE_AT_A_TIME,
-      `io_getevents:poke_exit=@arg4=${ioEvent(-5n)}:when=3`,
-      /TBROK: (Read|Write) error: EIO at offset \d+ of /,
-    ],
     ["fsync", LIBAIO, "fsync:error=EIO:when=2", /TBROK: fsync\(dstfile\.bin\) failed: EIO \(5\)\n/],
     ["io_setup", LIBAIO, "io_setup:error=EAGAIN", /TBROK: .*sysctl -w fs\.aio-max-nr=/],
     ["io_submit", LIBAIO, "io_submit:error=EIO:when=2", /TBROK: io_submit write error: EIO\n/],
@@ -103,6 +71,8 @@ describe.runIf(haveStrace)("with strace's injections", () => {
     const { all, exitCode } = await commandUnderStrace([injection], "aiocp", SYNC_ENGINE, { TMPDIR: directory });
     expect(all).toContain("TFAIL: Files are not identical\n");
     expect(all).toMatch(line);
+    // A short result is resumed where it ended, and counted: it is not what is wrong here.
+    expect(all.includes("Resumed 0 short reads and 1 short writes\n")).toBe(injection.includes("=512"));
     expect(exitCode).toBe(1);
   });
 });

@@ -3,6 +3,7 @@
 
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use libc::{c_long, c_ulong};
 
@@ -63,11 +64,20 @@ struct Ring {
 const RING_MAGIC: u32 = 0xa10a_10a1;
 const RING_HEADER_BYTES: u32 = 32;
 
+/// Contexts without operations, with their depths, for the next engine of the same depth: `io_destroy(2)` waits for two RCU grace
+/// periods (`free_ioctx_users()` in `fs/aio.c`), tens of milliseconds in which nothing else happens.
+static IDLE: Mutex<Vec<(usize, c_ulong)>> = Mutex::new(Vec::new());
+/// So few that `fs.aio-max-nr`, 65536 by default, hardly feels them.
+const IDLE_CONTEXTS_MAX: usize = 8;
+const IDLE_DEPTH_MAX: usize = 256;
+
 /// An AIO context.
 #[derive(Debug)]
 pub struct LibaioEngine {
     context: c_ulong,
-    capacity: usize,
+    depth: usize,
+    /// Submitted and not reaped.
+    with_kernel: usize,
     /// The kernel reads these only during `io_submit(2)`, so one set serves all submissions.
     iocbs: Vec<Iocb>,
     pointers: Vec<*mut Iocb>,
@@ -76,24 +86,24 @@ pub struct LibaioEngine {
 }
 
 impl LibaioEngine {
-    /// `io_setup(2)` for `depth` operations.
+    /// A context for `depth` operations: one that an earlier engine left, or `io_setup(2)`.
     pub fn new(depth: NonZeroUsize) -> Result<Self> {
         let depth = depth.get();
-        let mut context: c_ulong = 0;
-        // SAFETY: `context` outlives the call.
-        if unsafe { libc::syscall(libc::SYS_io_setup, depth as c_long, &raw mut context) } < 0 {
-            return Err(setup_error(depth, Errno::last()));
-        }
+        let context = match take_idle(depth) {
+            Some(context) => context,
+            None => setup(depth)?,
+        };
+        let mut iocbs = vec![Iocb::default(); depth];
+        let start = iocbs.as_mut_ptr();
         let mut engine = Self {
             context,
-            capacity: depth,
-            iocbs: vec![Iocb::default(); depth],
-            pointers: Vec::with_capacity(depth),
+            depth,
+            with_kernel: 0,
+            pointers: (0..depth).map(|index| start.wrapping_add(index)).collect(),
+            iocbs,
             events: vec![IoEvent::default(); depth],
             ring_is_readable: false,
         };
-        let start = engine.iocbs.as_mut_ptr();
-        engine.pointers.extend((0..depth).map(|index| start.wrapping_add(index)));
         let ring = engine.ring();
         engine.ring_is_readable = ring.magic == RING_MAGIC && ring.incompat_features == 0 && ring.header_bytes == RING_HEADER_BYTES;
         Ok(engine)
@@ -140,9 +150,39 @@ impl LibaioEngine {
     }
 }
 
+fn take_idle(depth: usize) -> Option<c_ulong> {
+    let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    let index = idle.iter().position(|(of, _)| *of == depth)?;
+    Some(idle.remove(index).1)
+}
+
+fn setup(depth: usize) -> Result<c_ulong> {
+    loop {
+        let mut context: c_ulong = 0;
+        // SAFETY: `context` outlives the call.
+        if unsafe { libc::syscall(libc::SYS_io_setup, depth as c_long, &raw mut context) } == 0 {
+            return Ok(context);
+        }
+        let errno = Errno::last();
+        let idle = std::mem::take(&mut *IDLE.lock().unwrap_or_else(PoisonError::into_inner));
+        if errno.0 != libc::EAGAIN || idle.is_empty() {
+            return Err(setup_error(depth, errno));
+        }
+        // What is kept here counts against the limit too.
+        for (_, context) in idle {
+            destroy(context);
+        }
+    }
+}
+
+fn destroy(context: c_ulong) {
+    // SAFETY: the context is this process's own and nobody uses it any more. The call waits for operations in flight.
+    unsafe { libc::syscall(libc::SYS_io_destroy, context) };
+}
+
 impl RawEngine for LibaioEngine {
     fn capacity(&self) -> usize {
-        self.capacity
+        self.depth
     }
 
     unsafe fn submit(&mut self, requests: &[Request]) -> std::result::Result<usize, Errno> {
@@ -160,11 +200,15 @@ impl RawEngine for LibaioEngine {
         }
         // SAFETY: `count` pointers to initialised control blocks; the caller vouches for the memory they name.
         let taken = unsafe { libc::syscall(libc::SYS_io_submit, self.context, count as c_long, self.pointers.as_mut_ptr()) };
-        usize::try_from(taken).map_err(|_| Errno::last())
+        let taken = usize::try_from(taken).map_err(|_| Errno::last())?;
+        self.with_kernel += taken;
+        Ok(taken)
     }
 
     fn reap(&mut self, min: usize, events: &mut Vec<Event>) -> std::result::Result<(), Errno> {
+        let before = events.len();
         if self.reap_ring(min.max(1), events) {
+            self.with_kernel = self.with_kernel.saturating_sub(events.len() - before);
             return Ok(());
         }
         // SAFETY: room for as many events as are asked for; no timeout.
@@ -179,6 +223,7 @@ impl RawEngine for LibaioEngine {
             )
         };
         let count = usize::try_from(count).map_err(|_| Errno::last())?;
+        self.with_kernel = self.with_kernel.saturating_sub(count);
         events.extend(self.events[..count].iter().map(|event| Event { slot: event.data, result: event.res }));
         Ok(())
     }
@@ -186,8 +231,16 @@ impl RawEngine for LibaioEngine {
 
 impl Drop for LibaioEngine {
     fn drop(&mut self) {
-        // SAFETY: the context is this engine's own. The call waits for operations in flight.
-        unsafe { libc::syscall(libc::SYS_io_destroy, self.context) };
+        if self.with_kernel > 0 || self.depth > IDLE_DEPTH_MAX {
+            return destroy(self.context);
+        }
+        let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push((self.depth, self.context));
+        let oldest = (idle.len() > IDLE_CONTEXTS_MAX).then(|| idle.remove(0).1);
+        drop(idle);
+        if let Some(context) = oldest {
+            destroy(context);
+        }
     }
 }
 
@@ -223,5 +276,24 @@ mod tests {
         assert_eq!(std::mem::offset_of!(Iocb, rw_flags), if cfg!(target_endian = "little") { 12 } else { 8 });
         assert_eq!(size_of::<IoEvent>(), 32);
         assert_eq!(size_of::<Ring>(), RING_HEADER_BYTES as usize);
+    }
+
+    /// A depth that no other test uses, so that they do not take each other's contexts.
+    fn engine() -> LibaioEngine {
+        LibaioEngine::new(NonZeroUsize::new(251).expect("not zero")).expect("AIO is there")
+    }
+
+    #[test]
+    fn a_context_is_used_again_only_when_nothing_is_left_in_it() {
+        let mut first = engine();
+        let context = first.context;
+        // As if an operation had not been reaped: its event would come to the next engine, for a buffer of its own.
+        first.with_kernel = 1;
+        drop(first);
+        let held = engine();
+        assert!(!IDLE.lock().expect("no test panics while it holds this").iter().any(|(_, idle)| *idle == context));
+        let context = held.context;
+        drop(held);
+        assert_eq!(engine().context, context);
     }
 }

@@ -379,6 +379,7 @@ impl Queue {
     /// Gives everything staged to the engine.
     fn hand_over(&mut self) -> Result<()> {
         let mut next = 0;
+        let mut refused = 0;
         let result = loop {
             if next == self.staged.len() {
                 break Ok(());
@@ -412,6 +413,12 @@ impl Queue {
                     if let Err(error) = self.reap(1) {
                         break Err(error);
                     }
+                }
+                // Nothing of ours is in flight that could make room: the memory that the kernel lacks is others' to free.
+                Err(Errno(libc::EAGAIN)) if refused < RETRIES_MAX => {
+                    refused += 1;
+                    self.stats.retried_eagain += 1;
+                    std::thread::sleep(RETRY_PAUSE);
                 }
                 Err(errno) => break Err(refusal(&offered[0], errno)),
             }
