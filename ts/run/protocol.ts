@@ -6,6 +6,7 @@
  *   worker → controller   ready, then for each `run`: directory*, deadline*, line*, raw*, data*, progress*, done;
  *                         for each `remove`: removed
  */
+import { writeSync } from "node:fs";
 import type { FromWorker } from "./protocol-check.js";
 
 export interface RunRequest {
@@ -26,6 +27,12 @@ export type ToWorker =
 /** One message as the bytes that carry it. */
 export function encode(message: FromWorker | ToWorker): string {
   return `${JSON.stringify(message)}\n`;
+}
+
+/** Writes all of it, synchronously: what was said survives whatever happens to this process next. */
+export function writeAll(fd: number, text: string): void {
+  let bytes = Buffer.from(text);
+  while (bytes.length > 0) bytes = bytes.subarray(writeSync(fd, bytes));
 }
 
 /** Bytes in, whole lines out; bytes of an unfinished line wait for the rest. */

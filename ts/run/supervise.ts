@@ -1,8 +1,9 @@
 /** Runs one testcase on one worker and answers for its end, whatever happens to the worker. */
 import { type Counters, count, type RunEvent, zeroCounters } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
+import type { Death } from "./line-process.js";
 import type { RunRequest } from "./protocol.js";
-import type { Death, Worker } from "./worker.js";
+import type { Worker } from "./worker.js";
 
 /** LTP re-arms its alarm this often before it gives up on a process that SIGKILL does not end. */
 const KILL_ATTEMPTS = 11;

@@ -3,13 +3,12 @@
  * descriptor 4, and runs one testcase after the other. When the controller is gone (end of stream) it removes its
  * temporary directory and exits, so that a killed controller leaves nothing behind.
  */
-import { writeSync } from "node:fs";
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
-import { encode, type ToWorker } from "./protocol.js";
+import { encode, type ToWorker, writeAll } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 
 const REQUESTS_FD = 3;
@@ -17,11 +16,9 @@ const ANSWERS_FD = 4;
 
 let directory: string | undefined;
 
-/** Synchronous: what was reported survives whatever happens to this process next. */
 function send(message: FromWorker): void {
-  let bytes = Buffer.from(encode(message));
   try {
-    while (bytes.length > 0) bytes = bytes.subarray(writeSync(ANSWERS_FD, bytes));
+    writeAll(ANSWERS_FD, encode(message));
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "EPIPE") abandon();
     throw error;

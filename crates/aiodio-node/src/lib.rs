@@ -114,5 +114,11 @@ pub fn mount_filesystem(o: MountOptions) -> Option<Failure> {
 /// `umount2(2)`, which waits so many milliseconds for the last users to go; null when it is unmounted.
 #[napi]
 pub fn unmount_filesystem(target: String, patience_milliseconds: u32) -> Option<Failure> {
-    core::mount::unmount(Path::new(&target), Duration::from_millis(patience_milliseconds.into())).err().map(Into::into)
+    core::mount::unmount(&PathBuf::from(target), Duration::from_millis(patience_milliseconds.into())).err().map(Into::into)
+}
+
+/// Writes back and forgets what the page cache holds of a block device that is not mounted; null when it is done.
+#[napi]
+pub fn flush_device(device: String) -> Option<Failure> {
+    core::mount::flush_device(&PathBuf::from(device)).err().map(Into::into)
 }

@@ -1,0 +1,219 @@
+/** Real devices (`--device /dev/X --erase`): everything that must be true before one is formatted. */
+import {
+  closeSync,
+  constants,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  statSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import { z } from "zod";
+import { reasonOf, UsageError } from "../plan/usage-error.js";
+import { formatBytes } from "../testcase/numbers.js";
+import { findTool, missingTool, runTool } from "./tools.js";
+
+/** What wipefs(8) finds on a device. */
+const wipefsOutput = z.object({
+  signatures: z.array(
+    z.object({
+      device: z.string(),
+      type: z.string(),
+      label: z.string().nullish(),
+      uuid: z.string().nullish(),
+    }),
+  ),
+});
+
+/** A block device and its partitions; paths in sysfs. */
+interface Device {
+  path: string;
+  sysfs: string;
+  /** Names in /dev of its partitions. */
+  partitions: string[];
+  /** `major:minor` of itself and its partitions. */
+  numbers: Set<string>;
+}
+
+/**
+ * Makes sure that a device may be formatted, and changes nothing.
+ *
+ * @param erase what the user gave `--erase`: devices by name, and "" where it stood alone, which is enough for a device
+ *   that is blank
+ * @returns the path to hand to `Filesystem.provision`
+ * @throws UsageError that says why not, and what would be destroyed
+ */
+export async function claimDevice(path: string, erase: readonly string[]): Promise<string> {
+  if (process.geteuid?.() !== 0) throw new UsageError(`--device ${path} needs root: run it with sudo`);
+  const device = findDevice(path);
+  refuseIfUsed(device);
+  const content = await contentOf(device);
+  const named = erase.some((name) => name !== "" && isSame(name, path));
+  if (content.length > 0 && !named) {
+    throw new UsageError(
+      `${path} is not blank: formatting it would destroy ${content.join(", ")}. If that may go, say so with --erase=${path}`,
+    );
+  }
+  if (!named && !erase.includes("")) {
+    throw new UsageError(`--device ${path} formats the device, which looks blank: confirm it with --erase`);
+  }
+  return path;
+}
+
+/** Logical sector size in bytes. */
+export function sectorBytesOf(path: string): number {
+  const { sysfs } = findDevice(path);
+  // A partition has no queue of its own; its parent directory is the disk.
+  const text = read(join(sysfs, "queue/logical_block_size")) ?? read(join(sysfs, "../queue/logical_block_size"));
+  return Number(text ?? 512);
+}
+
+function read(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8").trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory);
+  } catch {
+    return [];
+  }
+}
+
+/** `major:minor` of a device node, undefined for anything else. */
+function deviceNumber(path: string): string | undefined {
+  try {
+    const stat = statSync(path, { bigint: true });
+    if (!stat.isBlockDevice()) return undefined;
+    // The layout of dev_t in the kernel's system calls and in glibc.
+    const major = ((stat.rdev >> 8n) & 0xfffn) | ((stat.rdev >> 32n) & ~0xfffn);
+    const minor = (stat.rdev & 0xffn) | ((stat.rdev >> 12n) & 0xffffff00n);
+    return `${major}:${minor}`;
+  } catch {
+    return undefined;
+  }
+}
+
+function isSame(a: string, b: string): boolean {
+  const number = deviceNumber(a);
+  return number !== undefined && number === deviceNumber(b);
+}
+
+function findDevice(path: string): Device {
+  let stat: ReturnType<typeof statSync>;
+  try {
+    stat = statSync(path);
+  } catch (error) {
+    throw new UsageError(`--device ${path}: there is no such device: ${reasonOf(error)}`);
+  }
+  if (stat?.isDirectory()) {
+    throw new UsageError(`--device ${path} is a directory: to run there use -d, to put filesystems there --backing`);
+  }
+  if (!stat?.isBlockDevice()) {
+    throw new UsageError(`--device ${path} is not a block device: give one like /dev/sdb or /dev/nvme1n1`);
+  }
+  const number = deviceNumber(path) ?? "";
+  let sysfs: string;
+  try {
+    sysfs = realpathSync(`/sys/dev/block/${number}`);
+  } catch {
+    throw new UsageError(`--device ${path}: the kernel knows no block device ${number}`);
+  }
+  const partitions = list(sysfs).filter((name) => read(join(sysfs, name, "partition")) !== undefined);
+  const numbers = [number, ...partitions.map((name) => read(join(sysfs, name, "dev")) ?? "")];
+  return { path, sysfs, partitions, numbers: new Set(numbers) };
+}
+
+/** @throws UsageError */
+function refuseIfUsed({ path, sysfs, partitions, numbers }: Device): void {
+  if (read(join(sysfs, "size")) === "0") throw new UsageError(`--device ${path} has no medium: its size is 0`);
+  if (read(join(sysfs, "ro")) === "1") throw new UsageError(`--device ${path} is read-only`);
+  const mounted = mountOf(numbers);
+  if (mounted !== undefined) throw new UsageError(`--device ${path} is mounted at ${mounted}: unmount it first`);
+  const swap = (read("/proc/swaps") ?? "").split("\n").slice(1);
+  for (const [name = ""] of swap.map((line) => line.split(/\s/))) {
+    if (numbers.has(deviceNumber(unescaped(name)) ?? "")) {
+      throw new UsageError(`--device ${path} is used as swap (${name}): run swapoff first`);
+    }
+  }
+  for (const part of ["", ...partitions]) {
+    const [holder] = list(join(sysfs, part, "holders"));
+    if (holder !== undefined) {
+      throw new UsageError(`--device ${path} is used by ${holder} (device mapper, RAID or such): remove that first`);
+    }
+  }
+  try {
+    closeSync(openSync(path, constants.O_RDWR | constants.O_EXCL));
+  } catch (error) {
+    const reason = reasonOf(error);
+    const why = reason === "EBUSY" ? "something else uses it (EBUSY), perhaps a filesystem of several devices" : reason;
+    throw new UsageError(`--device ${path} cannot be had alone: ${why}`);
+  }
+}
+
+/** Where one of these devices is mounted, in any mount namespace that can be seen. */
+function mountOf(numbers: ReadonlySet<string>): string | undefined {
+  const namespaces = new Set<string>();
+  for (const pid of list("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
+      if (namespaces.has(namespace)) continue;
+      namespaces.add(namespace);
+    } catch {
+      continue; // The process is gone.
+    }
+    for (const line of (read(`/proc/${pid}/mountinfo`) ?? "").split("\n")) {
+      const fields = line.split(" ");
+      const source = unescaped(fields[fields.indexOf("-") + 2] ?? "");
+      // btrfs has device numbers of its own; its source is one of its devices.
+      if (numbers.has(fields[2] ?? "") || numbers.has(deviceNumber(source) ?? "")) {
+        const where = unescaped(fields[4] ?? "");
+        return namespaces.size === 1 ? where : `${where} (of process ${pid}: ${read(`/proc/${pid}/comm`) ?? "?"})`;
+      }
+    }
+  }
+  return undefined;
+}
+
+/** Undoes the kernel's `\040` for a blank and so on. */
+function unescaped(field: string): string {
+  return field.replaceAll(/\\([0-7]{3})/g, (_, digits) => String.fromCharCode(Number.parseInt(digits, 8)));
+}
+
+/** What formatting would destroy; empty for a blank device. */
+async function contentOf({ path, sysfs, partitions }: Device): Promise<string[]> {
+  if (findTool("wipefs") === undefined)
+    return [`what it holds, which is unknown: ${missingTool("wipefs", "util-linux")}`];
+  const bytes = Number(read(join(sysfs, "size")) ?? 0) * 512;
+  const found: string[] = [];
+  for (const node of [path, ...partitions.map((name) => join("/dev", basename(name)))]) {
+    const { exit, output } = await runTool("wipefs", ["--no-act", "--json", node]);
+    if (exit !== 0) {
+      found.push(`what ${node} holds, which is unknown: wipefs says ${output}`);
+    } else if (output !== "") {
+      const parsed = wipefsOutput.safeParse(jsonOf(output));
+      if (!parsed.success) found.push(`what ${node} holds, which is unknown: wipefs says ${output}`);
+      for (const { type, label, uuid } of parsed.data?.signatures ?? []) {
+        const names = [label && `label "${label}"`, uuid && `UUID ${uuid}`].filter(Boolean).join(", ");
+        const text = `${type}${names === "" ? "" : ` (${names})`} on ${node}`;
+        // Several copies of one signature, as GPT and btrfs have, are one content.
+        if (!found.includes(text)) found.push(text);
+      }
+    }
+  }
+  return found.length === 0 ? [] : [`${found.join(", ")} (${formatBytes(bytes)})`];
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

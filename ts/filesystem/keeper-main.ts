@@ -1,0 +1,59 @@
+/**
+ * The keeper process of one provisioned filesystem. It alone holds the loop device and the mounts, so that nothing is
+ * left when it is killed: the backing file has no name, the device clears itself, and the mounts go with the namespace.
+ *
+ * Started by `provision.ts` in a mount namespace of its own; requests come on descriptor 3, answers go to descriptor 4.
+ */
+import { Socket } from "node:net";
+import { createInterface } from "node:readline";
+import { writeAll } from "../run/protocol.js";
+import { Keeper, UnavailableError, UnusableError } from "./keeper.js";
+import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";
+
+const REQUESTS_FD = 3;
+const ANSWERS_FD = 4;
+
+let keeper: Keeper | undefined;
+
+async function answer(request: ToKeeper): Promise<FromKeeper> {
+  if (request.type === "provision") {
+    keeper = await Keeper.provision(request.variant, request.store, request.dirtyBytes);
+    return { type: "provisioned", ...keeper.provisioned };
+  }
+  if (!keeper) throw new Error("nothing is provisioned");
+  if (request.type === "check") return { type: "checked", result: await keeper.check(request.level) };
+  keeper.remount();
+  return { type: "remounted" };
+}
+
+function failure(error: unknown): FromKeeper {
+  const { message, stack } = error as Error;
+  if (error instanceof UnavailableError) return { type: "unavailable", reason: message };
+  const usage = error instanceof UnusableError;
+  // A message of ours says enough; anything else is a bug that needs its place.
+  const own = usage || (error as Error).constructor !== Error;
+  return { type: "failed", message: own ? message : (stack ?? message), usage };
+}
+
+let waiting = 0;
+let work: Promise<void> = Promise.resolve();
+const requests = createInterface({ input: new Socket({ fd: REQUESTS_FD, readable: true, writable: false }) });
+requests.on("line", (line) => {
+  waiting += 1;
+  work = work.then(async () => {
+    const message = await answer(JSON.parse(line)).catch(failure);
+    waiting -= 1;
+    writeAll(ANSWERS_FD, `${JSON.stringify(message)}\n`);
+  });
+});
+requests.on("close", () => {
+  // Nobody waits for what is under way: mkfs or a checker dies with this process, the kernel cleans up the rest.
+  if (waiting > 0) process.exit(1);
+  try {
+    keeper?.release();
+    process.exit(0);
+  } catch (error) {
+    process.stderr.write(`${(error as Error).message}\n`);
+    process.exit(1);
+  }
+});

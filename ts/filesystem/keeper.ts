@@ -1,0 +1,262 @@
+/** Makes and keeps one filesystem, in the mount namespace of this process. */
+import { closeSync, constants, mkdirSync, openSync, readdirSync, readFileSync, statfsSync, unlinkSync } from "node:fs";
+import { join } from "node:path";
+import { attachLoop, fillFile, limits, mountFilesystem, STALE_DISK_FILE, unmountFilesystem } from "#native";
+import { root } from "../package.js";
+import { reasonOf } from "../plan/usage-error.js";
+import { formatBytes } from "../testcase/numbers.js";
+import { type CheckLevel, type CheckResult, checkMounted, checkUnmounted } from "./checkers.js";
+import { sectorBytesOf } from "./device.js";
+import type { Provisioned, Store } from "./keeper-protocol.js";
+import { type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
+import { findTool, missingTool, runTool } from "./tools.js";
+import { type Family, familyOf, type Variant } from "./variants.js";
+
+/** What this machine cannot do; the message is the reason. */
+export class UnavailableError extends Error {}
+/** What the user chose wrongly; the message says what to do. */
+export class UnusableError extends Error {}
+
+/** Directories that are empty on most machines; one is covered with the mount points, in this namespace only. */
+const COVERED = ["/mnt", "/media", "/srv", "/opt", "/home", "/var/opt", "/var/empty"];
+/** btrfs scrub leaves a file for each filesystem here. */
+const BTRFS_STATE = "/var/lib/btrfs";
+/** Errors of mount(2) that say: not with this kernel. */
+const NOT_SUPPORTED = ["ENODEV", "EINVAL", "EOPNOTSUPP", "ENOSYS"];
+/** The same in every run, so that what is found on a disk explains itself. */
+const STALE_STAMPS = { seed: 0n, fileId: STALE_DISK_FILE, generation: 0 };
+/** A third of the free space: the rest is for the tests, and for filesystems that copy what they write. */
+const DIRTY_SHARE = 3;
+/** Lines of mkfs's complaint that are shown; its usage text follows them. */
+const MKFS_LINES_SHOWN = 3;
+
+interface Device {
+  path: string;
+  backing?: string;
+  directIo: boolean;
+}
+
+export class Keeper {
+  private constructor(
+    readonly provisioned: Provisioned,
+    /** Kernel name of the filesystem on the device. */
+    private readonly deviceType: string,
+  ) {}
+
+  /**
+   * @throws UnavailableError
+   * @throws UnusableError
+   * @throws MountError
+   */
+  static async provision(variant: Variant, store: Store, dirtyBytes: number): Promise<Keeper> {
+    const family = familyOf(variant);
+    const label = variant.name.replaceAll(/[^\w.-]+/g, "-").slice(0, 64);
+    // Nothing else can be written beside the mount points: a test whose filesystem is gone must not go on below it.
+    const directories = family.below === undefined ? [label] : [label, `${label}-${family.below}`];
+    const base = cover(directories);
+    probe(family, base);
+    const device = family.mkfs && openStore(variant, store);
+    if (device) await format(variant, family, device.path);
+
+    const [target = "", lower = ""] = directories.map((directory) => join(base, directory));
+    const own = { target, type: family.kernelName };
+    const options = (...words: string[]) => [...family.mount, ...variant.mount, ...words].join(",");
+    const mounts: Mount[] = [];
+    if (!device) {
+      const bytes = "sizeBytes" in store ? [`size=${store.sizeBytes}`] : [];
+      mounts.push({ ...own, source: family.kernelName, options: options(...bytes) });
+    } else if (family.below === undefined) {
+      mounts.push({ ...own, source: device.path, options: options() });
+    } else {
+      const bottom = { target: lower, type: family.below, source: device.path, options: "" };
+      tryMount([bottom], variant, family);
+      const [lowerdir, upperdir, workdir] = ["lower", "upper", "work"].map((name) => {
+        mkdirSync(join(lower, name));
+        return `${name}dir=${join(lower, name)}`;
+      });
+      unmountAll([bottom]);
+      mounts.push(bottom, { ...own, source: "overlay", options: options(`${lowerdir},${upperdir},${workdir}`) });
+    }
+    tryMount(mounts, variant, family);
+    const dirtiedBytes = device ? await dirty(target, dirtyBytes) : 0;
+    // What was freed can be used again when that is on the disk, too: after unmounting at the latest.
+    if (device) remountAll(mounts);
+    return new Keeper(
+      {
+        directory: target,
+        mounts,
+        ...(device && { device: device.path }),
+        ...(device?.backing !== undefined && { backing: device.backing }),
+        directIo: device?.directIo ?? false,
+        dirtiedBytes,
+      },
+      mounts[0]?.type ?? "",
+    );
+  }
+
+  /** @throws MountError */
+  remount(): void {
+    const { device, mounts } = this.provisioned;
+    if (device === undefined) throw new UnusableError("tmpfs has no disk: what is unmounted is lost");
+    remountAll(mounts);
+  }
+
+  /** Unmounts, checks and mounts again. @throws MountError when it is in use */
+  async check(level: CheckLevel): Promise<CheckResult> {
+    const started = performance.now();
+    const { device, mounts } = this.provisioned;
+    const seconds = () => (performance.now() - started) / 1000;
+    if (device === undefined) return { clean: true, reports: [], note: "tmpfs has no checker", seconds: seconds() };
+    const bottom = mounts[0]?.target ?? "";
+    // Checkers look at the disk, so what is checked must be there and nowhere else.
+    remountAll(mounts);
+    const reports = await checkMounted(this.deviceType, bottom, level);
+    unmountAll(mounts);
+    reports.push(...(await checkUnmounted(this.deviceType, device, level)));
+    let unmountable: string | undefined;
+    try {
+      mountAll(mounts);
+    } catch (error) {
+      unmountable = (error as Error).message;
+    }
+    return {
+      clean: unmountable === undefined && reports.every(({ verdict }) => verdict === "clean"),
+      reports,
+      ...(reports.length === 0 && { note: `${this.deviceType} has no checker` }),
+      ...(unmountable !== undefined && { unmountable }),
+      seconds: seconds(),
+    };
+  }
+
+  /** @throws MountError when it is in use */
+  release(): void {
+    unmountAll(this.provisioned.mounts);
+  }
+}
+
+/**
+ * Makes directories for mount points in a small filesystem in memory, mounted over a directory that nobody misses, so
+ * that none is left when the namespace is gone.
+ */
+function cover(directories: readonly string[]): string {
+  const base = COVERED.find(isEmpty) ?? COVERED.find((directory) => !isNeeded(directory) && isDirectory(directory));
+  if (base === undefined) throw new UnusableError(`One of ${COVERED.join(", ")} must exist and be empty, to mount on`);
+  const memory = (target: string, options: string) => {
+    const failure = mountFilesystem({ source: "aiodio-ltp", target, type: "tmpfs", options });
+    if (failure) throw new MountError(failure);
+  };
+  memory(base, `mode=755,size=64k,nr_inodes=${1 + directories.length}`);
+  for (const directory of directories) mkdirSync(join(base, directory));
+  if (isDirectory(BTRFS_STATE)) memory(BTRFS_STATE, "mode=755");
+  return base;
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    readdirSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function isEmpty(path: string): boolean {
+  return isDirectory(path) && readdirSync(path).length === 0;
+}
+
+/** Whether workers need what lies there. */
+function isNeeded(directory: string): boolean {
+  const needed = [root, process.execPath, ...(process.env.PATH ?? "").split(":")];
+  return needed.some((path) => `${path}/`.startsWith(`${directory}/`));
+}
+
+/** Looks for what is missing before anything is made. @throws UnavailableError that names all of it */
+function probe(family: Family, directory: string): void {
+  const missing: string[] = [];
+  if (!kernelHas(family.kernelName, directory)) {
+    missing.push(`The kernel has no ${family.kernelName}: it needs ${family.kernelOption}`);
+  }
+  const { mkfs } = family;
+  if (mkfs && findTool(mkfs.command) === undefined) missing.push(missingTool(mkfs.command, mkfs.package));
+  if (missing.length > 0) throw new UnavailableError(missing.join("; "));
+}
+
+/** /proc/filesystems shows what is loaded; an attempt to mount makes the kernel load its module. */
+function kernelHas(type: string, directory: string): boolean {
+  if (readFileSync("/proc/filesystems", "utf8").split(/\s/).includes(type)) return true;
+  const failure = mountFilesystem({ source: "/nonexistent", target: directory, type, options: "" });
+  if (!failure) unmountFilesystem(directory, 0);
+  return failure?.code !== "ENODEV";
+}
+
+/** @throws UnusableError, UnavailableError */
+function openStore(variant: Variant, store: Store): Device {
+  if ("device" in store) return openDevice(variant, store.device);
+  const { backing, sizeBytes, directIo } = store;
+  const logicalBlockBytes = variant.sectorBytes ?? 512;
+  const attached = attachLoop({ directory: backing, bytes: sizeBytes, logicalBlockBytes, directIo });
+  if (attached.error || attached.device === undefined) {
+    throw new UnusableError(attached.error ? new MountError(attached.error).message : "no loop device");
+  }
+  return {
+    path: attached.device,
+    backing: `/proc/${process.pid}/fd/${attached.backingFd}`,
+    directIo: attached.directIo === true,
+  };
+}
+
+/** Once more at the last moment: nobody else may have it. */
+function openDevice(variant: Variant, path: string): Device {
+  try {
+    closeSync(openSync(path, constants.O_RDWR | constants.O_EXCL));
+  } catch (error) {
+    throw new UnusableError(`${path} cannot be had alone: ${reasonOf(error)}`);
+  }
+  const sectorBytes = sectorBytesOf(path);
+  if (variant.sectorBytes !== undefined && variant.sectorBytes !== sectorBytes) {
+    throw new UnavailableError(
+      `${path} has sectors of ${formatBytes(sectorBytes)}, and ${variant.name} needs ${formatBytes(variant.sectorBytes)}`,
+    );
+  }
+  return { path, directIo: false };
+}
+
+/** @throws UnavailableError with mkfs's own words */
+async function format(variant: Variant, family: Family, device: string): Promise<void> {
+  const { mkfs } = family;
+  if (!mkfs) return;
+  const block = variant.blockBytes === undefined ? [] : (mkfs.block?.(variant.blockBytes) ?? []);
+  const args = [...mkfs.args, ...block, ...variant.mkfs, device];
+  const { exit, output } = await runTool(mkfs.command, args);
+  if (exit === 0) return;
+  const words = output.split("\n").slice(0, MKFS_LINES_SHOWN).join(" / ");
+  throw new UnavailableError(`${mkfs.command} ${args.join(" ")} failed: ${words}`);
+}
+
+/** @throws UnavailableError where the kernel does not support it, MountError where it fails otherwise */
+function tryMount(mounts: readonly Mount[], variant: Variant, family: Family): void {
+  try {
+    mountAll(mounts);
+  } catch (error) {
+    if (!(error instanceof MountError) || !NOT_SUPPORTED.includes(error.code ?? "")) throw error;
+    const { pageBytes } = limits();
+    const { blockBytes = 0 } = variant;
+    const need =
+      blockBytes > pageBytes && family.largeBlocks !== undefined
+        ? `${variant.family} blocks of ${formatBytes(blockBytes)} on pages of ${formatBytes(pageBytes)} need ${family.largeBlocks}. `
+        : "";
+    throw new UnavailableError(`${need}${error.reason}`);
+  }
+}
+
+/** Fills free space with stale stamps and frees it again; returns how many bytes. */
+async function dirty(directory: string, bytesMax: number): Promise<number> {
+  const { bavail, bsize } = statfsSync(directory);
+  const bytes = Math.floor(Math.min(bytesMax, (bavail * bsize) / DIRTY_SHARE) / bsize) * bsize;
+  if (bytes === 0) return 0;
+  const path = join(directory, ".aiodio-stale");
+  const { error } = await fillFile({ path, bytes, ...STALE_STAMPS });
+  if (error) throw new MountError(error);
+  unlinkSync(path);
+  return bytes;
+}

@@ -1,0 +1,68 @@
+/** Runs the filesystems' own programs: mkfs, checkers. */
+import { spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+
+/** Bytes of a program's words that are kept; the beginning and the end say most. */
+const OUTPUT_BYTES_MAX = 16_384;
+
+export interface ToolResult {
+  /** Undefined when it was killed or could not be started. */
+  exit: number | undefined;
+  /** Standard output and standard error as they came, shortened in the middle. */
+  output: string;
+  seconds: number;
+}
+
+/** Path of a program, or undefined. */
+export function findTool(name: string, path = process.env.PATH ?? ""): string | undefined {
+  return path
+    .split(delimiter)
+    .map((directory) => join(directory, name))
+    .find((file) => {
+      try {
+        accessSync(file, constants.X_OK);
+        return true;
+      } catch {
+        return false;
+      }
+    });
+}
+
+/** Why a program cannot be run, as a sentence. */
+export function missingTool(name: string, debianPackage: string): string {
+  return `${name} is not in PATH: install it (Debian package ${debianPackage})`;
+}
+
+/** Runs a program in English. It is killed when this process dies, so that it holds no device any longer. */
+export function runTool(name: string, args: readonly string[]): Promise<ToolResult> {
+  const started = performance.now();
+  const killer = findTool("setpriv") === undefined ? [] : ["setpriv", "--pdeathsig", "KILL", "--"];
+  const [command = name, ...rest] = [...killer, name, ...args];
+  return new Promise((resolve) => {
+    const child = spawn(command, rest, {
+      env: { ...process.env, LC_ALL: "C" },
+      stdio: ["ignore", "pipe", "pipe"],
+      cwd: "/",
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text: string) => {
+        output = shortened(output + text);
+      });
+    }
+    const end = (exit: number | undefined, words: string) =>
+      resolve({ exit, output: words.trim(), seconds: (performance.now() - started) / 1000 });
+    child.on("error", (error) => end(undefined, error.message));
+    child.on("close", (code, signal) => end(code ?? undefined, signal ? `${output}\nkilled by ${signal}` : output));
+  });
+}
+
+const CUT = "\n[…]\n";
+
+/** The first and the last half of what is too long. */
+function shortened(text: string): string {
+  if (text.length <= OUTPUT_BYTES_MAX) return text;
+  const half = OUTPUT_BYTES_MAX / 2;
+  return text.slice(0, half - CUT.length) + CUT + text.slice(-half);
+}

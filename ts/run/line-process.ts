@@ -1,0 +1,80 @@
+/** A child process that takes lines on its descriptor 3 and answers in lines on its descriptor 4. */
+import { type ChildProcess, spawn } from "node:child_process";
+import type { Readable, Writable } from "node:stream";
+import { LineSplitter } from "./protocol.js";
+
+/** How a process ended. */
+export interface Death {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+export class LineProcess {
+  readonly pid: number;
+  /** Settles when the process is gone and all that it wrote has been delivered. */
+  readonly death: Promise<Death>;
+  dead = false;
+  private readonly child: ChildProcess;
+  private readonly requests: Writable;
+
+  /** Starts the process; lines may be sent at once, it reads them when it is up. */
+  constructor([program, ...args]: readonly [string, ...string[]], env: NodeJS.ProcessEnv) {
+    // A session of its own: Ctrl-C reaches the controller only, and one signal ends it with all its children.
+    const child = spawn(program, args, { env, detached: true, stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"] });
+    this.child = child;
+    this.pid = child.pid ?? -1;
+    this.requests = child.stdio[3] as Writable;
+    // EPIPE: the process died first, which `death` tells.
+    this.requests.on("error", () => {});
+    this.death = new Promise((resolve) => {
+      child.on("error", () => resolve({ code: null, signal: null }));
+      child.on("close", (code, signal) => resolve({ code, signal }));
+    });
+    void this.death.then(() => {
+      this.dead = true;
+    });
+  }
+
+  /** Calls `line` for each answer. */
+  onAnswer(line: (text: string) => void): void {
+    this.deliver(this.child.stdio[4] as Readable, line);
+  }
+
+  /** Calls `line` for each line on standard output or standard error. */
+  onOutput(line: (text: string) => void): void {
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      if (stream) this.deliver(stream, line);
+    }
+  }
+
+  private deliver(stream: Readable, line: (text: string) => void): void {
+    const splitter = new LineSplitter();
+    stream.on("data", (bytes: Buffer) => {
+      for (const text of splitter.push(bytes)) line(text);
+    });
+    stream.on("end", () => {
+      const rest = splitter.end();
+      if (rest !== "") line(rest);
+    });
+    stream.on("error", () => {});
+  }
+
+  /** Sends text that ends with a newline. */
+  send(text: string): void {
+    this.requests.write(text);
+  }
+
+  /** SIGKILL to the process and all its children. */
+  kill(): void {
+    if (this.dead || this.pid <= 0) return;
+    try {
+      process.kill(-this.pid, "SIGKILL");
+    } catch {}
+  }
+
+  /** Ends an idle process by ending its stream. */
+  async close(): Promise<void> {
+    this.requests.end();
+    await this.death;
+  }
+}
