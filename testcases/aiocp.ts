@@ -70,8 +70,8 @@ const options = {
   }),
   verify: choice({
     default: "disk",
-    of: ["cache", "disk"],
-    help: "How far down the copy is verified: page cache only (as LTP), or the disk too (default)",
+    of: ["cache", "disk", "remount", "full"],
+    help: "How far down the copy is verified: page cache only (as LTP), the disk too (default), or after unmounting and mounting (filesystems of the run's own; full has them checked besides)",
   }),
 };
 
@@ -102,6 +102,9 @@ export default testcase({
     const direct = f.startsWith("DIRECT");
     const syncWrites = f.startsWith("SYNC");
     if (f !== "" && !direct && !syncWrites) test.info(`Flag '${f}' is neither SYNC nor DIRECT: copying without either`);
+    if ((test.options.verify === "remount" || test.options.verify === "full") && !test.remount) {
+      test.unsupported(`--verify ${test.options.verify} needs a filesystem of the run's own: aiodio-ltp --filesystems`);
+    }
     if (direct && test.filesystem === "tmpfs") test.unsupported("O_DIRECT not supported on tmpfs");
 
     const storage = storageInfo(test.directory);
@@ -213,13 +216,14 @@ const SUBMIT_CALLS = {
 };
 const REAP_CALLS = { ...SUBMIT_CALLS, libaio: "io_getevents" };
 
-/** One verdict: every sector of the copy, in the page cache and then on the disk. */
+/** One verdict: every sector of the copy, in the page cache, then on the disk, then after unmounting and mounting. */
 async function compare(test: AiocpTest, { bytes, seed }: State): Promise<void> {
   const key = { bytes, seed, fileId: SOURCE_ID, generation: test.iteration, rangesMax: RANGES_SHOWN };
-  const rungs = test.options.verify === "disk" ? (["cache", "disk"] as const) : (["cache"] as const);
+  const rungs = RUNGS[test.options.verify];
   const findings: Finding[] = [];
   for (const rung of rungs) {
-    const found = await verifyFile({ ...key, path: join(test.directory, DESTINATION), rung });
+    if (rung === "remount") test.remount?.();
+    const found = await verifyFile({ ...key, path: join(test.directory, DESTINATION), rung: NATIVE_RUNGS[rung] });
     if (found.error) test.broken(explainFailure(found.error));
     if (rung === "cache" && found.bytesFound !== bytes) {
       test.fail(`Expected destination file size ${bytes} but it's ${found.bytesFound}`);
@@ -238,7 +242,7 @@ async function compare(test: AiocpTest, { bytes, seed }: State): Promise<void> {
   test.fail("Files are not identical");
   for (const finding of findings) describe(test, finding);
   for (const rung of rungs) {
-    const source = await verifyFile({ ...key, path: join(test.directory, SOURCE), rung });
+    const source = await verifyFile({ ...key, path: join(test.directory, SOURCE), rung: NATIVE_RUNGS[rung] });
     const state =
       (source.error && explainFailure(source.error)) ??
       (source.sectorsBad > 0 ? `${source.sectorsBad} sectors are bad` : "good");
@@ -246,9 +250,19 @@ async function compare(test: AiocpTest, { bytes, seed }: State): Promise<void> {
   }
 }
 
-type Finding = Awaited<ReturnType<typeof verifyFile>> & { rung: "cache" | "disk" };
+type Rung = "cache" | "disk" | "remount";
+type Finding = Awaited<ReturnType<typeof verifyFile>> & { rung: Rung };
 
-const RUNG_NAMES = { cache: "page cache", disk: "disk" } as const;
+/** What each value of --verify reads; the checker that `full` adds is the runner's. */
+const RUNGS: Record<Rung | "full", readonly Rung[]> = {
+  cache: ["cache"],
+  disk: ["cache", "disk"],
+  remount: ["cache", "disk", "remount"],
+  full: ["cache", "disk", "remount"],
+};
+/** After mounting, the page cache is empty: what is read through it comes from the disk. */
+const NATIVE_RUNGS = { cache: "cache", disk: "disk", remount: "cache" } as const;
+const RUNG_NAMES = { cache: "page cache", disk: "disk", remount: "after mounting again" } as const;
 
 function describe(test: AiocpTest, { rung, sectors, sectorsBad, ranges, rangesTotal }: Finding): void {
   const where = `${DESTINATION}, ${RUNG_NAMES[rung]}`;

@@ -54,6 +54,7 @@ export function fakeSystem(parts: Partial<System> = {}): FakeSystem {
     env: {},
     cwd: "/",
     kernelLog: "/nowhere",
+    watchKernel: () => ({ begin() {}, tell() {}, end: () => [], between: () => [], poll() {}, close() {} }),
     nowMs: () => 0,
     signals: new EventEmitter(),
     exits,

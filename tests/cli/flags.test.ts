@@ -11,7 +11,17 @@ describe("a command line", () => {
       command: "run",
       operands: ["f1", "f2"],
       flags: {
-        ...{ select: [], skip: [], iterate: 1, workers: 1, bail: false, resume: false },
+        ...{
+          select: [],
+          skip: [],
+          iterate: 1,
+          workers: 1,
+          bail: false,
+          resume: false,
+          loopDirectIo: false,
+          devices: [],
+          erase: [],
+        },
         ...{ reporter: "progress", version: false, help: false },
       },
     });

@@ -47,7 +47,13 @@ test("options reach the scheduler", async () => {
   const { runPlan, options, ran } = fakeScheduler();
   const line = "-d work -j 2 --bail --engine sync --timeout-mul 3 -S ^B$ -i 2 t";
   expect((await command(line, fakeSystem({ cwd, runPlan }))).status).toBe(0);
-  expect(options[0]).toMatchObject({ directory: work, workers: 2, bail: true, engine: "sync", timeoutMul: 3 });
+  expect(options[0]).toMatchObject({
+    directory: work,
+    workers: 2,
+    bail: true,
+    defaults: { engine: "sync" },
+    timeoutMul: 3,
+  });
   expect(ran).toEqual(["t:A", "t:C", "t:A#2", "t:C#2"]);
 });
 

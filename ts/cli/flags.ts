@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { checkSeed } from "../plan/shuffle.js";
 import { didYouMean } from "../plan/suggest.js";
 import { UsageError } from "../plan/usage-error.js";
+import { parseSize } from "../testcase/numbers.js";
 
 export type Command = "run" | "list" | "doctor" | "install-ltproot";
 
@@ -22,6 +23,7 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
 ];
 
 export const REPORTERS = ["progress", "ltp", "json", "quiet"] as const;
+export const RUNGS = ["cache", "disk", "remount", "full"] as const;
 export const ENGINES = ["libaio", "io_uring", "io_uring-fixed", "sync"] as const;
 
 /** What the options come to. */
@@ -36,6 +38,14 @@ export interface Flags {
   bail: boolean;
   engine?: string;
   timeoutMul?: number;
+  verify?: (typeof RUNGS)[number];
+  filesystems?: string;
+  backing?: string;
+  sizeBytes?: number;
+  loopDirectIo: boolean;
+  devices: string[];
+  /** What `--erase` names; "" where it stands alone. */
+  erase: string[];
   journal?: string;
   resume: boolean;
   reporter: (typeof REPORTERS)[number];
@@ -174,6 +184,73 @@ export const FLAGS: readonly Flag[] = [
     },
   },
   {
+    name: "verify",
+    value: "RUNG",
+    commands: ["run"],
+    text: "how far down data is verified: cache, disk, remount, full; default: disk. remount and full (which has the filesystem checked after each testcase) need --filesystems",
+    set: (flags, value) => {
+      flags.verify = oneOf("--verify", value, RUNGS);
+    },
+  },
+  {
+    name: "filesystems",
+    value: "LIST",
+    commands: ["run"],
+    text: "run everything on each of these filesystems, made for the run: names such as ext4,xfs:1k,btrfs:zstd (`list` shows them), settings as name:key=value (block, sector, size, mkfs, mount), or all",
+    set: (flags, value) => {
+      flags.filesystems = filled("--filesystems", value);
+    },
+  },
+  {
+    name: "backing",
+    value: "DIR",
+    commands: ["run"],
+    text: "directory for the (unnamed) files behind the loop devices of --filesystems; default: one with room",
+    set: (flags, value) => {
+      flags.backing = filled("--backing", value);
+    },
+  },
+  {
+    name: "size",
+    value: "SIZE",
+    commands: ["run"],
+    text: "size of each device of --filesystems, with suffix k, m or g; default: 2g, sparse",
+    set: (flags, value) => {
+      const bytes = parseSize(value);
+      if (bytes === undefined || bytes < 2 ** 20) throw new UsageError(`--size: "${value}" is not a size from 1m on`);
+      flags.sizeBytes = bytes;
+    },
+  },
+  {
+    name: "loop-direct-io",
+    commands: ["run"],
+    text: "let the loop devices bypass the page cache of the filesystem below",
+    set: (flags) => {
+      flags.loopDirectIo = true;
+    },
+  },
+  {
+    name: "device",
+    value: "DEVICE",
+    repeatable: true,
+    commands: ["run"],
+    text: "use this block device instead of a loop device, and FORMAT it; may be repeated, one for each worker",
+    set: (flags, value) => {
+      flags.devices.push(filled("--device", value));
+    },
+  },
+  {
+    name: "erase",
+    value: "DEVICE",
+    valueOptional: true,
+    repeatable: true,
+    commands: ["run"],
+    text: "confirm --device; a device that is not blank must be named here",
+    set: (flags, value) => {
+      flags.erase.push(value);
+    },
+  },
+  {
     name: "journal",
     value: "FILE",
     commands: ["run"],
@@ -241,6 +318,9 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     workers: 1,
     bail: false,
     resume: false,
+    loopDirectIo: false,
+    devices: [],
+    erase: [],
     reporter: "progress",
     version: false,
     help: false,

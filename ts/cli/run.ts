@@ -1,6 +1,7 @@
 /** `aiodio-ltp FILE...`: plan, run, report. */
-import { accessSync, constants, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { devicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { version } from "../package.js";
 import { makePlan } from "../plan/plan.js";
@@ -10,11 +11,13 @@ import { reasonOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
 import { Results, type RunStart } from "../report/results.js";
+import type { Storage } from "../run/scheduler.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
+import { storageOf } from "./storage.js";
 import type { System } from "./system.js";
 
 /** One Ctrl-C may arrive twice: from the terminal, and forwarded by npx. Only a later one is meant as another. */
@@ -28,14 +31,19 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const journalPath = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
   const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
   const history = journalPath !== undefined && flags.resume ? await readJournal(journalPath) : undefined;
-  const { plan, shuffleSeed } = planOf(flags, operands, cwd, history);
+  const storage = await storageOf(flags, cwd, system.env);
+  const { plan, shuffleSeed } = planOf(flags, operands, cwd, history, storage);
+  for (const { filesystem } of plan) {
+    if (filesystem === undefined || storage?.variants.has(filesystem)) continue;
+    throw new UsageError(`the journal's run was on filesystems of its own: add --filesystems with ${filesystem} in it`);
+  }
   const directory = chosenDirectory(flags.directory, system.env, cwd);
   if (history && journalPath) checkResumable(journalPath, history, { plan, directory, engine: flags.engine });
 
   const results = new Results(flags.reporter === "json" || output !== undefined);
   for (const event of history?.events ?? []) results.add(event);
   const pending = plan.filter(({ key }) => !results.completed(key));
-  if (pending.length > 0) checkDirectory(directory, Math.min(flags.workers, pending.length));
+  if (pending.length > 0 && !storage) checkDirectory(directory, Math.min(flags.workers, pending.length));
 
   const journal = journalPath === undefined ? undefined : openJournal(journalPath, history);
   const reporters = await makeReporters(flags, output, results, system, journal?.path);
@@ -55,6 +63,12 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     }
   };
 
+  const tell = (text: string): void => {
+    const noting = reporters.find((reporter) => reporter.note);
+    if (noting) noting.note?.(text);
+    else terminal.err(text);
+  };
+  const kernel = system.watchKernel();
   let signalledMs: number | undefined;
   const onSignal = () => {
     if (signalledMs !== undefined) {
@@ -64,9 +78,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     signalledMs = system.nowMs();
     abort.abort();
     const text = "aiodio-ltp: interrupted, ending what runs (once more: exit at once)\n";
-    const noting = reporters.find((reporter) => reporter.note);
-    if (noting) noting.note?.(text);
-    else terminal.err(text);
+    tell(text);
   };
   for (const name of SIGNALS) system.signals.on(name, onSignal);
   // Nobody reads the report any more; with a journal the run still has a purpose.
@@ -78,14 +90,22 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
 
   try {
     emit(runStart(flags, plan, directory, shuffleSeed));
+    if (kernel.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
     if (pending.length > 0 && !abort.signal.aborted) {
       await system.runPlan(
         pending,
         {
           directory,
-          workers: flags.workers,
+          devices: storage ? [] : devicesBehind(realpathSync(directory)),
+          // A device is one filesystem, and a filesystem one worker's.
+          workers: storage && storage.devices.length > 0 ? storage.devices.length : flags.workers,
           bail: flags.bail,
-          ...(flags.engine !== undefined && { engine: flags.engine }),
+          defaults: {
+            ...(flags.engine !== undefined && { engine: flags.engine }),
+            ...(flags.verify !== undefined && { verify: flags.verify }),
+          },
+          ...(storage && { storage }),
+          kernel,
           ...(flags.timeoutMul !== undefined && { timeoutMul: flags.timeoutMul }),
           marker: (id) => void kernelLog.mark(`aiodio-ltp: Starting ${id}`),
           signal: abort.signal,
@@ -110,6 +130,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   } finally {
     for (const name of SIGNALS) system.signals.off(name, onSignal);
     kernelLog.close();
+    kernel.close();
     journal?.close();
   }
   if (failure) throw asRunFailure(failure.error, journalPath);
@@ -140,6 +161,7 @@ function planOf(
   operands: readonly string[],
   cwd: string,
   history: History | undefined,
+  storage: Storage | undefined,
 ): { plan: readonly PlannedRun[]; shuffleSeed?: string | undefined } {
   if (operands.length === 0 && history) {
     return { plan: history.start.plan, shuffleSeed: history.start.shuffleSeed };
@@ -151,7 +173,11 @@ function planOf(
   const { select, skip, iterate } = flags;
   const plan = makePlan(
     files,
-    { select, skip, iterate, ...(shuffleSeed !== undefined && { shuffleSeed }) },
+    {
+      ...{ select, skip, iterate },
+      ...(shuffleSeed !== undefined && { shuffleSeed }),
+      ...(storage && { filesystems: [...storage.variants.keys()] }),
+    },
     programs.keys(),
   );
   return { plan, shuffleSeed };

@@ -1,5 +1,6 @@
 /** What the command line takes from the process around it; tests give their own. */
 import type { EventEmitter } from "node:events";
+import { type KernelWatch, openKernelWatch } from "../kernel/watch.js";
 import type { PlannedRun, RunEvent } from "../report/events.js";
 import { processTerminal, type Terminal } from "../report/terminal.js";
 import type { RunOptions } from "../run/scheduler.js";
@@ -20,6 +21,8 @@ export interface System {
   nowMs(): number;
   /** The device that takes messages for the kernel log. */
   kernelLog: string;
+  /** Begins to read what the kernel says. */
+  watchKernel(): KernelWatch;
   /** Ends the process at once. */
   exit(status: number): void;
   /** The scheduler; loaded only when something runs. */
@@ -41,6 +44,7 @@ export function processSystem(): System {
     signals: process,
     nowMs: () => performance.now(),
     kernelLog: "/dev/kmsg",
+    watchKernel: () => openKernelWatch(),
     exit: (status) => process.exit(status),
     runPlan: async (plan, options, emit) => (await import("../run/scheduler.js")).runPlan(plan, options, emit),
   };

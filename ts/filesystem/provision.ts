@@ -207,9 +207,14 @@ export function defaultBacking(bytes: number): string {
   );
 }
 
-function storeOf(variant: Variant, { backing, sizeBytes, directIo = false, device }: ProvisionOptions): Store {
-  if (device !== undefined) return { device };
-  const bytes = variant.sizeBytes ?? sizeBytes ?? DEFAULT_SIZE_BYTES;
+/**
+ * The size in bytes of the device for a variant.
+ *
+ * @param sizeBytes what the run asks for, where the variant has none of its own
+ * @throws UsageError when that is too small for it
+ */
+export function deviceBytes(variant: Variant, sizeBytes = DEFAULT_SIZE_BYTES): number {
+  const bytes = variant.sizeBytes ?? sizeBytes;
   const { minimumBytes } = familyOf(variant);
   if (bytes < minimumBytes) {
     throw new UsageError(
@@ -217,7 +222,12 @@ function storeOf(variant: Variant, { backing, sizeBytes, directIo = false, devic
     );
   }
   // A device consists of whole sectors, and a page is no smaller than any.
-  return { backing, sizeBytes: Math.floor(bytes / 65_536) * 65_536, directIo };
+  return Math.floor(bytes / 65_536) * 65_536;
+}
+
+function storeOf(variant: Variant, { backing, sizeBytes, directIo = false, device }: ProvisionOptions): Store {
+  if (device !== undefined) return { device };
+  return { backing, sizeBytes: deviceBytes(variant, sizeBytes), directIo };
 }
 
 function unexpected(answer: FromKeeper, { name }: Variant): Error {

@@ -14,7 +14,9 @@ export interface PlanRequest {
   skip?: readonly string[];
   /** How often the whole selection runs; 1 when absent. */
   iterate?: number;
-  /** Order by this seed instead of the files' order. */
+  /** Names of the filesystems that the whole selection runs on, one after the other. */
+  filesystems?: readonly string[];
+  /** Order by this seed instead of the files' order; filesystems stay together. */
   shuffleSeed?: string;
 }
 
@@ -61,21 +63,40 @@ export function makePlan(
   const kept = filterLines(files, request);
   checkPrograms(kept, new Set(programs));
   const iterate = request.iterate ?? 1;
-  const count = iterate * kept.reduce((sum, file) => sum + file.lines.length, 0);
+  const filesystems = request.filesystems ?? [undefined];
+  const count = filesystems.length * iterate * kept.reduce((sum, file) => sum + file.lines.length, 0);
   if (count > RUNS_MAX) {
     throw new UsageError(`--iterate ${iterate} makes ${count} runs, ${RUNS_MAX} is the limit: ask for fewer`);
   }
   const names = uniqueNames(kept.map((file) => file.suite));
+  const onEach = filesystems.map((filesystem) => {
+    const runs = planOnce(kept, names, iterate, filesystem);
+    return request.shuffleSeed === undefined ? runs : shuffled(runs, request.shuffleSeed);
+  });
+  return onEach.flat();
+}
+
+function planOnce(
+  kept: readonly RuntestFile[],
+  names: readonly string[],
+  iterate: number,
+  filesystem: string | undefined,
+): PlannedRun[] {
   const runs: PlannedRun[] = [];
   for (let iteration = 1; iteration <= iterate; iteration++) {
     for (const [index, { suite, lines }] of kept.entries()) {
       for (const { id, argv, command } of lines) {
-        const key = `${names[index]}:${id}${iteration > 1 ? `#${iteration}` : ""}`;
-        runs.push({ key, suite, id, iteration, program: argv[0], argv: argv.slice(1), command });
+        const where = filesystem === undefined ? "" : `${filesystem}/`;
+        const key = `${where}${names[index]}:${id}${iteration > 1 ? `#${iteration}` : ""}`;
+        const [program, ...rest] = argv;
+        runs.push({
+          ...{ key, suite, id, iteration, program, argv: rest, command },
+          ...(filesystem !== undefined && { filesystem }),
+        });
       }
     }
   }
-  return request.shuffleSeed === undefined ? runs : shuffled(runs, request.shuffleSeed);
+  return runs;
 }
 
 /** Files may share a base name, or be given twice: the later ones are told apart as `name@2`, `name@3`… */

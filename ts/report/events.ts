@@ -5,6 +5,9 @@
  * read. Nothing reads a reporter.
  */
 
+import type { CheckResult } from "../filesystem/checkers.js";
+import type { Finding } from "../kernel/watch.js";
+
 /** LTP's result types, with the bit each sets in an exit status (behaviour of LTP's `tst_res_flags.h`). */
 export const RESULT_BITS = {
   TPASS: 0,
@@ -48,6 +51,8 @@ export interface PlannedRun {
   id: string;
   /** 1-based. */
   iteration: number;
+  /** The provisioned filesystem that it runs on, as `--filesystems` names it; absent when it runs in a directory. */
+  filesystem?: string;
   /** Name of the testcase, for example `aiocp`. */
   program: string;
   argv: string[];
@@ -97,6 +102,25 @@ export type RunEvent =
   | { type: "raw"; key: string; text: string }
   /** How far a long testcase is; shown live, never stored. */
   | { type: "progress"; key: string; done: number; total: number; unit: string }
+  /** A worker has a filesystem of its own from here on. */
+  | {
+      type: "filesystem";
+      time: string;
+      filesystem: string;
+      worker: number;
+      /** Absent for tmpfs. */
+      device?: string;
+      /** `type` and options of each mount, lowest first. */
+      mounts: string[];
+      /** Free space that was filled with stale stamps. */
+      dirtiedBytes: number;
+    }
+  /** A filesystem that this machine cannot provide: these planned runs are TCONF. `again`: another worker said so. */
+  | { type: "unavailable"; filesystem: string; reason: string; keys: string[]; again?: boolean }
+  /** What a filesystem's own checker said; unless it is clean, the suspects, all that ran since it last was, are TFAIL. */
+  | { type: "check"; time: string; filesystem: string; worker: number; suspects: string[]; result: CheckResult }
+  /** A message of the kernel; without a key it came while no testcase ran. */
+  | { type: "kernel"; key?: string; finding: Finding }
   /** Machine-readable details that stand behind the result lines. */
   | { type: "data"; key: string; name: string; value: unknown }
   | {

@@ -12,6 +12,7 @@ const plannedRun = z.object({
   suite: z.string(),
   id: z.string(),
   iteration: whole,
+  filesystem: z.string().optional(),
   program: z.string(),
   argv: z.array(z.string()),
   command: z.string(),
@@ -29,6 +30,31 @@ const machine = z.object({
   cpu: z.string(),
   memory: z.string(),
   swap: z.string(),
+});
+
+const finding = z.looseObject({
+  time,
+  seconds: z.number(),
+  level: z.string(),
+  text: z.string(),
+  rule: z.string().optional(),
+  verdict: z.literal("TFAIL").optional(),
+  shared: z.boolean(),
+});
+
+const checkResult = z.object({
+  clean: z.boolean(),
+  reports: z.array(
+    z.object({
+      checker: z.string(),
+      verdict: z.enum(["clean", "corrupt", "failed"]),
+      exit: z.number().int().optional(),
+      output: z.string(),
+    }),
+  ),
+  note: z.string().optional(),
+  unmountable: z.string().optional(),
+  seconds: z.number(),
 });
 
 const counters = z.object({ passed: whole, failed: whole, broken: whole, skipped: whole, warnings: whole });
@@ -54,6 +80,31 @@ const event = z.discriminatedUnion("type", [
     line: whole,
     text: z.string(),
   }),
+  z.object({
+    type: z.literal("filesystem"),
+    time,
+    filesystem: z.string(),
+    worker: whole,
+    device: z.string().optional(),
+    mounts: z.array(z.string()),
+    dirtiedBytes: whole,
+  }),
+  z.object({
+    type: z.literal("unavailable"),
+    filesystem: z.string(),
+    reason: z.string(),
+    keys: z.array(key),
+    again: z.boolean().optional(),
+  }),
+  z.object({
+    type: z.literal("check"),
+    time,
+    filesystem: z.string(),
+    worker: whole,
+    suspects: z.array(key),
+    result: checkResult,
+  }),
+  z.object({ type: z.literal("kernel"), key: key.optional(), finding }),
   z.object({ type: z.literal("raw"), key, text: z.string() }),
   z.object({ type: z.literal("data"), key, name: z.string(), value: z.unknown() }),
   z.object({

@@ -2,12 +2,13 @@
 import type { PlannedRun, Reporter, RunEvent } from "./events.js";
 import { formatLogLine, formatSummary, type LtpStyle } from "./ltp.js";
 import type { Results } from "./results.js";
-import { elapsedSeconds, formatTotals } from "./summary.js";
+import { elapsedSeconds, formatFilesystemEvent, formatTotals } from "./summary.js";
 
 /** The line before each testcase of a run. openQA's pattern for result lines must not match it: `#` prevents that. */
 export function formatHeader(run: PlannedRun): string {
   const again = run.iteration > 1 ? `#${run.iteration}` : "";
-  return `### ${run.id}${again} ${run.command}\n`;
+  const where = run.filesystem === undefined ? "" : `${run.filesystem} `;
+  return `### ${where}${run.id}${again} ${run.command}\n`;
 }
 
 export interface LtpReporterOptions {
@@ -50,6 +51,12 @@ export class LtpReporter implements Reporter {
       case "run-end":
         write(`### ${formatTotals(results, elapsedSeconds(results), false)}`);
         break;
+      case "unavailable":
+      case "check":
+        write(formatFilesystemEvent(event).replaceAll(/^(?=.)/gm, "### "));
+        break;
+      case "filesystem":
+      case "kernel":
       case "progress":
       case "data":
         break;

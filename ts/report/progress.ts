@@ -1,8 +1,16 @@
 /** The default: on a terminal one live line per worker and a bar; elsewhere a line for each testcase. */
 import type { Reporter, RunEvent } from "./events.js";
 import { LiveRegion } from "./live-region.js";
-import type { Results } from "./results.js";
-import { elapsedSeconds, formatExplanation, formatSeconds, formatTest, formatTotals } from "./summary.js";
+import { isUnavailable, type Results } from "./results.js";
+import {
+  elapsedSeconds,
+  formatExplanation,
+  formatFilesystemEvent,
+  formatFilesystems,
+  formatSeconds,
+  formatTest,
+  formatTotals,
+} from "./summary.js";
 import type { Terminal } from "./terminal.js";
 
 /** Often enough to look alive, seldom enough to cost nothing on a serial console. */
@@ -67,8 +75,14 @@ export class ProgressReporter implements Reporter {
         this.#over = true;
         this.#print(this.#closing());
         break;
+      case "unavailable":
+      case "check":
+        this.#print(formatFilesystemEvent(event));
+        break;
       case "line":
       case "raw":
+      case "filesystem":
+      case "kernel":
       case "data":
         break;
     }
@@ -91,7 +105,7 @@ export class ProgressReporter implements Reporter {
     this.#workers = Math.min(workers, plan.length - earlier);
     this.#startedMs = this.#now();
     const facts = [
-      `${plan.length} testcases in ${directory}`,
+      `${plan.length} testcases ${plan.some(({ filesystem }) => filesystem !== undefined) ? "on filesystems of their own" : `in ${directory}`}`,
       ...(earlier > 0 ? [`${earlier} of them already done`] : []),
       ...(workers > 1 ? [`${workers} at once`] : []),
       ...(shuffleSeed === undefined ? [] : [`--shuffle=${shuffleSeed}`]),
@@ -162,13 +176,14 @@ export class ProgressReporter implements Reporter {
   #closing(): string {
     const { colour } = this.#terminal;
     const results = this.#results;
-    const bad = results.ended().filter(({ end }) => end.verdict !== "TPASS");
+    // What a filesystem that is not there could not run stands in the table, with the reason.
+    const bad = results.ended().filter(({ end, log }) => end.verdict !== "TPASS" && !isUnavailable(log));
     const list = bad.slice(0, LISTED_MAX).map((result) => `  ${formatTest(result, results, colour)}`);
     if (bad.length > list.length) list.push(`  … and ${bad.length - list.length} more\n`);
     const notPassed = bad.length > 0 ? `\nDid not pass:\n${list.join("")}` : "";
     const totals = formatTotals(results, elapsedSeconds(results), colour);
     const goOn = results.planned > results.endedCount ? " (go on with --resume)" : "";
     const journal = this.#journal === undefined ? "" : `Journal: ${this.#journal}${goOn}\n`;
-    return `${notPassed}\n${totals}${journal}`;
+    return `${notPassed}${formatFilesystems(results)}\n${totals}${journal}`;
   }
 }

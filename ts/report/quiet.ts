@@ -1,7 +1,7 @@
 /** Only what failed, and one closing line. */
 import type { Reporter, RunEvent } from "./events.js";
 import type { Results } from "./results.js";
-import { elapsedSeconds, formatExplanation, formatTest, formatTotals } from "./summary.js";
+import { elapsedSeconds, formatExplanation, formatFilesystemEvent, formatTest, formatTotals } from "./summary.js";
 import type { Terminal } from "./terminal.js";
 
 export class QuietReporter implements Reporter {
@@ -16,6 +16,7 @@ export class QuietReporter implements Reporter {
       const result = { ...results.of(event.key), end: event };
       terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, terminal.colour));
     }
+    if (event.type === "check" && !event.result.clean) terminal.out(formatFilesystemEvent(event));
     if (event.type === "run-end") terminal.out(formatTotals(results, elapsedSeconds(results), terminal.colour));
   }
 }

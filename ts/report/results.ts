@@ -1,5 +1,14 @@
 /** What a run has shown so far: the one place where events are added up. Reporters read it, resuming fills it. */
-import type { PlannedRun, ResultLine, RunEvent, Verdict } from "./events.js";
+import {
+  count,
+  exitStatus,
+  type PlannedRun,
+  type ResultLine,
+  type RunEvent,
+  type Verdict,
+  verdictOf,
+  zeroCounters,
+} from "./events.js";
 
 export type RunStart = Extract<RunEvent, { type: "run-start" }>;
 export type RunEnd = Extract<RunEvent, { type: "run-end" }>;
@@ -7,6 +16,9 @@ export type TestEnd = Extract<RunEvent, { type: "test-end" }>;
 
 /** A line of a testcase's output: a result line, or text without file and type. */
 export type LogLine = ({ type: "line" } & ResultLine) | { type: "raw"; text: string };
+
+/** Where a result line says to come from that no testcase reported: its filesystem could not be provided. */
+const UNAVAILABLE = "filesystem";
 
 /** One planned run and what came of it. */
 export interface TestResult {
@@ -59,13 +71,69 @@ export class Results {
         if (event.verdict === "TPASS" && !this.keepLogs) result.log.length = 0;
         break;
       }
+      case "unavailable":
+        for (const key of event.keys) this.#unavailable(key, event.reason);
+        break;
+      case "check":
+        if (!event.result.clean) for (const key of event.suspects) this.#suspect(key, event);
+        break;
       case "run-end":
         this.end = event;
         break;
+      case "filesystem":
+      case "kernel":
       case "progress":
       case "data":
         break;
     }
+  }
+
+  #unavailable(key: string, reason: string): void {
+    const result = this.of(key);
+    if (this.#ended.has(key)) return;
+    result.log = [{ type: "line", result: "TCONF", file: UNAVAILABLE, line: 0, text: reason }];
+    const counters = { ...zeroCounters(), skipped: 1 };
+    result.end = {
+      ...{ type: "test-end", time: this.start?.time ?? "", key, verdict: "TCONF", exit: exitStatus(counters) },
+      ...{ counters, durationSeconds: 0, summary: false },
+    };
+    this.#ended.set(key, { ...result, end: result.end });
+    this.#verdicts.TCONF += 1;
+  }
+
+  /** The filesystem was found damaged after this testcase: its verdict does not stand. */
+  #suspect(key: string, { filesystem, result: check }: Extract<RunEvent, { type: "check" }>): void {
+    const ended = this.#ended.get(key);
+    if (!ended) return;
+    const complaint = check.reports.find(({ verdict }) => verdict !== "clean");
+    const text = `${filesystem} was found damaged afterwards: ${complaint?.checker ?? check.unmountable ?? "its checker"}`;
+    const counters = { ...ended.end.counters };
+    count(counters, "TFAIL");
+    const verdict = verdictOf(counters);
+    const end = { ...ended.end, counters, exit: exitStatus(counters), verdict };
+    const log: LogLine[] = [...ended.log, { type: "line", result: "TFAIL", file: "filesystem", line: 0, text }];
+    this.#verdicts[ended.end.verdict] -= 1;
+    this.#verdicts[verdict] += 1;
+    this.#ended.set(key, { ...ended, end, log });
+    Object.assign(this.of(key), { end, log });
+  }
+
+  /** Verdict counts of each filesystem, in the plan's order; empty when the run is on none of its own. */
+  filesystems(): { name: string; verdicts: Record<Verdict, number>; notRun: number; reason?: string }[] {
+    const rows = new Map<string, { verdicts: Record<Verdict, number>; notRun: number; reason?: string }>();
+    for (const { run, end, log } of this.#tests.values()) {
+      if (run.filesystem === undefined) continue;
+      let row = rows.get(run.filesystem);
+      if (!row) {
+        row = { verdicts: { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 }, notRun: 0 };
+        rows.set(run.filesystem, row);
+      }
+      if (!end || !this.#ended.has(run.key)) row.notRun += 1;
+      else row.verdicts[end.verdict] += 1;
+      const [first] = log;
+      if (isUnavailable(log) && first) row.reason = first.text;
+    }
+    return [...rows].map(([name, row]) => ({ name, ...row }));
   }
 
   /** The planned run with this key; a key outside the plan is a bug. */
@@ -105,9 +173,9 @@ export class Results {
   /** A testcase's short name: its key, without the suite when there is only one. */
   label({ key, suite, id }: PlannedRun): string {
     const plan = this.start?.plan ?? [];
-    this.#single ??= plan.every((run) => run.key.startsWith(`${plan[0]?.suite}:`));
+    this.#single ??= plan.every((run) => run.suite === plan[0]?.suite && !run.key.includes(`${run.suite}@`));
     // The suite in the key may be `name@2`; the ID holds no colon.
-    return this.#single && key.startsWith(`${suite}:${id}`) ? key.slice(suite.length + 1) : key;
+    return this.#single ? key.replace(`${suite}:${id}`, id) : key;
   }
   #single: boolean | undefined;
 
@@ -123,4 +191,9 @@ export class Results {
 export function explanation(log: readonly LogLine[]): LogLine[] {
   const first = log.findIndex((line) => line.type === "raw" || !["TPASS", "TINFO", "TDEBUG"].includes(line.result));
   return first < 0 ? [] : log.slice(first);
+}
+
+/** Whether the testcase could not run because its filesystem is not to be had here. */
+export function isUnavailable([first]: readonly LogLine[]): boolean {
+  return first?.type === "line" && first.file === UNAVAILABLE && first.result === "TCONF";
 }

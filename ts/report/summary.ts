@@ -1,5 +1,5 @@
 /** What a run comes to, in words: shared by the reporters that people read. */
-import type { ResultType, Verdict } from "./events.js";
+import type { ResultType, RunEvent, Verdict } from "./events.js";
 import { formatLogLine, paint } from "./ltp.js";
 import { explanation, type Results, type TestEnd, type TestResult } from "./results.js";
 
@@ -60,4 +60,42 @@ export function formatTotals(results: Results, seconds: number, colour: boolean)
 export function elapsedSeconds({ start, end }: Results): number {
   if (!start || !end) return 0;
   return Math.max(0, (Date.parse(end.time) - Date.parse(start.time)) / 1000);
+}
+
+/** A checker's output longer than this says no more; the journal has all of it. */
+const CHECKER_LINES_MAX = 20;
+
+/** What happened to a filesystem between testcases; nothing for a check without complaint. */
+export function formatFilesystemEvent(event: Extract<RunEvent, { type: "unavailable" | "check" }>): string {
+  if (event.type === "unavailable") return event.again ? "" : `${event.filesystem} TCONF: ${event.reason}\n`;
+  const { filesystem, suspects, result } = event;
+  if (result.clean) return "";
+  const words = result.reports
+    .filter(({ verdict }) => verdict !== "clean")
+    .flatMap(({ checker, exit, output }) => [
+      `${checker} (exit status ${exit ?? "none"}):`,
+      ...output
+        .trim()
+        .split("\n")
+        .slice(0, CHECKER_LINES_MAX)
+        .map((line) => `  ${line}`),
+    ]);
+  if (result.unmountable !== undefined) words.push(`it can't be mounted any more: ${result.unmountable}`);
+  const shown = suspects.slice(0, 5).join(", ") + (suspects.length > 5 ? ` and ${suspects.length - 5} more` : "");
+  const who = suspects.length > 0 ? `one of these did it, so they are TFAIL: ${shown}` : "nothing ran on it";
+  return `${filesystem} is damaged; ${who}\n${words.map((line) => `    ${line}\n`).join("")}`;
+}
+
+/** The table of filesystems and verdicts; nothing when the run is on none of its own. */
+export function formatFilesystems(results: Results): string {
+  const rows = results.filesystems();
+  if (rows.length === 0) return "";
+  const columns = ["TPASS", "TFAIL", "TBROK", "TWARN", "TCONF"] as const;
+  const width = Math.max(10, ...rows.map(({ name }) => name.length));
+  const cell = (value: string | number) => String(value).padStart(6);
+  const lines = rows.map(({ name, verdicts, notRun, reason }) => {
+    const note = reason ?? (notRun > 0 ? `${notRun} not run` : "");
+    return `${name.padEnd(width)}${columns.map((verdict) => cell(verdicts[verdict])).join("")}${note && `  ${note}`}\n`;
+  });
+  return `\n${"filesystem".padEnd(width)}${columns.map(cell).join("")}\n${lines.join("")}`;
 }

@@ -6,7 +6,9 @@
  *   worker → controller   ready, then for each `run`: directory*, deadline*, line*, raw*, data*, progress*, done;
  *                         for each `remove`: removed
  */
+
 import { writeSync } from "node:fs";
+import type { Mount } from "../filesystem/mounts.js";
 import type { FromWorker } from "./protocol-check.js";
 
 export interface RunRequest {
@@ -15,6 +17,8 @@ export interface RunRequest {
   argv: string[];
   /** Parent of the temporary directory; TMPDIR or /tmp when absent. */
   parent?: string | undefined;
+  /** What the parent directory is on, when it may be unmounted and mounted again. */
+  mounts?: readonly Mount[] | undefined;
   /** Option texts for what argv leaves out. */
   defaults?: Record<string, string> | undefined;
 }

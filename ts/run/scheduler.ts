@@ -1,67 +1,301 @@
 /** Spreads planned runs over warm workers and tells what happens as events. */
-import type { PlannedRun, RunEvent } from "../report/events.js";
-import { Slot } from "./slot.js";
+import type { CheckResult } from "../filesystem/checkers.js";
+import { Filesystem, KeeperError, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
+import type { Variant } from "../filesystem/variants.js";
+import type { KernelWatch } from "../kernel/watch.js";
+import { count, exitStatus, type PlannedRun, type RunEvent, verdictOf, zeroCounters } from "../report/events.js";
+import { callerOf } from "../testcase/location.js";
+import { type Outcome, Slot } from "./slot.js";
+
+/** Filesystems that the run makes for itself. */
+export interface Storage {
+  /** By the names that the plan uses. */
+  variants: ReadonlyMap<string, Variant>;
+  provision: ProvisionOptions;
+  /** Real devices to format instead of loop devices, one for each worker. */
+  devices: readonly string[];
+  /** Have each filesystem checked after every testcase, not only when the last one on it has run. */
+  checkEach: boolean;
+}
 
 export interface RunOptions {
-  /** Absolute; temporary directories go below it. */
+  /** Absolute; temporary directories go below it, but for runs on filesystems of their own. */
   directory: string;
+  /** Devices that the directory is on, as the kernel's messages name them. */
+  devices?: readonly string[];
   /** Testcases at once, at least 1. */
   workers: number;
   /** Stop at the first testcase that is neither TPASS nor TCONF. */
   bail: boolean;
-  /** I/O engine for the testcases that have a choice and whose command does not say. */
-  engine?: string;
+  /** Option texts for the testcases that have the option and whose command does not give it. */
+  defaults?: Record<string, string>;
   /** LTP_TIMEOUT_MUL for the testcases. */
   timeoutMul?: number;
+  storage?: Storage;
   /** Called with the ID before each testcase: the mark in the kernel log. */
   marker: (id: string) => void;
+  /** What the kernel says meanwhile. */
+  kernel?: KernelWatch;
   /** Aborting it kills what runs and starts nothing more. */
   signal: AbortSignal;
 }
+
+type Emit = (event: RunEvent) => void;
+
+/** The kernel's log is a ring: during long testcases it is read this often, so that nothing is overwritten unread. */
+const KERNEL_POLL_MS = 1_000;
 
 /** Runs the plan; emits test-start to test-end for each run. */
 export async function runPlan(
   plan: readonly PlannedRun[],
   options: RunOptions,
-  emit: (event: RunEvent) => void,
+  emit: Emit,
 ): Promise<{ interrupted: boolean }> {
-  const { signal, timeoutMul, engine } = options;
+  const { signal, timeoutMul, kernel } = options;
   const env = timeoutMul === undefined ? process.env : { ...process.env, LTP_TIMEOUT_MUL: String(timeoutMul) };
-  const defaults = engine === undefined ? undefined : { engine };
-  // One iterator for all: whoever is free takes the next run.
-  const queue = plan.values();
-  let bailed = false;
-
-  const runSlot = async (number: number): Promise<void> => {
-    const slot = new Slot(env);
-    try {
-      while (!signal.aborted && !bailed) {
-        const next = queue.next();
-        if (next.done) break;
-        const { key, id, program, argv } = next.value;
-        options.marker(id);
-        const started = performance.now();
-        emit({ type: "test-start", time: new Date().toISOString(), key, worker: number });
-        const { interrupted, ...outcome } = await slot.run(
-          { program, argv, parent: options.directory, defaults },
-          (report) => emit({ ...report, key }),
-          signal,
-        );
-        emit({
-          type: "test-end",
-          time: new Date().toISOString(),
-          key,
-          ...outcome,
-          durationSeconds: (performance.now() - started) / 1000,
-          ...(interrupted && { interrupted }),
-        });
-        if (options.bail && outcome.exit !== 0 && outcome.verdict !== "TCONF") bailed = true;
-      }
-    } finally {
-      await slot.close();
-    }
+  const queue = new Queue(plan);
+  const between = () => {
+    for (const finding of kernel?.between() ?? []) emit({ type: "kernel", finding });
   };
-
-  await Promise.all(Array.from({ length: Math.min(options.workers, plan.length) }, (_, index) => runSlot(index + 1)));
+  // Between testcases there is nothing to wait for, so the timer must not keep the process alive.
+  const timer = kernel && setInterval(() => kernel.poll(), KERNEL_POLL_MS).unref();
+  try {
+    between();
+    const count = Math.min(options.workers, plan.length);
+    const places = Array.from({ length: count }, (_, index) => new Place(index + 1, env, options, queue, emit));
+    await Promise.all(places.map((place) => place.run()));
+    between();
+  } finally {
+    clearInterval(timer);
+  }
   return { interrupted: signal.aborted };
+}
+
+/** The runs that nobody has begun yet. */
+class Queue {
+  private next = 0;
+  private readonly dropped = new Set<string>();
+  /** Nothing more is begun. */
+  closed = false;
+
+  constructor(private readonly plan: readonly PlannedRun[]) {}
+
+  take(): PlannedRun | undefined {
+    while (!this.closed && this.next < this.plan.length) {
+      const run = this.plan[this.next++];
+      if (run && !(run.filesystem !== undefined && this.dropped.has(run.filesystem))) return run;
+    }
+    return undefined;
+  }
+
+  /** Gives up all that is left on a filesystem; returns the keys, of which `first` is one. `again`: not the first time. */
+  drop(filesystem: string, first: PlannedRun): { keys: string[]; again?: true } {
+    if (this.dropped.has(filesystem)) return { keys: [first.key], again: true };
+    this.dropped.add(filesystem);
+    const rest = this.plan.slice(this.next).filter((run) => run.filesystem === filesystem);
+    return { keys: [first, ...rest].map(({ key }) => key) };
+  }
+}
+
+/** One worker's place, and the filesystem that it has at the moment. */
+class Place {
+  private readonly slot: Slot;
+  private filesystem: Filesystem | undefined;
+  private name: string | undefined;
+  /** What has run on the filesystem since it was last found clean. */
+  private suspects: string[] = [];
+
+  constructor(
+    private readonly number: number,
+    env: NodeJS.ProcessEnv,
+    private readonly options: RunOptions,
+    private readonly queue: Queue,
+    private readonly emit: Emit,
+  ) {
+    this.slot = new Slot(env);
+  }
+
+  async run(): Promise<void> {
+    const { signal, bail } = this.options;
+    try {
+      for (let run = this.queue.take(); run && !signal.aborted; run = this.queue.take()) {
+        if (!(await this.moveTo(run))) continue;
+        const outcome = await this.runOne(run);
+        if (bail && outcome.exit !== 0 && outcome.verdict !== "TCONF") this.queue.closed = true;
+      }
+      await this.leave();
+    } finally {
+      await this.slot.close();
+      // Reached with a filesystem only when something threw: its own message matters, not this one's.
+      await this.filesystem?.release().catch(() => {});
+    }
+  }
+
+  /** Brings the worker to the filesystem that the run needs; false when this machine does not have it. */
+  private async moveTo(run: PlannedRun): Promise<boolean> {
+    const { storage } = this.options;
+    if (run.filesystem === this.name || !storage) return true;
+    await this.leave();
+    const name = run.filesystem ?? "";
+    const variant = storage.variants.get(name);
+    if (!variant) throw new Error(`the plan names the filesystem ${name}, which nobody asked for`);
+    const device = storage.devices[this.number - 1];
+    const options = { ...storage.provision, ...(device !== undefined && { device }) };
+    const made = await Filesystem.provision(variant, options).catch((error: unknown) => {
+      if (error instanceof KeeperError) return error;
+      throw error;
+    });
+    if (made instanceof KeeperError) {
+      this.breakRun(run, made.message);
+      return false;
+    }
+    if (made instanceof Unavailable) {
+      const dropped = this.queue.drop(name, run);
+      this.emit({ type: "unavailable", filesystem: name, reason: made.reason, ...dropped });
+      return false;
+    }
+    this.filesystem = made;
+    this.name = name;
+    await this.slot.move(made.enter);
+    this.emit({
+      type: "filesystem",
+      time: new Date().toISOString(),
+      filesystem: name,
+      worker: this.number,
+      ...(made.device !== undefined && { device: made.device }),
+      mounts: (made.mounts ?? []).map(({ type, options }) => `${type} ${options}`.trim()),
+      dirtiedBytes: made.dirtiedBytes,
+    });
+    return true;
+  }
+
+  /** A run whose filesystem could not be made although this machine has it. */
+  private breakRun({ key }: PlannedRun, text: string): void {
+    const counters = zeroCounters();
+    count(counters, "TBROK");
+    const time = new Date().toISOString();
+    this.emit({ type: "test-start", time, key, worker: this.number });
+    this.emit({ type: "line", key, result: "TBROK", ...callerOf(this.breakRun), text });
+    const end = {
+      verdict: verdictOf(counters),
+      exit: exitStatus(counters),
+      counters,
+      durationSeconds: 0,
+      summary: true,
+    };
+    this.emit({ type: "test-end", time, key, ...end });
+    if (this.options.bail) this.queue.closed = true;
+  }
+
+  /** Has the filesystem checked and gives it back. */
+  private async leave(): Promise<void> {
+    const { filesystem } = this;
+    if (!filesystem) return;
+    await this.slot.move([]);
+    if (!this.options.signal.aborted) await this.check(filesystem);
+    this.filesystem = undefined;
+    this.name = undefined;
+    await filesystem.release();
+  }
+
+  private async check(filesystem: Filesystem): Promise<void> {
+    const result = await checked(filesystem);
+    const suspects = result.clean ? [] : this.suspects;
+    const { number: worker, emit } = this;
+    emit({
+      type: "check",
+      time: new Date().toISOString(),
+      ...{ filesystem: filesystem.variant.name, worker, suspects, result },
+    });
+    this.suspects = [];
+  }
+
+  private async runOne(run: PlannedRun): Promise<Outcome> {
+    const { key, id, program, argv } = run;
+    const { options, emit, filesystem } = this;
+    const { kernel } = options;
+    const devices = filesystem ? [filesystem.device?.replace("/dev/", "") ?? ""] : (options.devices ?? []);
+    options.marker(id);
+    kernel?.begin(key, { devices: devices.filter((device) => device !== "") });
+    const started = performance.now();
+    emit({ type: "test-start", time: new Date().toISOString(), key, worker: this.number });
+    const { interrupted, ...outcome } = await this.slot.run(
+      {
+        program,
+        argv,
+        parent: filesystem?.directory ?? options.directory,
+        mounts: filesystem?.mounts,
+        defaults: options.defaults,
+      },
+      (report) => {
+        if (report.type === "place") kernel?.tell(key, { directories: [report.directory], pids: [report.pid] });
+        else emit({ ...report, key });
+      },
+      options.signal,
+    );
+    const fail = (text: string) => {
+      count(outcome.counters, "TFAIL");
+      emit({ type: "line", key, result: "TFAIL", ...callerOf(fail), text });
+    };
+    const note = (text: string) => emit({ type: "line", key, result: "TINFO", ...callerOf(note), text });
+    const before = outcome.counters.failed;
+    this.hearKernel(key, fail, note);
+    // A kernel that has damaged something may have damaged the worker.
+    if (outcome.counters.failed > before) await this.slot.move(filesystem?.enter ?? []);
+    this.suspects.push(key);
+    if (filesystem && options.storage?.checkEach && !interrupted) await this.checkAfter(filesystem, fail, note);
+    const ended = { ...outcome, verdict: verdictOf(outcome.counters), exit: exitStatus(outcome.counters) };
+    emit({
+      type: "test-end",
+      time: new Date().toISOString(),
+      key,
+      ...ended,
+      durationSeconds: (performance.now() - started) / 1000,
+      ...(interrupted && { interrupted }),
+    });
+    return { ...ended, interrupted };
+  }
+
+  /** What the kernel said while the testcase ran: all of it as events, what a rule knows as result lines too. */
+  private hearKernel(key: string, fail: (text: string) => void, note: (text: string) => void): void {
+    for (const finding of this.options.kernel?.end(key) ?? []) {
+      this.emit({ type: "kernel", key, finding });
+      const { rule, verdict, text, explanation, shared, elsewhere, class: kind } = finding;
+      if (rule === undefined || elsewhere || kind === undefined) continue;
+      const [first = ""] = text.split("\n");
+      const whose = shared ? " (may be of a testcase that ran at the same time)" : "";
+      if (verdict === "TFAIL") fail(`kernel: ${first}${whose}`);
+      else note(`kernel: ${first}${whose}`);
+      if (explanation !== undefined) note(`kernel: ${rule}: ${explanation}`);
+    }
+  }
+
+  /** Has the filesystem checked while there is only one testcase that can have damaged it. */
+  private async checkAfter(
+    filesystem: Filesystem,
+    fail: (text: string) => void,
+    note: (text: string) => void,
+  ): Promise<void> {
+    const result = await checked(filesystem);
+    if (!result.clean) {
+      fail(`${filesystem.variant.name} is damaged`);
+      for (const { checker, verdict, output } of result.reports) {
+        if (verdict === "clean") continue;
+        note(`${checker}:`);
+        for (const line of output.trim().split("\n")) note(`  ${line}`);
+      }
+      if (result.unmountable !== undefined) note(result.unmountable);
+    }
+    this.suspects = [];
+  }
+}
+
+/** What the checker says. A filesystem that can't even be unmounted and mounted for it is not clean. */
+async function checked(filesystem: Filesystem): Promise<CheckResult> {
+  try {
+    return await filesystem.check();
+  } catch (error) {
+    if (!(error instanceof KeeperError)) throw error;
+    return { clean: false, reports: [], unmountable: error.message, seconds: 0 };
+  }
 }

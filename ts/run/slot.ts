@@ -19,8 +19,19 @@ export class Slot {
   private worker: Worker;
 
   /** Starts its worker at once, so that it is warm when the first testcase comes. */
-  constructor(private readonly env: NodeJS.ProcessEnv) {
-    this.worker = new Worker(env);
+  constructor(
+    private readonly env: NodeJS.ProcessEnv,
+    /** What workers are started by: the command that enters a filesystem's mount namespace. */
+    private enter: readonly string[] = [],
+  ) {
+    this.worker = new Worker(env, enter);
+  }
+
+  /** Ends the worker and starts the next one elsewhere. */
+  async move(enter: readonly string[]): Promise<void> {
+    await this.close();
+    this.enter = enter;
+    this.worker = new Worker(this.env, enter);
   }
 
   /**
@@ -28,12 +39,12 @@ export class Slot {
    * testcase that went wrong may have left anything in its process.
    */
   async run(request: Omit<RunRequest, "type">, report: (event: Report) => void, signal: AbortSignal): Promise<Outcome> {
-    if (this.worker.dead) this.worker = new Worker(this.env);
+    if (this.worker.dead) this.worker = new Worker(this.env, this.enter);
     const { counters, summary, alive, interrupted, leftover } = await supervise(this.worker, request, report, signal);
     const clean = verdictOf(counters) === "TPASS" || verdictOf(counters) === "TCONF";
     if (alive && !clean) await this.worker.close();
     if (leftover !== undefined) {
-      this.worker = new Worker(this.env);
+      this.worker = new Worker(this.env, this.enter);
       const error = await removeLeftover(this.worker, leftover);
       if (error !== undefined) {
         count(counters, "TWARN");

@@ -23,8 +23,12 @@ export interface Ending {
 }
 
 type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" }>;
+type WithoutKey<E> = E extends unknown ? Omit<E, "key"> : never;
 /** What the testcase reports, before it is known which run it belongs to. */
-export type Report = Detail extends infer E ? (E extends unknown ? Omit<E, "key"> : never) : never;
+export type Report =
+  | WithoutKey<Detail>
+  /** Where it works, and in which process: what the kernel's messages may name. */
+  | { type: "place"; directory: string; pid: number };
 
 /**
  * @param report receives every result line, raw text, detail and progress, in order
@@ -71,6 +75,7 @@ export async function supervise(
               break;
             case "directory":
               directory = message.path;
+              if (directory !== undefined) report({ type: "place", directory, pid: worker.pid });
               break;
             case "deadline":
               clearTimeout(timer);

@@ -2,6 +2,7 @@
 import { statfsSync } from "node:fs";
 import { version as kernelVersion, machine, release } from "node:os";
 import { filesystemName } from "../filesystem/magic.js";
+import { type Mount, remountAll } from "../filesystem/mounts.js";
 import { version } from "../package.js";
 import type { ResultType } from "../report/events.js";
 import { helpText } from "./help.js";
@@ -24,6 +25,8 @@ export interface Execution {
   argv: readonly string[];
   /** Where the temporary directory goes; `TMPDIR` or /tmp when absent. */
   parent?: string | undefined;
+  /** What the parent is on, when the testcase may unmount it and mount it again. */
+  mounts?: readonly Mount[] | undefined;
   /** Option texts for what argv leaves out. */
   defaults?: Readonly<Record<string, string>> | undefined;
   env: NodeJS.ProcessEnv;
@@ -73,7 +76,10 @@ export async function execute(testcase: Testcase, how: Execution, watcher: Watch
     } else if (line.valueError !== undefined) {
       say("TBROK", line.valueError);
     } else {
-      await runTestcase(testcase, line, limits, new Test(line.values, directory, filesystem, debug, watcher), watcher);
+      const { mounts } = how;
+      const remount = mounts && (() => remountAll(mounts));
+      const test = new Test(line.values, directory, filesystem, debug, watcher, remount);
+      await runTestcase(testcase, line, limits, test, watcher);
     }
   } catch (error) {
     if (!(error instanceof Break)) {

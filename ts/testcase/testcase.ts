@@ -29,6 +29,11 @@ export class Test<O extends Options = Options> {
     readonly filesystem: string,
     readonly debugLevel: number,
     readonly sink: Sink,
+    /**
+     * Unmounts and mounts the filesystem that the directory is on; no file there may be open. Absent where it is not
+     * the program's own.
+     */
+    readonly remount?: () => void,
   ) {}
 
   pass(text: string): void {

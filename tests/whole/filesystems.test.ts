@@ -1,0 +1,184 @@
+/** Runs on filesystems that the program makes for itself, as a user types them. */
+import {
+  closeSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { childrenOf, command, printed } from "../support/command.js";
+
+if (process.getuid?.() !== 0 && process.env.CI) throw new Error("making filesystems needs root");
+
+const base = mkdtempSync(join(tmpdir(), "aiodio-filesystems-"));
+afterAll(() => rmSync(base, { recursive: true, force: true }));
+
+function runtest(name: string, lines: string): string {
+  const path = join(base, name);
+  writeFileSync(path, lines);
+  return path;
+}
+
+/** All that a run might leave on the machine: mounts, attached loop devices, files in the backing directory. */
+function traces(): string[] {
+  const loops = readdirSync("/sys/block").filter((name) => {
+    try {
+      return readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8") !== "";
+    } catch {
+      return false;
+    }
+  });
+  return [...readFileSync("/proc/self/mounts", "utf8").trim().split("\n"), ...loops, ...readdirSync(base)];
+}
+
+/** The kernel needs a moment to take apart what a killed process leaves. */
+async function settled(before: string[]): Promise<string[]> {
+  for (let wait = 0; wait < 500 && traces().join("\n") !== before.join("\n"); wait += 1) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return traces();
+}
+
+/** The keeper's descriptor of the unnamed file behind its loop device. */
+function backingOf(runner: number | undefined): string {
+  for (const pid of childrenOf(runner)) {
+    if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("keeper-main")) continue;
+    for (const fd of readdirSync(`/proc/${pid}/fd`)) {
+      const path = `/proc/${pid}/fd/${fd}`;
+      if (readlinkSync(path).startsWith(`${base}/`)) return path;
+    }
+  }
+  throw new Error("no keeper with a backing file");
+}
+
+describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () => {
+  test("the same verdicts with one worker and with two, a table, and nothing left", { timeout: 120_000 }, async () => {
+    const before = traces();
+    const list = "ext4,ext4:1k,xfs,xfs:4ks,btrfs,btrfs:zstd,tmpfs,bcachefs";
+    const argv = ["ltp-aiodio.part1", "-s", "AD0(01|02|33|34|97)", "--filesystems", list, "--backing", base];
+    for (const workers of ["1", "2"]) {
+      const { stdout, exitCode } = await command("aiodio-ltp", [...argv, "-j", workers]);
+      expect(exitCode, stdout).toBe(0);
+      const table = stdout.slice(stdout.indexOf("\nfilesystem")).split("\n");
+      const row = (name: string) =>
+        table
+          .find((line) => line.startsWith(`${name} `))
+          ?.trim()
+          .split(/\s+/)
+          .slice(1, 6)
+          .join(" ");
+      for (const name of ["ext4", "ext4:1k", "xfs", "btrfs", "btrfs:zstd"]) expect(row(name), name).toBe("5 0 0 0 0");
+      // A block of 1 KiB is no multiple of a sector of 4096 bytes; tmpfs has no O_DIRECT.
+      expect(row("xfs:4ks")).toBe("4 0 0 0 1");
+      expect(row("tmpfs")).toBe("2 0 0 0 3");
+      expect(stdout).toMatch(/^bcachefs +0 +0 +0 +0 +5 {2}The kernel has no bcachefs: it needs CONFIG_BCACHEFS_FS/m);
+    }
+    expect(await settled(before)).toEqual(before);
+  });
+
+  test.each(["remount", "full"])("--verify %s reads the data again after mounting", async (rung) => {
+    const journal = join(base, `journal-${rung}`);
+    const file = runtest("one", "ONE aiocp -b 4k -n 4 -f DIRECT\nTWO aiocp -b 4k -f SYNC\n");
+    const argv = [file, "--filesystems", "ext4,xfs", "--backing", base, "--verify", rung, "--journal", journal];
+    const { exitCode, all } = await command("aiodio-ltp", argv);
+    expect(exitCode, all).toBe(0);
+    const events = readFileSync(journal, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    rmSync(journal);
+    const verified = events.filter(({ type, name }) => type === "data" && name === "verify");
+    expect(verified).toHaveLength(4);
+    for (const { value } of verified) {
+      expect(value.map((finding: { rung: string }) => finding.rung)).toEqual(["cache", "disk", "remount"]);
+      expect(value[2]).toMatchObject({ sectors: 2048, sectorsBad: 0 });
+    }
+    const checks = events.filter(({ type }) => type === "check");
+    expect(checks.map(({ filesystem, result }) => [filesystem, result.clean])).toEqual([
+      ["ext4", true],
+      ["xfs", true],
+    ]);
+    expect(checks[1].result.reports[0].checker).toMatch(/^xfs_repair -n /);
+  });
+
+  const SLOW = "aiocp -b 1k -n 1 -s 10m -f DIRECT";
+  /** The copy of the superblock in the last allocation group: the kernel reads it only when it grows the filesystem. */
+  const damageXfs = (backing: string) => {
+    const fd = openSync(backing, "r+");
+    const group = (2 * 2 ** 30) / 4;
+    writeSync(fd, Buffer.alloc(512, 0x5a), 0, 512, 3 * group);
+    closeSync(fd);
+  };
+
+  test("damage that only the checker sees makes TFAIL of all that may have done it", { timeout: 90_000 }, async () => {
+    const file = runtest("two", `FIRST aiocp -b 4k\nSECOND ${SLOW}\n`);
+    const run = command("aiodio-ltp", [file, "--filesystems", "xfs", "--backing", base]);
+    await printed(run, /FIRST +TPASS/);
+    damageXfs(backingOf(run.pid));
+    const { stdout, exitCode } = await run;
+    expect(stdout).toMatch(/xfs is damaged; one of these did it, so they are TFAIL: xfs\/two:FIRST, xfs\/two:SECOND\n/);
+    expect(stdout).toMatch(/xfs_repair -n .*\n(.*\n)*.*superblock/);
+    expect(stdout).toMatch(/^xfs +0 +2 +0 +0 +0$/m);
+    expect(exitCode).toBe(1);
+  });
+
+  test("--verify full names the one testcase that did it", { timeout: 90_000 }, async () => {
+    const file = runtest("three", `FIRST aiocp -b 4k\nSECOND ${SLOW}\n`);
+    const run = command("aiodio-ltp", [file, "--filesystems", "xfs", "--backing", base, "--verify", "full"]);
+    await printed(run, /FIRST +TPASS/);
+    damageXfs(backingOf(run.pid));
+    const { stdout, exitCode } = await run;
+    expect(stdout).toMatch(/SECOND TFAIL/);
+    expect(stdout).toMatch(/TFAIL: xfs is damaged\n/);
+    expect(exitCode).toBe(1);
+  });
+
+  test("killed at any moment it leaves nothing", { timeout: 120_000 }, async () => {
+    const before = traces();
+    for (let kill = 0; kill < 12; kill += 1) {
+      const argv = [
+        "ltp-aiodio.part1",
+        "--filesystems",
+        "ext4,xfs,btrfs,overlayfs",
+        "--backing",
+        base,
+        "-j",
+        "2",
+        "-s",
+        "AD0[3-9]",
+      ];
+      const run = command("aiodio-ltp", argv);
+      await new Promise((resolve) => setTimeout(resolve, 150 + 250 * kill));
+      run.kill("SIGKILL");
+      await run;
+      expect(await settled(before), `after kill ${kill}`).toEqual(before);
+    }
+  });
+
+  test.each([
+    ["an unknown filesystem", ["--filesystems", "ext5"], /There is no filesystem 'ext5'/],
+    [
+      "too small a size",
+      ["--filesystems", "xfs", "--size", "64m"],
+      /xfs: 64 MiB are too small for xfs: use --size 300M or more/,
+    ],
+    ["no room for the backing file", ["--filesystems", "ext4", "--size", "900000g"], /no room for a filesystem/],
+    ["a directory as device", ["--device", "/tmp", "--erase", "--filesystems", "ext4"], /\/tmp/],
+    ["--erase without --device", ["--filesystems", "ext4", "--erase"], /--erase confirms --device/],
+    ["--size without --filesystems", ["--size", "1g"], /add --filesystems/],
+    ["--verify full without --filesystems", ["--verify", "full"], /add --filesystems/],
+  ])("%s is refused in one line, before anything is made", async (_, argv, message) => {
+    const { exitCode, stdout, stderr } = await command("aiodio-ltp", ["ltp-aiodio.part1", ...argv]);
+    expect(stderr).toMatch(message);
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+    expect(stdout).toBe("");
+    expect(exitCode).toBe(2);
+  });
+});

@@ -1,0 +1,66 @@
+/** What `--filesystems` and its companions ask for, checked before the first filesystem is made. */
+import { resolve } from "node:path";
+import { claimDevice } from "../filesystem/device.js";
+import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes } from "../filesystem/provision.js";
+import { ltpFilesystems, parseFilesystems, type Variant } from "../filesystem/variants.js";
+import { UsageError } from "../plan/usage-error.js";
+import type { Storage } from "../run/scheduler.js";
+import type { Flags } from "./flags.js";
+
+/**
+ * @returns undefined where the run is to work in a directory
+ * @throws UsageError
+ */
+export async function storageOf(flags: Flags, cwd: string, env: NodeJS.ProcessEnv): Promise<Storage | undefined> {
+  if (flags.filesystems === undefined && flags.devices.length === 0) {
+    refuseCompanions(flags);
+    return undefined;
+  }
+  if (process.geteuid?.() !== 0) throw new UsageError("--filesystems and --device need root: run it with sudo");
+  const ltp = ltpFilesystems(env);
+  const variants = chosenVariants(flags.filesystems ?? ltp.defaultFamily, ltp.onlyFamily);
+  const devices: string[] = [];
+  for (const path of flags.devices) devices.push(await claimDevice(path, flags.erase));
+  // LTP formats the device that LTP_DEV names without another question; here it must be unused, all the same.
+  if (devices.length === 0 && ltp.device !== undefined) devices.push(await claimDevice(ltp.device, [ltp.device]));
+  if (devices.length === 0 && flags.erase.length > 0)
+    throw new UsageError("--erase confirms --device: name the device");
+
+  const sizeBytes = flags.sizeBytes ?? DEFAULT_SIZE_BYTES;
+  if (devices.length === 0) for (const variant of variants) deviceBytes(variant, sizeBytes);
+  return {
+    variants: new Map(variants.map((variant) => [variant.name, variant])),
+    provision: {
+      backing: flags.backing === undefined ? defaultBacking(sizeBytes) : resolve(cwd, flags.backing),
+      sizeBytes,
+      directIo: flags.loopDirectIo,
+    },
+    devices,
+    checkEach: flags.verify === "full",
+  };
+}
+
+function chosenVariants(list: string, only: string | undefined): Variant[] {
+  const variants = parseFilesystems(list);
+  if (only === undefined) return variants;
+  const left = variants.filter(({ family }) => family === only);
+  if (left.length === 0) {
+    throw new UsageError(
+      `LTP_SINGLE_FS_TYPE is ${only}, and --filesystems ${list} has none of it: unset it, or add ${only}`,
+    );
+  }
+  return left;
+}
+
+function refuseCompanions({ backing, sizeBytes, loopDirectIo, erase, verify }: Flags): void {
+  const given = {
+    "--backing": backing !== undefined,
+    "--size": sizeBytes !== undefined,
+    "--loop-direct-io": loopDirectIo,
+    "--erase": erase.length > 0,
+    [`--verify ${verify}`]: verify === "remount" || verify === "full",
+  };
+  for (const [option, is] of Object.entries(given)) {
+    if (is) throw new UsageError(`${option} is about filesystems made for the run: add --filesystems LIST`);
+  }
+}
