@@ -93,9 +93,12 @@ const scrub = (directory: string): Checker => ({
   },
 });
 
-/** Checks the mounted filesystem; empty where there is nothing to be checked that way. */
-export async function checkMounted(type: string, directory: string, level: CheckLevel): Promise<CheckReport[]> {
-  return type === "btrfs" && level === "data" ? [await run(scrub(directory))] : [];
+/** What checks the mounted filesystem; undefined where there is nothing to be checked that way. */
+export function mountedChecker(
+  type: string,
+  level: CheckLevel,
+): ((directory: string) => Promise<CheckReport>) | undefined {
+  return type === "btrfs" && level === "data" ? (directory) => run(scrub(directory)) : undefined;
 }
 
 /** Checks the device, which must not be mounted; empty where the filesystem has no checker. */

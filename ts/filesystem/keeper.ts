@@ -5,7 +5,7 @@ import { attachLoop, fillFile, limits, mountFilesystem, STALE_DISK_FILE, unmount
 import { root } from "../package.js";
 import { reasonOf } from "../plan/usage-error.js";
 import { formatBytes } from "../testcase/numbers.js";
-import { type CheckLevel, type CheckResult, checkMounted, checkUnmounted } from "./checkers.js";
+import { type CheckLevel, type CheckReport, type CheckResult, checkUnmounted, mountedChecker } from "./checkers.js";
 import { sectorBytesOf } from "./device.js";
 import type { Provisioned, Store } from "./keeper-protocol.js";
 import { type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
@@ -107,18 +107,16 @@ export class Keeper {
     const { device, mounts } = this.provisioned;
     const seconds = () => (performance.now() - started) / 1000;
     if (device === undefined) return { clean: true, reports: [], note: "tmpfs has no checker", seconds: seconds() };
-    const bottom = mounts[0]?.target ?? "";
-    // Checkers look at the disk, so what is checked must be there and nowhere else.
-    remountAll(mounts);
-    const reports = await checkMounted(this.deviceType, bottom, level);
+    // What is checked must be on the disk, and read from there.
     unmountAll(mounts);
-    reports.push(...(await checkUnmounted(this.deviceType, device, level)));
-    let unmountable: string | undefined;
-    try {
-      mountAll(mounts);
-    } catch (error) {
-      unmountable = (error as Error).message;
+    const reports: CheckReport[] = [];
+    const mounted = mountedChecker(this.deviceType, level);
+    if (mounted && mountFails(mounts) === undefined) {
+      reports.push(await mounted(mounts[0]?.target ?? ""));
+      unmountAll(mounts);
     }
+    reports.push(...(await checkUnmounted(this.deviceType, device, level)));
+    const unmountable = mountFails(mounts);
     return {
       clean: unmountable === undefined && reports.every(({ verdict }) => verdict === "clean"),
       reports,
@@ -231,6 +229,16 @@ async function format(variant: Variant, family: Family, device: string): Promise
   if (exit === 0) return;
   const words = output.split("\n").slice(0, MKFS_LINES_SHOWN).join(" / ");
   throw new UnavailableError(`${mkfs.command} ${args.join(" ")} failed: ${words}`);
+}
+
+/** Mounts, or says why it can't. */
+function mountFails(mounts: readonly Mount[]): string | undefined {
+  try {
+    mountAll(mounts);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 /** @throws UnavailableError where the kernel does not support it, MountError where it fails otherwise */

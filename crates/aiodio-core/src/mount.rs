@@ -74,7 +74,7 @@ pub fn mount(mount: &Mount) -> Result<()> {
         libc::EINVAL => format!("The kernel does not accept this {} or its mount options", mount.kind),
         _ => format!("This {} cannot be mounted", mount.kind),
     };
-    let words = log.map(|log| log.about(&mount.source)).unwrap_or_default();
+    let words = log.map(|log| log.about(mount)).unwrap_or_default();
     if !words.is_empty() {
         message = format!("{message}. Kernel log: {}", words.join(" / "));
     }
@@ -157,14 +157,16 @@ impl KernelLog {
         Some(Self(file))
     }
 
-    /// The last warnings that name the device.
-    fn about(mut self, source: &Path) -> Vec<String> {
-        let Some(name) = source.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+    /// The last warnings about the mount.
+    fn about(mut self, mount: &Mount) -> Vec<String> {
+        let Some(device) = mount.source.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
         let mut words = Vec::new();
         let mut record = [0; 8192];
         loop {
             match self.0.read(&mut record) {
-                Ok(bytes) if bytes > 0 => words.extend(warning_about(name, &String::from_utf8_lossy(&record[..bytes]))),
+                Ok(bytes) if bytes > 0 => {
+                    words.extend(warning_about(device, &mount.kind, &String::from_utf8_lossy(&record[..bytes])))
+                }
                 // EPIPE: records were overwritten before they were read.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
                 _ => break,
@@ -174,14 +176,16 @@ impl KernelLog {
     }
 }
 
-/// `priority,sequence,time,flags[,…];text`, and then lines of properties.
-fn warning_about(device: &str, record: &str) -> Option<String> {
+/// `priority,sequence,time,flags[,…];text`, and then lines of properties. The text names the device; when an option is unknown, only
+/// the kind of filesystem.
+fn warning_about(device: &str, kind: &str, record: &str) -> Option<String> {
     let (head, text) = record.split_once(';')?;
     let priority: u32 = head.split(',').next()?.parse().ok()?;
     let text = text.lines().next()?;
     // loop1 is not loop10.
     let named =
         text.match_indices(device).any(|(at, _)| !text[at + device.len()..].starts_with(|c: char| c.is_ascii_alphanumeric()));
+    let named = named || text.strip_prefix(kind).is_some_and(|rest| rest.starts_with(": "));
     (priority & 7 <= LEVEL_MAX && named).then(|| text.to_owned())
 }
 
@@ -199,11 +203,13 @@ mod tests {
     #[test]
     fn of_the_kernel_log_only_warnings_about_the_device_are_words() {
         let record = "3,339,5140900,-;EXT4-fs (loop1): bad block size 65536\n SUBSYSTEM=block\n";
-        assert_eq!(warning_about("loop1", record).as_deref(), Some("EXT4-fs (loop1): bad block size 65536"));
-        assert_eq!(warning_about("loop", record), None);
-        assert_eq!(warning_about("loop10", record), None);
-        assert_eq!(warning_about("loop1", "6,1,1,-;EXT4-fs (loop1): mounted filesystem"), None);
-        assert_eq!(warning_about("loop1", "torn"), None);
+        let about = |device, record| warning_about(device, "ext4", record);
+        assert_eq!(about("loop1", record).as_deref(), Some("EXT4-fs (loop1): bad block size 65536"));
+        assert_eq!(about("loop", record), None);
+        assert_eq!(about("loop10", record), None);
+        assert_eq!(about("loop1", "6,1,1,-;EXT4-fs (loop1): mounted filesystem"), None);
+        assert_eq!(about("loop1", "3,1,1,-;ext4: Unknown parameter 'x'").as_deref(), Some("ext4: Unknown parameter 'x'"));
+        assert_eq!(about("loop1", "torn"), None);
     }
 
     #[test]

@@ -1,0 +1,94 @@
+/** SIGKILL at random moments: no mount, no loop device, no file and no process may stay. */
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { packaged } from "../../ts/package.js";
+import { backingDirectory, expectNoTraces, MiB, mountsHere, traces } from "./fixture.js";
+
+const backing = backingDirectory();
+const MOMENTS = 50;
+const MOMENT_MS_MAX = 900;
+const MARK = "AIODIO_VICTIM";
+
+/** A controller that makes a filesystem and has a worker write to it, with its files open, until it is killed. */
+const controller = (variant: string) => `
+  import { Filesystem } from ${JSON.stringify(packaged("dist", "ts", "filesystem", "provision.js"))};
+  import { parseFilesystems } from ${JSON.stringify(packaged("dist", "ts", "filesystem", "variants.js"))};
+  import { Worker } from ${JSON.stringify(packaged("dist", "ts", "run", "worker.js"))};
+  const [variant] = parseFilesystems(${JSON.stringify(variant)});
+  const options = { backing: ${JSON.stringify(backing)}, sizeBytes: ${384 * MiB}, dirtyBytes: ${32 * MiB} };
+  const filesystem = await Filesystem.provision(variant, options);
+  const worker = new Worker(process.env, filesystem.enter);
+  const argv = ["-f", "DIRECT", "-s", "64m", "-i", "1000"];
+  worker.send({ type: "run", program: "aiocp", argv, parent: filesystem.directory }, { message() {}, stray() {} });
+`;
+
+/** Processes that were started by this victim, directly or not; what is being reaped counts no more. */
+function processes(mark: string): number[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, "utf8").includes(`${MARK}=${mark}\0`);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+function kill(pids: readonly number[]): void {
+  for (const pid of pids) {
+    try {
+      process.kill(pid, "SIGKILL");
+    } catch {} // It is gone already.
+  }
+}
+
+/** Who is killed: the controller, everything at once, or what it started first. */
+const WHO = ["controller", "everything", "children first"] as const;
+
+async function killAt(moment: { variant: string; milliseconds: number; who: (typeof WHO)[number] }, number: number) {
+  const mark = `${process.pid}-${number}`;
+  const victim = spawn(process.execPath, ["--input-type=module", "-e", controller(moment.variant)], {
+    env: { ...process.env, [MARK]: mark },
+    stdio: "ignore",
+  });
+  const ended = new Promise((resolve) => victim.on("exit", resolve));
+  await sleep(moment.milliseconds);
+  const { pid = -1 } = victim;
+  const hadDevice = traces(backing).length > 0;
+  if (moment.who === "everything") kill(processes(mark));
+  if (moment.who === "children first") kill(processes(mark).filter((child) => child !== pid));
+  kill([pid]);
+  await ended;
+  const deadline = performance.now() + 20_000;
+  while (processes(mark).length > 0 && performance.now() < deadline) await sleep(10);
+  expect(processes(mark), JSON.stringify(moment)).toEqual([]);
+  await expectNoTraces(backing);
+  return hadDevice;
+}
+
+test(`nothing stays of ${MOMENTS} runs killed at random moments`, { timeout: 300_000 }, async () => {
+  const before = mountsHere();
+  const devices = readdirSync("/dev").length;
+  const moments = fc.sample(
+    fc.record({
+      variant: fc.constantFrom("ext4", "xfs", "btrfs", "ext4:nojournal", "btrfs:dup", "overlayfs", "tmpfs"),
+      milliseconds: fc.integer({ min: 0, max: MOMENT_MS_MAX }),
+      who: fc.constantFrom(...WHO),
+    }),
+    MOMENTS,
+  );
+  let devicesSeen = 0;
+  for (const [number, moment] of moments.entries()) {
+    if (await killAt(moment, number)) devicesSeen += 1;
+  }
+  // Otherwise it has proved nothing.
+  expect(devicesSeen).toBeGreaterThan(MOMENTS / 4);
+  expect(mountsHere()).toBe(before);
+  // A loop device's node stays when its device is cleared; there are no more than were needed at once.
+  expect(readdirSync("/dev").length).toBeLessThan(devices + 10);
+});

@@ -1,0 +1,164 @@
+import { execFileSync } from "node:child_process";
+import { closeSync, constants, existsSync, openSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { execa } from "execa";
+import { describe, expect, test } from "vitest";
+import { attachLoop } from "#native";
+import { claimDevice } from "../../ts/filesystem/device.js";
+import { defaultBacking, Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
+import { packaged } from "../../ts/package.js";
+import { UsageError } from "../../ts/plan/usage-error.js";
+import { backingDirectory, expectNoTraces, MiB, provision, variant, withOnly } from "./fixture.js";
+
+const backing = backingDirectory();
+
+describe("provisioning refuses", () => {
+  const refused = (name: string, options: Partial<Parameters<typeof Filesystem.provision>[1]>) =>
+    Filesystem.provision(variant(name), { backing, sizeBytes: 512 * MiB, dirtyBytes: 0, ...options });
+
+  test("too small a size, and says which one is enough", async () => {
+    await expect(refused("xfs", { sizeBytes: 100 * MiB })).rejects.toThrow(UsageError);
+    await expect(refused("xfs:size=100m", {})).rejects.toThrow(
+      /100 MiB are too small for xfs: use --size 300M or more/,
+    );
+  });
+
+  test("a backing directory without room, or without being", async () => {
+    const bytes = 2 ** 50;
+    await expect(refused("ext4", { sizeBytes: bytes })).rejects.toThrow(UsageError);
+    await expect(refused("ext4", { sizeBytes: bytes })).rejects.toThrow(
+      /MiB are free there, and \d+ MiB are needed: ENOSPC/,
+    );
+    await expect(refused("ext4", { backing: "/nonexistent" })).rejects.toThrow(/\/nonexistent: .*ENOENT/);
+    expect(() => defaultBacking(bytes)).toThrow(/no room for a filesystem of .*--backing/);
+    expect(existsSync(defaultBacking(MiB))).toBe(true);
+    await expectNoTraces(backing);
+  });
+
+  test("a machine without mkfs, with the package's name", async () => {
+    const answer = await withOnly(["unshare", "setpriv"], () => refused("ext4", {}));
+    expect(answer).toBeInstanceOf(Unavailable);
+    expect((answer as Unavailable).reason).toBe("mkfs.ext4 is not in PATH: install it (Debian package e2fsprogs)");
+  });
+
+  test("options that mkfs or the kernel refuses, with their words", async () => {
+    const mkfs = await refused("ext4:mkfs=-O no_such_feature", {});
+    expect(mkfs).toMatchObject({ reason: expect.stringMatching(/mkfs.ext4 .* failed: .*no_such_feature/) });
+    const mount = await refused("ext4:mount=no_such_option", {});
+    expect(mount).toMatchObject({ reason: expect.stringMatching(/Kernel log: .*no_such_option.*EINVAL/) });
+    await expectNoTraces(backing);
+  });
+
+  test("a user who is not root", async () => {
+    const script = `
+      import { Filesystem } from ${JSON.stringify(packaged("dist", "ts", "filesystem", "provision.js"))};
+      await Filesystem.provision({ name: "ext4", family: "ext4", mkfs: [], mount: [] }, { backing: "/tmp" })
+        .catch((error) => console.log(error.name, error.message));`;
+    const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    const { stdout } = await execa("setpriv", [...nobody, process.execPath, "--input-type=module", "-e", script]);
+    expect(stdout).toBe("UsageError Making filesystems (--filesystems, --device) needs root: run it with sudo");
+  });
+});
+
+describe("--device", () => {
+  /** A blank loop device for the time of `run`. */
+  async function withDevice(run: (device: string) => Promise<void>): Promise<void> {
+    const options = { directory: backing, bytes: 320 * MiB, logicalBlockBytes: 512, directIo: false };
+    const { device = "", deviceFd = -1, backingFd = -1, error } = attachLoop(options);
+    if (error) throw new Error(error.message);
+    try {
+      await run(device);
+    } finally {
+      closeSync(deviceFd);
+      closeSync(backingFd);
+    }
+    await expectNoTraces(backing);
+  }
+
+  test("what is no device is told from one", async () => {
+    const file = join(backing, "file");
+    writeFileSync(file, "");
+    for (const [path, message] of [
+      [backing, /is a directory: to run there use -d, to put filesystems there --backing/],
+      [file, /is not a block device/],
+      ["/dev/null", /is not a block device/],
+      ["/dev/no-such-device", /no such device: ENOENT/],
+    ] as const) {
+      await expect(claimDevice(path, [path])).rejects.toThrow(UsageError);
+      await expect(claimDevice(path, [path])).rejects.toThrow(message);
+    }
+    execFileSync("rm", [file]);
+  });
+
+  test("a mounted device is refused, in whatever namespace it is mounted and whatever --erase says", async () => {
+    for (const name of ["ext4", "btrfs"]) {
+      const filesystem = await provision(name, { backing });
+      const device = filesystem.device ?? "";
+      await expect(claimDevice(device, [device, ""])).rejects.toThrow(
+        new RegExp(`${device} is mounted at ${filesystem.directory} \\(of process \\d+: .*\\): unmount it first`),
+      );
+      await filesystem.release();
+    }
+  });
+
+  test("a device that somebody has opened for himself is refused", async () => {
+    await withDevice(async (device) => {
+      const fd = openSync(device, constants.O_RDWR | constants.O_EXCL);
+      try {
+        await expect(claimDevice(device, [device])).rejects.toThrow(/cannot be had alone: .*EBUSY/);
+      } finally {
+        closeSync(fd);
+      }
+    });
+  });
+
+  test("swap is refused", async () => {
+    await withDevice(async (device) => {
+      execFileSync("mkswap", [device], { stdio: "ignore" });
+      execFileSync("swapon", [device]);
+      try {
+        await expect(claimDevice(device, [device])).rejects.toThrow(/is used as swap .*: run swapoff first/);
+      } finally {
+        execFileSync("swapoff", [device]);
+      }
+    });
+  });
+
+  test("a blank device needs --erase, one that holds something needs to be named, and hears what it would lose", async () => {
+    await withDevice(async (device) => {
+      await expect(claimDevice(device, [])).rejects.toThrow(/looks blank: confirm it with --erase/);
+      await expect(claimDevice(device, ["/dev/null"])).rejects.toThrow(/confirm it with --erase/);
+      expect(await claimDevice(device, [""])).toBe(device);
+
+      execFileSync("mkfs.ext4", ["-q", "-L", "precious", device]);
+      for (const erase of [[], [""], ["/dev/null"]]) {
+        await expect(claimDevice(device, erase)).rejects.toThrow(
+          new RegExp(
+            `not blank: formatting it would destroy ext4 \\(label "precious", UUID [0-9a-f-]+\\) on ${device} .*--erase=${device}$`,
+          ),
+        );
+      }
+      expect(await claimDevice(device, [device])).toBe(device);
+      expect(execFileSync("blkid", ["-p", "-s", "LABEL", "-o", "value", device], { encoding: "utf8" })).toBe(
+        "precious\n",
+      );
+
+      const sectors = await Filesystem.provision(variant("ext4:4ks"), { backing, device });
+      expect(sectors).toMatchObject({ reason: expect.stringContaining("has sectors of 512 bytes") });
+      const filesystem = await provision("xfs", { backing, device });
+      expect(filesystem.device).toBe(device);
+      expect((await filesystem.check()).clean).toBe(true);
+      await filesystem.release();
+      expect(await claimDevice(device, [device])).toBe(device);
+      await expect(claimDevice(device, [""])).rejects.toThrow(/destroy xfs/);
+    });
+  });
+
+  test("where wipefs is missing nothing is called blank", async () => {
+    await withDevice(async (device) => {
+      await withOnly([], async () => {
+        await expect(claimDevice(device, [""])).rejects.toThrow(/which is unknown: wipefs is not in PATH/);
+      });
+    });
+  });
+});
