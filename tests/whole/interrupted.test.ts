@@ -86,3 +86,24 @@ describe("a run of part1", () => {
     expect(readdirSync(work)).toEqual([]);
   });
 });
+
+test("--known-issues: a failure that it explains is listed as expected and is no failure of the run", async () => {
+  const file = join(base, "lines");
+  // Broken on purpose: an option that does not exist.
+  writeFileSync(file, "BAD aiocp -Z\nGOOD aiocp -b 4k -s 4k\n");
+  const issues = join(base, "issues.yaml");
+  writeFileSync(
+    issues,
+    "lines:\n  BAD:\n    - retval: '^2$'\n      message: no such option\n  GOOD:\n    - message: was fixed\n",
+  );
+  const plain = await command("aiodio-ltp", [file, "-d", work]);
+  expect(plain.exitCode).toBe(1);
+  const known = await command("aiodio-ltp", [file, "-d", work, "--known-issues", issues]);
+  expect(known.stdout).toMatch(/Did not pass, as expected:\n {2}BAD +TBROK .*\n {4}no such option\n/);
+  expect(known.stdout).toMatch(/Known issues that match nothing any more:\n {2}was fixed\n/);
+  expect(known.stdout).toContain("1 TBROK, 1 TPASS (1 not passed as expected)");
+  expect(known.exitCode).toBe(0);
+  const bad = await command("aiodio-ltp", [file, "-d", work, "--known-issues", file]);
+  expect(bad.stderr).toMatch(/^aiodio-ltp: --known-issues: .*\n$/);
+  expect(bad.exitCode).toBe(2);
+});

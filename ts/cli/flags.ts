@@ -46,6 +46,7 @@ export interface Flags {
   devices: string[];
   /** What `--erase` names; "" where it stands alone. */
   erase: string[];
+  knownIssues?: string;
   journal?: string;
   resume: boolean;
   reporter: (typeof REPORTERS)[number];
@@ -248,6 +249,15 @@ export const FLAGS: readonly Flag[] = [
     text: "confirm --device; a device that is not blank must be named here",
     set: (flags, value) => {
       flags.erase.push(value);
+    },
+  },
+  {
+    name: "known-issues",
+    value: "FILE",
+    commands: ["run"],
+    text: "failures that FILE (openQA's known issues, JSON or YAML) explains are listed as expected and do not make the exit status 1; what it wants skipped is not run",
+    set: (flags, value) => {
+      flags.knownIssues = filled("--known-issues", value);
     },
   },
   {

@@ -3,6 +3,7 @@ import { accessSync, constants, realpathSync, renameSync, rmSync, statSync, writ
 import { dirname, resolve } from "node:path";
 import { devicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
+import { environmentOf, issueText, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
 import { version } from "../package.js";
 import { makePlan } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
@@ -10,7 +11,7 @@ import { randomSeed } from "../plan/shuffle.js";
 import { reasonOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
-import { Results, type RunStart } from "../report/results.js";
+import { Results, type RunStart, type TestEnd } from "../report/results.js";
 import type { Storage } from "../run/scheduler.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
@@ -32,7 +33,10 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
   const history = journalPath !== undefined && flags.resume ? await readJournal(journalPath) : undefined;
   const storage = await storageOf(flags, cwd, system.env);
-  const { plan, shuffleSeed } = planOf(flags, operands, cwd, history, storage);
+  const known = flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues));
+  const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, storage);
+  const plan = all.filter((run) => !known?.skip(run));
+  if (plan.length === 0) throw new UsageError(`--known-issues: ${flags.knownIssues} wants all testcases skipped`);
   for (const { filesystem } of plan) {
     if (filesystem === undefined || storage?.variants.has(filesystem)) continue;
     throw new UsageError(`the journal's run was on filesystems of its own: add --filesystems with ${filesystem} in it`);
@@ -50,6 +54,10 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const kernelLog = openKernelLog(system.kernelLog);
   const abort = new AbortController();
   let failure: { error: unknown } | undefined;
+  const explain = ({ key, verdict, exit }: TestEnd): void => {
+    const issue = known?.explain(results.of(key).run, verdict, exit);
+    if (issue && !issue.keepFail) emit({ type: "known-issue", key, text: issueText(issue) });
+  };
   /** The one way of an event. It must not throw into the scheduler: what is wrong here ends the run in good order. */
   const emit = (event: RunEvent): void => {
     try {
@@ -57,6 +65,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
       journal?.append(event);
       results.add(event);
       for (const reporter of reporters) reporter.event(event);
+      if (event.type === "test-end" && !event.interrupted) explain(event);
     } catch (error) {
       failure ??= { error };
       abort.abort();
@@ -117,6 +126,11 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     failure ??= { error };
   }
   try {
+    // A part of the plan needs a part of the entries only.
+    const whole = flags.select.length + flags.skip.length === 0 && !abort.signal.aborted;
+    const stale = known?.stale(new Set(plan.map(({ suite }) => suite))) ?? [];
+    const issues = stale.filter(({ reason }) => whole || reason === "unneeded").map(({ issue }) => issueText(issue));
+    if (issues.length > 0) emit({ type: "stale-issues", issues });
     emit({
       type: "run-end",
       time: new Date().toISOString(),
@@ -135,8 +149,14 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   }
   if (failure) throw asRunFailure(failure.error, journalPath);
   if (signalledMs !== undefined || (closed && abort.signal.aborted)) return EXIT.interrupted;
-  const { TFAIL, TBROK, TWARN } = results.verdicts();
-  return TFAIL + TBROK + TWARN > 0 ? EXIT.failed : EXIT.ok;
+  return results.unexpected > 0 ? EXIT.failed : EXIT.ok;
+}
+
+/** Reads `--known-issues`. YAML holds JSON too, and its parser is loaded only for this. */
+async function loadKnownIssues(path: string): Promise<KnownIssues> {
+  const { parse } = await import("yaml");
+  const issues = readKnownIssues(path, { name: "JSON or YAML", parse });
+  return new KnownIssues(issues, environmentOf(machineFacts(), version));
 }
 
 /** Options that make sense only with others. */

@@ -121,6 +121,10 @@ export type RunEvent =
   | { type: "check"; time: string; filesystem: string; worker: number; suspects: string[]; result: CheckResult }
   /** A message of the kernel; without a key it came while no testcase ran. */
   | { type: "kernel"; key?: string; finding: Finding }
+  /** A known issue explains why this testcase, which has ended, did not pass: an expected failure, and no pass. */
+  | { type: "known-issue"; key: string; text: string }
+  /** Known issues that nothing in this run has needed: candidates for removal. */
+  | { type: "stale-issues"; issues: string[] }
   /** Machine-readable details that stand behind the result lines. */
   | { type: "data"; key: string; name: string; value: unknown }
   | {

@@ -104,6 +104,8 @@ const event = z.discriminatedUnion("type", [
     suspects: z.array(key),
     result: checkResult,
   }),
+  z.object({ type: z.literal("known-issue"), key, text: z.string() }),
+  z.object({ type: z.literal("stale-issues"), issues: z.array(z.string()) }),
   z.object({ type: z.literal("kernel"), key: key.optional(), finding }),
   z.object({ type: z.literal("raw"), key, text: z.string() }),
   z.object({ type: z.literal("data"), key, name: z.string(), value: z.unknown() }),

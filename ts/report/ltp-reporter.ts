@@ -57,6 +57,8 @@ export class LtpReporter implements Reporter {
         break;
       case "filesystem":
       case "kernel":
+      case "known-issue":
+      case "stale-issues":
       case "progress":
       case "data":
         break;

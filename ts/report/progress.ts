@@ -7,6 +7,7 @@ import {
   formatExplanation,
   formatFilesystemEvent,
   formatFilesystems,
+  formatKnownIssues,
   formatSeconds,
   formatTest,
   formatTotals,
@@ -83,6 +84,8 @@ export class ProgressReporter implements Reporter {
       case "raw":
       case "filesystem":
       case "kernel":
+      case "known-issue":
+      case "stale-issues":
       case "data":
         break;
     }
@@ -177,13 +180,16 @@ export class ProgressReporter implements Reporter {
     const { colour } = this.#terminal;
     const results = this.#results;
     // What a filesystem that is not there could not run stands in the table, with the reason.
-    const bad = results.ended().filter(({ end, log }) => end.verdict !== "TPASS" && !isUnavailable(log));
+    const bad = results
+      .ended()
+      .filter(({ end, log }) => end.verdict !== "TPASS" && !isUnavailable(log))
+      .filter(({ run }) => results.expected(run.key) === undefined);
     const list = bad.slice(0, LISTED_MAX).map((result) => `  ${formatTest(result, results, colour)}`);
     if (bad.length > list.length) list.push(`  … and ${bad.length - list.length} more\n`);
     const notPassed = bad.length > 0 ? `\nDid not pass:\n${list.join("")}` : "";
     const totals = formatTotals(results, elapsedSeconds(results), colour);
     const goOn = results.planned > results.endedCount ? " (go on with --resume)" : "";
     const journal = this.#journal === undefined ? "" : `Journal: ${this.#journal}${goOn}\n`;
-    return `${notPassed}${formatFilesystems(results)}\n${totals}${journal}`;
+    return `${notPassed}${formatKnownIssues(results, colour)}${formatFilesystems(results)}\n${totals}${journal}`;
   }
 }

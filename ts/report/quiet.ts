@@ -1,7 +1,14 @@
 /** Only what failed, and one closing line. */
 import type { Reporter, RunEvent } from "./events.js";
 import type { Results } from "./results.js";
-import { elapsedSeconds, formatExplanation, formatFilesystemEvent, formatTest, formatTotals } from "./summary.js";
+import {
+  elapsedSeconds,
+  formatExplanation,
+  formatFilesystemEvent,
+  formatKnownIssues,
+  formatTest,
+  formatTotals,
+} from "./summary.js";
 import type { Terminal } from "./terminal.js";
 
 export class QuietReporter implements Reporter {
@@ -17,6 +24,9 @@ export class QuietReporter implements Reporter {
       terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, terminal.colour));
     }
     if (event.type === "check" && !event.result.clean) terminal.out(formatFilesystemEvent(event));
-    if (event.type === "run-end") terminal.out(formatTotals(results, elapsedSeconds(results), terminal.colour));
+    if (event.type === "run-end") {
+      const known = formatKnownIssues(results, terminal.colour);
+      terminal.out(known + formatTotals(results, elapsedSeconds(results), terminal.colour));
+    }
   }
 }

@@ -33,6 +33,10 @@ export class Results {
   readonly #tests = new Map<string, TestResult>();
   readonly #ended = new Map<string, TestResult & { end: TestEnd }>();
   readonly #verdicts: Record<Verdict, number> = { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 };
+  /** Why a testcase was expected not to pass, by key. */
+  readonly #expected = new Map<string, string>();
+  /** Known issues that nothing has needed. */
+  staleIssues: readonly string[] = [];
   start: RunStart | undefined;
   end: RunEnd | undefined;
   /** Testcases that an earlier part of a resumed run has brought. */
@@ -76,6 +80,12 @@ export class Results {
         break;
       case "check":
         if (!event.result.clean) for (const key of event.suspects) this.#suspect(key, event);
+        break;
+      case "known-issue":
+        this.#expected.set(event.key, event.text);
+        break;
+      case "stale-issues":
+        this.staleIssues = event.issues;
         break;
       case "run-end":
         this.end = event;
@@ -163,6 +173,21 @@ export class Results {
 
   get planned(): number {
     return this.#tests.size;
+  }
+
+  /** The known issue that explains why this testcase did not pass. */
+  expected(key: string): string | undefined {
+    return this.#expected.get(key);
+  }
+
+  /** How many testcases failed, broke or warned without a known issue that explains it. */
+  get unexpected(): number {
+    const bad = this.ended().filter(({ end }) => end.verdict !== "TPASS" && end.verdict !== "TCONF");
+    return bad.filter(({ run }) => !this.#expected.has(run.key)).length;
+  }
+
+  get expectedCount(): number {
+    return this.#expected.size;
   }
 
   /** How many testcases ended with each verdict. */

@@ -53,7 +53,8 @@ export function formatTotals(results: Results, seconds: number, colour: boolean)
   const ran = notRun > 0 ? `${endedCount} of ${planned}` : `${planned}`;
   const before = earlier > 0 ? ` (${earlier} of them earlier)` : "";
   const rest = notRun > 0 ? `; ${notRun} not run` : "";
-  return `${end?.interrupted ? "Interrupted: " : ""}${ran} testcases${before} in ${formatSeconds(seconds)}: ${verdicts}${rest}\n`;
+  const known = results.expectedCount > 0 ? ` (${results.expectedCount} not passed as expected)` : "";
+  return `${end?.interrupted ? "Interrupted: " : ""}${ran} testcases${before} in ${formatSeconds(seconds)}: ${verdicts}${known}${rest}\n`;
 }
 
 /** Seconds between the start and the end of this run, by its events. */
@@ -84,6 +85,19 @@ export function formatFilesystemEvent(event: Extract<RunEvent, { type: "unavaila
   const shown = suspects.slice(0, 5).join(", ") + (suspects.length > 5 ? ` and ${suspects.length - 5} more` : "");
   const who = suspects.length > 0 ? `one of these did it, so they are TFAIL: ${shown}` : "nothing ran on it";
   return `${filesystem} is damaged; ${who}\n${words.map((line) => `    ${line}\n`).join("")}`;
+}
+
+/** What `--known-issues` came to: failures that were expected, and entries that nothing needed. */
+export function formatKnownIssues(results: Results, colour: boolean): string {
+  const expected = results.ended().flatMap((result) => {
+    const text = results.expected(result.run.key);
+    return text === undefined ? [] : [`  ${formatTest(result, results, colour)}    ${text}\n`];
+  });
+  const stale = results.staleIssues.map((text) => `  ${text}\n`);
+  return [
+    ...(expected.length > 0 ? ["\nDid not pass, as expected:\n", ...expected] : []),
+    ...(stale.length > 0 ? ["\nKnown issues that match nothing any more:\n", ...stale] : []),
+  ].join("");
 }
 
 /** The table of filesystems and verdicts; nothing when the run is on none of its own. */

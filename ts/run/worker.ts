@@ -1,11 +1,11 @@
 /** The controller's handle of one local worker process: start it, talk to it, end it. */
 import { readdirSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { packaged } from "../package.js";
 import { type Death, LineProcess } from "./line-process.js";
 import { encode, type ToWorker } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 
-const WORKER_MAIN = fileURLToPath(new URL("./worker-main.js", import.meta.url));
+const WORKER_MAIN = packaged("dist", "ts", "run", "worker-main.js");
 
 /** What a worker says while one request is under way. */
 export interface Listener {

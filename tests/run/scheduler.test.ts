@@ -1,0 +1,94 @@
+/** What the scheduler makes of the kernel's words, with real workers and a kernel of the test's own. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import type { Finding, KernelWatch } from "../../ts/kernel/watch.js";
+import type { PlannedRun, RunEvent } from "../../ts/report/events.js";
+import { runPlan } from "../../ts/run/scheduler.js";
+
+const directory = mkdtempSync(join(tmpdir(), "aiodio-scheduler-"));
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const planned = (id: string): PlannedRun => ({
+  ...{ key: `t:${id}`, suite: "t", id, iteration: 1, program: "aiocp" },
+  ...{ argv: ["-b", "4k", "-s", "4k"], command: "aiocp -b 4k -s 4k" },
+});
+
+const finding = (more: Partial<Finding>): Finding => ({
+  ...{ time: "2026-01-01T00:00:00.000Z", seconds: 1, level: "err", text: "a message", shared: false },
+  ...more,
+});
+
+async function run(
+  ids: string[],
+  findings: Record<string, Finding[]>,
+  between: Finding[] = [],
+): Promise<{ events: RunEvent[]; told: string[] }> {
+  const events: RunEvent[] = [];
+  const told: string[] = [];
+  const kernel: KernelWatch = {
+    begin() {},
+    tell: (key, about) => told.push(`${key} ${about.directories?.[0]?.startsWith(directory)} ${about.pids?.length}`),
+    end: (key) => findings[key] ?? [],
+    between: () => between.splice(0),
+    poll() {},
+    close() {},
+  };
+  const signal = new AbortController().signal;
+  await runPlan(ids.map(planned), { directory, workers: 1, bail: false, marker() {}, kernel, signal }, (event) =>
+    events.push(event),
+  );
+  return { events, told };
+}
+
+test("a message of corruption makes TFAIL of a testcase that passed, with the explanation", async () => {
+  const { events, told } = await run(["A", "B"], {
+    "t:A": [
+      finding({
+        text: "BTRFS warning: csum failed",
+        rule: "btrfs-csum-failed",
+        class: "corruption",
+        verdict: "TFAIL",
+        explanation: "Why.",
+      }),
+    ],
+  });
+  const ends = events.filter((event) => event.type === "test-end");
+  expect(ends.map(({ key, verdict, exit }) => [key, verdict, exit])).toEqual([
+    ["t:A", "TFAIL", 1],
+    ["t:B", "TPASS", 0],
+  ]);
+  expect(ends[0]?.counters).toMatchObject({ passed: 1, failed: 1 });
+  const lines = events
+    .filter((event) => event.type === "line")
+    .map(({ key, result, text }) => `${key} ${result} ${text}`);
+  expect(lines).toContain("t:A TFAIL kernel: BTRFS warning: csum failed");
+  expect(lines).toContain("t:A TINFO kernel: btrfs-csum-failed: Why.");
+  expect(told).toEqual(["t:A true 1", "t:B true 1"]);
+});
+
+test("other messages are kept, and judge nothing", async () => {
+  const { events } = await run(
+    ["A"],
+    {
+      "t:A": [
+        finding({ text: "an unknown message" }),
+        finding({ text: "a disk error", rule: "block-error", class: "device" }),
+        finding({ text: "of another disk", rule: "btrfs-csum-failed", class: "corruption", elsewhere: true }),
+      ],
+    },
+    [finding({ text: "before the first" })],
+  );
+  const kept = events.filter((event) => event.type === "kernel").map(({ key, finding: { text } }) => [key, text]);
+  expect(kept).toEqual([
+    [undefined, "before the first"],
+    ["t:A", "an unknown message"],
+    ["t:A", "a disk error"],
+    ["t:A", "of another disk"],
+  ]);
+  const lines = events.filter((event) => event.type === "line").map(({ result, text }) => `${result} ${text}`);
+  expect(lines).toContain("TINFO kernel: a disk error");
+  expect(lines.some((line) => line.includes("unknown") || line.includes("another disk"))).toBe(false);
+  expect(events.find((event) => event.type === "test-end")).toMatchObject({ verdict: "TPASS", exit: 0 });
+});
