@@ -1,4 +1,5 @@
-/** `aiodio-ltp list`: which runtest files and programs there are, and which lines a file has. */
+/** `aiodio-ltp list`: which runtest files, programs and filesystems there are, and which lines a file has. */
+import { VARIANT_NAMES } from "../filesystem/variants.js";
 import { filterLines } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { programs } from "../testcase/registry.js";
@@ -23,7 +24,8 @@ export function list(flags: Pick<Flags, "select" | "skip">, operands: readonly s
     items.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join("");
   system.terminal.out(
     `Runtest files:\n${rows(files.map(({ suite, lines }) => [suite, `${lines.length} lines`]))}\n` +
-      `Programs:\n${rows(entries.map(({ name, summary }) => [name, summary]))}`,
+      `Programs:\n${rows(entries.map(({ name, summary }) => [name, summary]))}\n` +
+      `Filesystems (--filesystems):\n  ${VARIANT_NAMES.join("\n  ")}\n`,
   );
   return 0;
 }

@@ -91,8 +91,11 @@ export function holdersOf(directory: string): string[] {
       return []; // The process is gone.
     }
   };
+  // The same path is another filesystem in another namespace.
+  const namespace = (pid: string) => quiet(() => [readlinkSync(`/proc/${pid}/ns/mnt`)])[0];
+  const here = namespace("self");
   const found: string[] = [];
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name) && namespace(name) === here)) {
     const links = ["cwd", "root", "exe", ...quiet(() => readdirSync(`/proc/${pid}/fd`)).map((fd) => `fd/${fd}`)];
     const paths = [
       ...links.flatMap((link) => quiet(() => [readlinkSync(`/proc/${pid}/${link}`)])),
