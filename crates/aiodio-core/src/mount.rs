@@ -165,7 +165,7 @@ impl KernelLog {
         loop {
             match self.0.read(&mut record) {
                 Ok(bytes) if bytes > 0 => {
-                    words.extend(warning_about(device, &mount.kind, &String::from_utf8_lossy(&record[..bytes])))
+                    words.extend(warning_about(device, &mount.kind, &String::from_utf8_lossy(&record[..bytes])));
                 }
                 // EPIPE: records were overwritten before they were read.
                 Err(error) if error.raw_os_error() == Some(libc::EPIPE) => {}
