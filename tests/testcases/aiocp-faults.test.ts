@@ -26,6 +26,10 @@ vi.mock("#native", async (original) => {
     },
   };
 });
+/** Stands in for unmounting and mounting, for faults that show only afterwards. */
+let remount: () => void = () => {};
+vi.mock("../../ts/filesystem/mounts.js", () => ({ remountAll: () => remount() }));
+
 const aiocp = (await import("../../testcases/aiocp.js")).default as unknown as Testcase;
 
 afterEach(() => {
@@ -33,11 +37,11 @@ afterEach(() => {
   copies = 0;
 });
 
-async function run(parent: string, argv: string[]): Promise<ResultLine[]> {
+async function run(parent: string, argv: string[], mounts?: []): Promise<ResultLine[]> {
   const lines: ResultLine[] = [];
   await execute(
     aiocp,
-    { argv, parent, env: { ...process.env } },
+    { argv, parent, mounts, env: { ...process.env } },
     { line: (line) => lines.push(line), raw() {}, data() {}, progress() {}, directory() {}, deadline() {} },
   );
   return lines;
@@ -169,6 +173,29 @@ describe.each(filesystems())("on $name", ({ name, directory }) => {
     expect(lines.some(({ result }) => result === "TFAIL")).toBe(true);
     for (const pattern of fault.shows) expect(texts).toContainEqual(expect.stringMatching(pattern));
     expect(lines.every(({ result }) => result !== "TBROK")).toBe(true);
+  });
+
+  test("good on the disk, bad after mounting again", async () => {
+    let destination = "";
+    plant = (path) => {
+      destination = path;
+    };
+    remount = () => write(destination, 4 * BLOCK, Buffer.alloc(BLOCK));
+    const texts = (await run(directory, [...DIRECT, "--verify", "remount"], [])).map(
+      ({ result, text }) => `${result}: ${text}`,
+    );
+    expect(texts).toContain("TFAIL: Files are not identical");
+    expect(texts).toContain("TINFO: dstfile.bin, page cache: good");
+    expect(texts).toContain("TINFO: dstfile.bin, disk: good");
+    expect(texts).toContainEqual(expect.stringMatching(/after mounting again: 4 KiB at offset 0x4000: zeros/));
+    remount = () => {};
+    const lines = await run(directory, [...DIRECT, "--verify", "remount"], []);
+    expect(lines.filter(({ result }) => result === "TPASS")).toHaveLength(1);
+  });
+
+  test("--verify remount on a filesystem that is not the run's own is TCONF", async () => {
+    const lines = await run(directory, [...DIRECT, "--verify", "remount"]);
+    expect(lines.map(({ result }) => result).filter((result) => result !== "TINFO")).toEqual(["TCONF"]);
   });
 
   const image = imageOf(directory);
