@@ -72,6 +72,12 @@ export class LineProcess {
     } catch {}
   }
 
+  /** Stops listening to it, and lets this process end before it does. */
+  abandon(): void {
+    this.child.unref();
+    for (const stream of this.child.stdio) stream?.destroy();
+  }
+
   /** Ends an idle process by ending its stream. */
   async close(): Promise<void> {
     this.requests.end();

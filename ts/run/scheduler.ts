@@ -63,8 +63,10 @@ export async function runPlan(
     between();
     const count = Math.min(options.workers, plan.length);
     const places = Array.from({ length: count }, (_, index) => new Place(index + 1, env, options, queue, emit));
-    await Promise.all(places.map((place) => place.run()));
+    // All of them end in good order before the first one's trouble is passed on.
+    const ends = await Promise.allSettled(places.map((place) => place.run()));
     between();
+    for (const end of ends) if (end.status === "rejected") throw end.reason;
   } finally {
     clearInterval(timer);
   }
@@ -124,6 +126,9 @@ class Place {
         if (bail && outcome.exit !== 0 && outcome.verdict !== "TCONF") this.queue.closed = true;
       }
       await this.leave();
+    } catch (error) {
+      this.queue.closed = true;
+      throw error;
     } finally {
       await this.slot.close();
       // Reached with a filesystem only when something threw: its own message matters, not this one's.
@@ -195,7 +200,10 @@ class Place {
     if (!this.options.signal.aborted) await this.check(filesystem);
     this.filesystem = undefined;
     this.name = undefined;
-    await filesystem.release();
+    await filesystem.release().catch((error: unknown) => {
+      // Held by a worker that can't be killed, which its testcase and the check have told; it goes when that one does.
+      if (!(error instanceof KeeperError)) throw error;
+    });
   }
 
   private async check(filesystem: Filesystem): Promise<void> {
@@ -242,7 +250,7 @@ class Place {
     this.hearKernel(key, fail, note);
     // A kernel that has damaged something may have damaged the worker.
     if (outcome.counters.failed > before) await this.slot.move(filesystem?.enter ?? []);
-    this.suspects.push(key);
+    if (filesystem) this.suspects.push(key);
     if (filesystem && options.storage?.checkEach && !interrupted) await this.checkAfter(filesystem, fail, note);
     const ended = { ...outcome, verdict: verdictOf(outcome.counters), exit: exitStatus(outcome.counters) };
     emit({

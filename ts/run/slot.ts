@@ -43,8 +43,12 @@ export class Slot {
     const { counters, summary, alive, interrupted, leftover } = await supervise(this.worker, request, report, signal);
     const clean = verdictOf(counters) === "TPASS" || verdictOf(counters) === "TCONF";
     if (alive && !clean) await this.worker.close();
-    if (leftover !== undefined) {
+    if (!alive) {
+      // Dead, or not to be killed: then nobody waits for it any more, and the run goes on.
+      this.worker.abandon();
       this.worker = new Worker(this.env, this.enter);
+    }
+    if (leftover !== undefined) {
       const error = await removeLeftover(this.worker, leftover);
       if (error !== undefined) {
         count(counters, "TWARN");

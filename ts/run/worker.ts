@@ -68,6 +68,11 @@ export class Worker {
     return this.process.close();
   }
 
+  /** Stops listening to it, and lets this process end before it does. */
+  abandon(): void {
+    this.process.abandon();
+  }
+
   /** Where in the kernel its threads are: what to look at when it can't be killed. */
   kernelStacks(): string[] {
     const lines: string[] = [];

@@ -1,0 +1,67 @@
+/** A worker that not even SIGKILL ends, as when the kernel hangs: reported with its kernel stack, and the run goes on. */
+import { afterEach, expect, test, vi } from "vitest";
+import { Slot } from "../../ts/run/slot.js";
+import type { Report } from "../../ts/run/supervise.js";
+import type { Listener } from "../../ts/run/worker.js";
+
+const made = vi.hoisted(() => [] as { abandoned: boolean }[]);
+
+vi.mock("../../ts/run/worker.js", () => ({
+  Worker: class {
+    readonly hangs = made.length === 0;
+    readonly pid = made.length + 1;
+    abandoned = false;
+    dead = false;
+    private die: () => void = () => {};
+    readonly death = new Promise((resolve) => {
+      this.die = () => resolve({ code: 0, signal: null });
+    });
+    constructor() {
+      made.push(this);
+    }
+    send(_request: unknown, listener: Listener) {
+      if (this.hangs) return listener.message({ type: "deadline", seconds: 1 });
+      listener.message({ type: "line", result: "TPASS", file: "t.ts", line: 1, text: "fine" });
+      listener.message({ type: "done", summary: true });
+    }
+    kill() {}
+    kernelStacks() {
+      return ["thread 1 (D (disk sleep)) waits in io_schedule"];
+    }
+    abandon() {
+      this.abandoned = true;
+    }
+    async close() {
+      if (this.hangs) await new Promise(() => {});
+      this.dead = true;
+      this.die();
+    }
+  },
+}));
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+test("an unkillable worker is TFAIL without a summary, and the next testcase gets another one", async () => {
+  vi.useFakeTimers();
+  const slot = new Slot({});
+  const said: string[] = [];
+  const report = (event: Report) => {
+    if (event.type === "raw") said.push(event.text);
+  };
+  const { signal } = new AbortController();
+  const hung = slot.run({ program: "t", argv: [] }, report, signal);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(await hung).toMatchObject({ verdict: "TFAIL", exit: 1, summary: false, interrupted: false });
+  expect(said).toEqual([
+    "Test timeouted, sending SIGKILL!",
+    "Cannot kill test processes!",
+    "thread 1 (D (disk sleep)) waits in io_schedule",
+    "Congratulation, likely test hit a kernel bug.",
+    "Exiting uncleanly...",
+  ]);
+  expect(await slot.run({ program: "t", argv: [] }, report, signal)).toMatchObject({ verdict: "TPASS", exit: 0 });
+  expect(made.map(({ abandoned }) => abandoned)).toEqual([true, false]);
+  await slot.close();
+});
