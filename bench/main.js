@@ -8,11 +8,24 @@
 //   PAIRS=N        pairs of copy throughput (default 5)
 //   DISK_DIR=DIR   where copies are compared with fio's (default: the temporary directory). On a loop device the time of
 //                  a single request depends on which core its kernel thread wakes up on, for fio as for us: 2:1 and more
-//   ONLY=a,b       sections: part1, copy, fio, lines, memory
+//   FILESYSTEM=X   ext4 (default), xfs or btrfs for the loop mount
+//   FILES=a,b      runtest files that the section suites compares (default: all of LTP's aio and dio files)
+//   ONLY=a,b       sections: part1, copy, fio, overhead, lines, memory, suites (15 minutes for LTP's programs alone)
 import { spawn, spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { copyFile, fillFile, storageInfo, verifyFile } from "#native";
 import { provision, release, rerunWithPrivateMounts } from "../scripts/filesystems.js";
@@ -50,40 +63,101 @@ function timed(command, args, env = {}) {
   return { seconds, stdout };
 }
 
-/** LTP's aiocp, built in a copy of the tree unless it is there already. */
+/** Where LTP has the programs of its aio and dio runtest files. */
+const LTP_PROGRAMS = ["io/ltp-aiodio", "io/direct_io", "io/aio", "fs/fsx-linux"].map(
+  (path) => `testcases/kernel/${path}`,
+);
+
+/** LTP's tree with the programs built, in a copy unless they are there already. */
 function buildLtp(source, work) {
-  const program = (tree) => join(tree, "testcases/kernel/io/ltp-aiodio/aiocp");
-  if (existsSync(program(source))) return program(source);
+  if (existsSync(join(source, "testcases/kernel/fs/fsx-linux/fsx-linux"))) return source;
   const tree = join(work, "ltp");
   cpSync(source, tree, { recursive: true });
   for (const [command, ...args] of [
     ["make", "autotools"],
     ["./configure"],
-    ["make", "-C", "testcases/kernel/io/ltp-aiodio"],
+    ...LTP_PROGRAMS.map((path) => ["make", "-C", path]),
   ]) {
     const { status, stderr } = spawnSync(command, args, { cwd: tree, encoding: "utf8" });
     if (status !== 0) throw new Error(`building LTP: ${command} ${args.join(" ")} failed:\n${stderr}`);
   }
-  return program(tree);
+  return tree;
 }
 
-function part1(work, directory, ltpAiocp) {
+/** The executable files at any depth. */
+function executables(directory) {
+  return readdirSync(directory, { withFileTypes: true, recursive: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => statSync(path).mode & 0o111 && !path.endsWith(".sh"));
+}
+
+/** An LTPROOT of LTP's own programs with these runtest files, and kirk to run it; undefined where something is missing. */
+function kirkWithLtp(work, tree, files) {
   const kirk = process.env.KIRK ?? "kirk";
-  if (!ltpAiocp || spawnSync(kirk, ["--version"]).error) {
+  if (!tree || spawnSync(kirk, ["--version"]).error) return undefined;
+  const ltproot = mkdtempSync(join(work, "ltproot-"));
+  mkdirSync(join(ltproot, "testcases/bin"), { recursive: true });
+  mkdirSync(join(ltproot, "runtest"));
+  for (const program of LTP_PROGRAMS.flatMap((path) => executables(join(tree, path)))) {
+    copyFileSync(program, join(ltproot, "testcases/bin", basename(program)));
+  }
+  for (const file of files) copyFileSync(join(root, "runtest", file), join(ltproot, "runtest", file));
+  const temporary = join(ltproot, "kirk");
+  mkdirSync(temporary);
+  // One suite may take longer than kirk's hour on a slow disk, and one line longer than LTP's own limit under load.
+  const limits = ["--suite-timeout", "14400", "--exec-timeout", "7200"];
+  return (file, directory, ...more) =>
+    timed(kirk, ["--run-suite", file, "-d", temporary, ...limits, ...more], { LTPROOT: ltproot, TMPDIR: directory });
+}
+
+/** The status of each line of a kirk report, by ID. */
+function statuses(report) {
+  return new Map(JSON.parse(readFileSync(report, "utf8")).results.map(({ test_fqn, status }) => [test_fqn, status]));
+}
+
+/** Every runtest file, by LTP's programs under kirk and by ours: once each, since that takes a quarter of an hour. */
+function suites(work, directory, tree) {
+  const all = ["ltp-aiodio.part1", "ltp-aiodio.part2", "ltp-aiodio.part3", "ltp-aiodio.part4", "dio", "ltp-aio-stress"];
+  const files = process.env.FILES?.split(",") ?? [...all, "dma_thread_diotest"];
+  const theirs = kirkWithLtp(work, tree, files);
+  if (!theirs) {
+    console.log("suites: left out, it needs LTP_SRC= and kirk (pip install kirk, KIRK=)");
+    return;
+  }
+  const sums = { ltp: 0, j1: 0, j2: 0 };
+  const show = (name, { ltp, j1, j2 }) => {
+    row(`${name}, -j 1 / kirk + LTP`, j1 / ltp, `${j1.toFixed(1)} s / ${ltp.toFixed(1)} s`);
+    row(`${name}, -j 2 --filesystems ext4 / kirk + LTP`, j2 / ltp, `${j2.toFixed(1)} s / ${ltp.toFixed(1)} s`);
+  };
+  const ours = (...args) => timed(process.execPath, ["bin/aiodio-ltp.js", ...args, "--reporter", "quiet"]).seconds;
+  const report = (file, whose) => join(work, `${file}.${whose}.json`);
+  for (const file of files) {
+    const took = {
+      ltp: theirs(file, directory, "--json-report", report(file, "ltp")).seconds,
+      j1: ours(file, "-d", directory, "-j", "1", "--output", report(file, "ours")),
+      j2: ours(file, "--filesystems", "ext4", "-j", "2"),
+    };
+    show(file, took);
+    const [reference, own] = ["ltp", "ours"].map((whose) => statuses(report(file, whose)));
+    const different = [...reference].filter(([id, status]) => own.get(id) !== status);
+    const list = different.map(([id, status]) => `${id} ${status}/${own.get(id)}`).join(", ");
+    console.log(`  verdicts: ${reference.size - different.length} of ${reference.size} as LTP's${list && `; ${list}`}`);
+    for (const name of Object.keys(sums)) sums[name] += took[name];
+  }
+  show("all files", sums);
+}
+
+function part1(work, directory, tree) {
+  const theirs = kirkWithLtp(work, tree, [PART1]);
+  if (!theirs) {
     console.log("part1: left out, it needs LTP_SRC= and kirk (pip install kirk, KIRK=)");
     return;
   }
-  const ltproot = join(work, "ltproot");
-  mkdirSync(join(ltproot, "testcases/bin"), { recursive: true });
-  mkdirSync(join(ltproot, "runtest"));
-  copyFileSync(ltpAiocp, join(ltproot, "testcases/bin/aiocp"));
-  copyFileSync(join(root, "runtest", PART1), join(ltproot, "runtest", PART1));
-  const kirkTmp = join(work, "kirk");
-  mkdirSync(kirkTmp);
   const ours = (jobs) =>
     timed(process.execPath, ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", jobs, "--reporter", "quiet"]);
   const contenders = {
-    kirk: () => timed(kirk, ["--run-suite", PART1, "-d", kirkTmp], { LTPROOT: ltproot, TMPDIR: directory }),
+    kirk: () => theirs(PART1, directory),
     j1: () => ours("1"),
     j2: () => ours("2"),
   };
@@ -256,6 +330,12 @@ async function memory(directory) {
   );
 }
 
+/** What stamps, oracle and flight recorder cost, and how fast memory is verified; measured in Rust, without Node. */
+function overhead(directory) {
+  const bench = ["bench", "--quiet", "-p", "aiodio-core", "--bench", "overhead", "--", directory];
+  process.stdout.write(timed("cargo", bench).stdout);
+}
+
 /** Runs a section on the machine's own disk. */
 async function withDisk(section) {
   const directory = mkdtempSync(join(process.env.DISK_DIR ?? tmpdir(), "aiodio-bench-"));
@@ -274,14 +354,17 @@ async function main() {
   const work = mkdtempSync(join(tmpdir(), "aiodio-bench-"));
   let directory;
   try {
-    directory = provision(work, "ext4", 2048 * MIB);
-    const ltpAiocp = process.env.LTP_SRC ? buildLtp(process.env.LTP_SRC, work) : undefined;
+    directory = provision(work, process.env.FILESYSTEM ?? "ext4", 2048 * MIB);
+    const ltp = process.env.LTP_SRC ? buildLtp(process.env.LTP_SRC, work) : undefined;
+    const ltpAiocp = ltp && join(ltp, "testcases/kernel/io/ltp-aiodio/aiocp");
     const wanted = (name) => !sections || sections.includes(name);
-    if (wanted("part1")) part1(work, directory, ltpAiocp);
+    if (wanted("part1")) part1(work, directory, ltp);
     if (wanted("copy")) copyAgainstLtp(directory, ltpAiocp);
     if (wanted("fio")) await withDisk(fio);
+    if (wanted("overhead")) await withDisk(overhead);
     if (wanted("lines")) lines(work);
     if (wanted("memory")) await memory(directory);
+    if (wanted("suites")) suites(work, directory, ltp);
     return 0;
   } finally {
     if (directory) release(directory);

@@ -7,28 +7,27 @@
  * aligned to the logical block only, so most of them straddle pages, btrfs falls back to buffered writes for those, and
  * they meet the direct ones in one page. `--buffer-align logical`, the default, keeps that mixture on purpose.
  */
-import { randomBytes } from "node:crypto";
-import { basename, join } from "node:path";
-import {
-  type BadRange,
-  copyFile,
-  type Failure,
-  fillFile,
-  limits,
-  type StorageInfo,
-  storageInfo,
-  verifyFile,
-} from "#native";
-import { formatBytes, parseInteger, parseSeed } from "../ts/testcase/numbers.js";
-import { choice, integer, size, text } from "../ts/testcase/options.js";
+import { join } from "node:path";
+import { copyFile, fillFile, limits, type StorageInfo, storageInfo } from "#native";
+import { parseInteger } from "../ts/testcase/numbers.js";
+import { choice, chooseSeed, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
+import {
+  cacheOnly,
+  climb,
+  explainFailure,
+  type Finding,
+  isBad,
+  reportFailure,
+  secondLook,
+  unreachable,
+  verifyOption,
+} from "../ts/testcase/verification.js";
 
 const SOURCE = "srcfile.bin";
 const DESTINATION = "dstfile.bin";
 /** Which file a stamp says it was made for; the copy carries the source's stamps. */
 const SOURCE_ID = 1;
-/** Bad ranges shown; all are counted. */
-const RANGES_SHOWN = 8;
 
 const options = {
   n: integer({ default: 16, help: "Number of AIO control blocks (default 16)", invalid: "Invalid number of I/O '%s'" }),
@@ -61,18 +60,8 @@ const options = {
     of: ["batch", "each", "end", "none"],
     help: "fsync after the writes that were reaped together (batch, default with -f DIRECT), after each write (LTP), after the last, or never (default otherwise)",
   }),
-  seed: text({
-    default: undefined,
-    argument: "NUMBER",
-    help: "Seed of the data, to repeat a run (default random)",
-    invalid: "Invalid seed '%s': use a number below 2^64, decimal or 0x…",
-    read: parseSeed,
-  }),
-  verify: choice({
-    default: "disk",
-    of: ["cache", "disk", "remount", "full"],
-    help: "How far down the copy is verified: page cache only (as LTP), the disk too (default), or after unmounting and mounting (filesystems of the run's own; full has them checked besides)",
-  }),
+  seed: seed(),
+  verify: verifyOption("the copy"),
 };
 
 interface State {
@@ -102,9 +91,8 @@ export default testcase({
     const direct = f.startsWith("DIRECT");
     const syncWrites = f.startsWith("SYNC");
     if (f !== "" && !direct && !syncWrites) test.info(`Flag '${f}' is neither SYNC nor DIRECT: copying without either`);
-    if ((test.options.verify === "remount" || test.options.verify === "full") && !test.remount) {
-      test.unsupported(`--verify ${test.options.verify} needs a filesystem of the run's own: aiodio-ltp --filesystems`);
-    }
+    const obstacle = unreachable(test, test.options.verify);
+    if (obstacle) test.unsupported(obstacle);
     if (direct && test.filesystem === "tmpfs") test.unsupported("O_DIRECT not supported on tmpfs");
 
     const storage = storageInfo(test.directory);
@@ -117,12 +105,12 @@ export default testcase({
     if (!Number.isSafeInteger(bytes)) test.broken(`Invalid file size '${s}'`);
     if (bytes !== s) test.info(`Rounded filesize to the next block size multiple: ${bytes}`);
 
-    const seed = test.options.seed ?? randomBytes(8).readBigUInt64LE();
+    const runSeed = chooseSeed(test.options.seed);
     test.info(
-      `Seed 0x${seed.toString(16)}, engine ${engine}, buffer alignment ${test.options["buffer-align"]}, fsync ${fsyncPolicy(test, direct)}`,
+      `Seed 0x${runSeed.toString(16)}, engine ${engine}, buffer alignment ${test.options["buffer-align"]}, fsync ${fsyncPolicy(test, direct)}`,
     );
     test.info(`Fill ${SOURCE} with random data`);
-    const state = { bytes, direct, syncWrites, storage, seed };
+    const state = { bytes, direct, syncWrites, storage, seed: runSeed };
     await fill(test, state, 1);
     return state;
   },
@@ -153,12 +141,6 @@ async function fill(test: AiocpTest, { bytes, seed }: State, generation: number)
   const path = join(test.directory, SOURCE);
   const { error } = await fillFile({ path, bytes, seed, fileId: SOURCE_ID, generation });
   if (error) test.broken(explainFailure(error));
-}
-
-/** The core's sentence, with the file and, as LTP's TERRNO does, the errno. */
-function explainFailure({ message, path, code, errno }: Failure): string {
-  const file = path === undefined ? "" : `${basename(path)}: `;
-  return `${file}${message}${code === undefined ? "" : `: ${code} (${errno})`}`;
 }
 
 async function copy(test: AiocpTest, { bytes, direct, syncWrites, storage }: State): Promise<void> {
@@ -218,96 +200,24 @@ const REAP_CALLS = { ...SUBMIT_CALLS, libaio: "io_getevents" };
 
 /** One verdict: every sector of the copy, in the page cache, then on the disk, then after unmounting and mounting. */
 async function compare(test: AiocpTest, { bytes, seed }: State): Promise<void> {
-  const key = { bytes, seed, fileId: SOURCE_ID, generation: test.iteration, rangesMax: RANGES_SHOWN };
-  const rungs = RUNGS[test.options.verify];
+  const { verify } = test.options;
+  const key = { bytes, seed, fileId: SOURCE_ID, generation: test.iteration };
   const findings: Finding[] = [];
-  for (const rung of rungs) {
-    if (rung === "remount") test.remount?.();
-    const found = await verifyFile({ ...key, path: join(test.directory, DESTINATION), rung: NATIVE_RUNGS[rung] });
+  for await (const found of climb(test, verify, { ...key, path: join(test.directory, DESTINATION) })) {
     if (found.error) test.broken(explainFailure(found.error));
-    if (rung === "cache" && found.bytesFound !== bytes) {
+    if (found.rung === "cache" && found.bytesFound !== bytes) {
       test.fail(`Expected destination file size ${bytes} but it's ${found.bytesFound}`);
     }
-    findings.push({ rung, ...found });
+    findings.push(found);
   }
   test.sink.data("verify", findings);
-  const disk = findings.find(({ rung }) => rung === "disk");
-  if (disk && !disk.direct) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
-  const bad = findings.filter(({ sectorsBad }) => sectorsBad > 0);
-  if (bad.length === 0 && test.results === 0) {
+  if (cacheOnly(findings)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
+  if (!findings.some(isBad)) {
     test.pass("Files are identical");
     return;
   }
-  if (bad.length === 0) return;
-  test.fail("Files are not identical");
-  for (const finding of findings) describe(test, finding);
-  for (const rung of rungs) {
-    const source = await verifyFile({ ...key, path: join(test.directory, SOURCE), rung: NATIVE_RUNGS[rung] });
-    const state =
-      (source.error && explainFailure(source.error)) ??
-      (source.sectorsBad > 0 ? `${source.sectorsBad} sectors are bad` : "good");
-    test.info(`${SOURCE}, ${RUNG_NAMES[rung]}: ${state}`);
-  }
-}
-
-type Rung = "cache" | "disk" | "remount";
-type Finding = Awaited<ReturnType<typeof verifyFile>> & { rung: Rung };
-
-/** What each value of --verify reads; the checker that `full` adds is the runner's. */
-const RUNGS: Record<Rung | "full", readonly Rung[]> = {
-  cache: ["cache"],
-  disk: ["cache", "disk"],
-  remount: ["cache", "disk", "remount"],
-  full: ["cache", "disk", "remount"],
-};
-/** After mounting, the page cache is empty: what is read through it comes from the disk. */
-const NATIVE_RUNGS = { cache: "cache", disk: "disk", remount: "cache" } as const;
-const RUNG_NAMES = { cache: "page cache", disk: "disk", remount: "after mounting again" } as const;
-
-function describe(test: AiocpTest, { rung, sectors, sectorsBad, ranges, rangesTotal }: Finding): void {
-  const where = `${DESTINATION}, ${RUNG_NAMES[rung]}`;
-  if (sectorsBad === 0) {
-    test.info(`${where}: good`);
-    return;
-  }
-  test.info(
-    `${where}: ${sectorsBad} of ${sectors} sectors are bad, in ${rangesTotal} range${rangesTotal === 1 ? "" : "s"}`,
-  );
-  for (const range of ranges) {
-    test.info(`${where}: ${formatBytes(range.bytes)} at offset 0x${range.offset.toString(16)}: ${explain(range)}`);
-    if (range.found.length > 0) {
-      test.info(`  expected ${range.expected.toString("hex")}, found ${range.found.toString("hex")}`);
-    }
-  }
-  if (rangesTotal > ranges.length) test.info(`${where}: ${rangesTotal - ranges.length} more ranges`);
-}
-
-/** What the bytes of a bad range are. */
-function explain(range: BadRange): string {
-  const from = `0x${(range.fromOffset ?? 0).toString(16)}`;
-  const first = `first at 0x${(range.firstDifference ?? 0).toString(16)}`;
-  switch (range.kind) {
-    case "zeros":
-      return "zeros";
-    case "misplaced":
-      return `another offset's stamp: the data of offset ${from}`;
-    case "stale":
-      return `another generation (${range.generation}): data of an earlier write`;
-    case "stale-disk":
-      return "stale disk content from before the test";
-    case "other-file":
-      return `the stamp of file ${range.fileId}, offset ${from}`;
-    case "other-run":
-      return "the stamp of another run";
-    case "torn":
-      return `torn, ${first}: the rest is ${range.tornWith}`;
-    case "mutated":
-      return `mutated: ${range.differingBits} bits in ${range.differingBytes} bytes differ, ${first}`;
-    case "missing":
-      return "missing: the file ends before it";
-    case "read-error":
-      return `can't be read: ${range.code}`;
-    default:
-      return "garbage: no stamp";
-  }
+  // One verdict, as in LTP, which does not compare files of different sizes.
+  if (test.results === 0) test.fail("Files are not identical");
+  reportFailure(test, join(test.directory, DESTINATION), findings);
+  for await (const text of secondLook(verify, { ...key, path: join(test.directory, SOURCE) })) test.info(text);
 }

@@ -15,11 +15,14 @@ describe("a command line", () => {
           select: [],
           skip: [],
           iterate: 1,
+          repeat: 1,
           workers: 1,
           bail: false,
           resume: false,
+          trace: false,
           loopDirectIo: false,
           devices: [],
+          guests: [],
           erase: [],
         },
         ...{ reporter: "progress", version: false, help: false },
@@ -29,7 +32,7 @@ describe("a command line", () => {
 
   test.each([
     ["-d /x -s A -s B --skip=C f", { directory: "/x", select: ["A", "B"], skip: ["C"] }],
-    ["-j4 -i 3 --bail f", { workers: 4, iterate: 3, bail: true }],
+    ["-j4 -i 3 --repeat 5 --bail f", { workers: 4, iterate: 3, repeat: 5, bail: true }],
     ["--engine io_uring --timeout-mul .5 f", { engine: "io_uring", timeoutMul: 0.5 }],
     ["--journal j --resume --reporter ltp --output o f", { journal: "j", resume: true, reporter: "ltp", output: "o" }],
     ["--shuffle f", { shuffle: {} }],

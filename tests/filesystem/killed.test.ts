@@ -89,7 +89,7 @@ test(`nothing stays of ${MOMENTS} runs killed at random moments`, { timeout: 300
   const devices = readdirSync("/dev").length;
   const moments = fc.sample(
     fc.record<Moment>({
-      variant: fc.constantFrom("ext4", "xfs", "btrfs", "ext4:nojournal", "btrfs:dup", "overlayfs", "tmpfs"),
+      variant: fc.constantFrom("ext4", "xfs", "btrfs", "ext4:nojournal", "btrfs:dup", "overlayfs", "tmpfs", "faultfs"),
       from: fc.constantFrom("start", "device"),
       // Without its bias for small numbers.
       milliseconds: fc.noBias(fc.integer({ min: 0, max: MOMENT_MS_MAX })),

@@ -14,6 +14,14 @@ describe("--filesystems", () => {
     expect(VARIANT_NAMES.length).toBeGreaterThan(40);
   });
 
+  test("a filesystem that lies has to be asked for by name", () => {
+    expect(VARIANT_NAMES).not.toContain("faultfs");
+    const name = "faultfs:fault=tear\\:file=a:fault=enospc:sector=4096";
+    expect(parseFilesystems(name)).toEqual([
+      { name, family: "faultfs", sectorBytes: 4096, mkfs: [], mount: [], faults: ["tear:file=a", "enospc"] },
+    ]);
+  });
+
   test("modifiers and settings combine", () => {
     expect(
       parseFilesystems("xfs:1k:rmapbt:mount=noatime:size=1g, ext4:mkfs=-O ^has_journal -m 0:mount=a\\,b:mount=c\\:d"),
@@ -55,6 +63,8 @@ describe("--filesystems", () => {
     ["tmpfs:sector=512", "tmpfs has no device"],
     ["exfat:block=4k", "exfat has no block size"],
     ["xfs:size=5", "invalid size '5'"],
+    ["ext4:fault=drop-write", "ext4 does not lie; faultfs does"],
+    ["faultfs:mount=noatime", "faultfs has no mount options"],
   ])("%j is refused", (text, message) => {
     expect(() => parseFilesystems(text)).toThrow(UsageError);
     expect(() => parseFilesystems(text)).toThrow(message);

@@ -76,6 +76,9 @@ describe("keys", () => {
   });
 
   test("too many are refused before they take the memory", () => {
+    expect(() => keys([part], { iterate: 1000, repeat: 1000 })).toThrow(
+      /^--iterate 1000 and --repeat 1000 makes 3000000/,
+    );
     expect(() => keys([part], { iterate: 1_000_000 })).toThrow(/makes 3000000 runs, 1000000 is the limit/);
   });
 });

@@ -92,3 +92,14 @@ test("other messages are kept, and judge nothing", async () => {
   expect(lines.some((line) => line.includes("unknown") || line.includes("another disk"))).toBe(false);
   expect(events.find((event) => event.type === "test-end")).toMatchObject({ verdict: "TPASS", exit: 0 });
 });
+
+test("what a rule means is said once for each testcase, whatever the number of messages", async () => {
+  const message = (text: string) =>
+    finding({ text, rule: "btrfs-csum-failed", class: "corruption", verdict: "TFAIL", explanation: "Why." });
+  const { events } = await run(["A", "B"], { "t:A": [message("one"), message("two")], "t:B": [message("three")] });
+  const lines = events.flatMap((event) => (event.type === "line" ? [`${event.key} ${event.text}`] : []));
+  expect(lines.filter((line) => /^t:\w kernel: /.test(line))).toEqual([
+    ...["t:A kernel: one", "t:A kernel: btrfs-csum-failed: Why.", "t:A kernel: two"],
+    ...["t:B kernel: three", "t:B kernel: btrfs-csum-failed: Why."],
+  ]);
+});

@@ -17,7 +17,7 @@ export function plainEnvironment(extra: Record<string, string> = {}): Record<str
 const settings = { extendEnv: false, reject: false, all: true, stripFinalNewline: false } as const;
 
 /** Starts `bin/<name>.js`; the result never rejects. */
-export function command(name: "aiocp" | "aiodio-ltp", argv: string[], env: Record<string, string> = {}) {
+export function command(name: string, argv: string[], env: Record<string, string> = {}) {
   return execa(process.execPath, [join(root, "bin", `${name}.js`), ...argv], {
     ...settings,
     env: plainEnvironment(env),
@@ -30,7 +30,7 @@ export function command(name: "aiocp" | "aiodio-ltp", argv: string[], env: Recor
  */
 export function commandUnderStrace(
   injections: string[],
-  name: "aiocp",
+  name: string,
   argv: string[],
   env: Record<string, string> = {},
 ) {

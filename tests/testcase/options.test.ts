@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { choice, integer, type Options, parseCommandLine, size } from "../../ts/testcase/options.js";
+import { choice, integer, type Options, parseCommandLine, size, text } from "../../ts/testcase/options.js";
 
 const options = {
   b: size({ default: 65536, help: "block", invalid: "Invalid write blocks size '%s'" }),
@@ -18,6 +18,7 @@ describe("a testcase's command line", () => {
       help: false,
       version: false,
       repeated: [],
+      legacy: false,
       getoptErrors: [],
     });
   });
@@ -45,6 +46,24 @@ describe("a testcase's command line", () => {
     expect(parse(["-I", "0.5"]).error).toMatch(/whole seconds/);
     expect(parseCommandLine("t", ["-I", "0.5"], {}, false).seconds).toBe(0.5);
     expect(parseCommandLine("t", ["-I", "0.01"], {}, false).error).toMatch(/seconds from 0.1/);
+  });
+
+  test("an option of its own hides the generic one of that name", () => {
+    const own = {
+      i: integer({ default: 100, help: "loops", invalid: "Invalid loops '%s'" }),
+      V: text({ default: "", argument: "WORD", help: "word", invalid: "bad", read: (word) => word }),
+      D: text({ default: "", argument: "WORD", help: "word", invalid: "bad", read: (word) => word }),
+    } satisfies Options;
+    const line = parseCommandLine("t", ["-i", "3", "-V", "1", "-D2"], own, false);
+    expect(line).toMatchObject({ values: { i: 3, V: "1", D: "2" }, iterations: 1, debug: 0, version: false });
+    expect(line.getoptErrors).toEqual([]);
+    expect(parseCommandLine("t", ["-i", "x"], own, false)).toMatchObject({ valueError: "Invalid loops 'x'" });
+    expect(parseCommandLine("t", ["-i", "3", "-i", "4"], own, false).repeated).toEqual(["i"]);
+  });
+
+  test("--legacy-output is for the testcases of the old library alone", () => {
+    expect(parseCommandLine("t", ["--legacy-output"], {}, false, {}, true)).toMatchObject({ legacy: true });
+    expect(parseCommandLine("t", ["--legacy-output"], {}, false).error).toBe("Invalid option");
   });
 
   test("what getopt complains of", () => {

@@ -4,10 +4,11 @@
  */
 import { execFileSync } from "node:child_process";
 import { closeSync, fsyncSync, openSync, readFileSync, readSync, truncateSync, writeSync } from "node:fs";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { startRecord } from "#native";
 import type { ResultLine } from "../../ts/report/events.js";
-import { execute } from "../../ts/testcase/execute.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
+import { executed } from "../support/execute.js";
 import { filesystems, imageOf } from "../support/filesystems.js";
 
 /** Called after each copy with the destination's path and the number of copies so far. */
@@ -32,19 +33,14 @@ vi.mock("../../ts/filesystem/mounts.js", () => ({ remountAll: () => remount() })
 
 const aiocp = (await import("../../testcases/aiocp.js")).default as unknown as Testcase;
 
+beforeEach(() => void startRecord({}));
 afterEach(() => {
   plant = () => {};
   copies = 0;
 });
 
 async function run(parent: string, argv: string[], mounts?: []): Promise<ResultLine[]> {
-  const lines: ResultLine[] = [];
-  await execute(
-    aiocp,
-    { argv, parent, mounts, env: { ...process.env } },
-    { line: (line) => lines.push(line), raw() {}, data() {}, progress() {}, directory() {}, deadline() {} },
-  );
-  return lines;
+  return (await executed(aiocp, parent, argv, mounts)).lines;
 }
 
 const BLOCK = 4096;
@@ -113,6 +109,22 @@ const FAULTS: Fault[] = [
     argv: DIRECT,
     plant: (path) => write(path, 3 * BLOCK, Buffer.alloc(BLOCK)),
     shows: [/page cache: 4 KiB at offset 0x3000: zeros/, /disk: 4 KiB at offset 0x3000: zeros/],
+  },
+  {
+    name: "a block that the report tells all about",
+    argv: DIRECT,
+    plant: (path) => write(path, 3 * BLOCK, Buffer.alloc(BLOCK)),
+    shows: [
+      /TINFO: dstfile.bin, 4 KiB at offset 0x3000: looks like this: a write that was reported as done is missing/,
+      /bad in: page cache and disk/,
+      /right would be: generation 1/,
+      /on the disk: 0x\w+, .*: at 0x\w+, written/,
+      /what touched it:/,
+      / libaio#\d+ pwrite\(dstfile.bin, 0x3000, 4096\) = 4096 </,
+      /in flight meanwhile:/,
+      / libaio#\d+ p\w+\(\w+.bin, 0x\w+, 4096\) = 4096 </,
+      /00003000 {2}41 49 4f 44 49 4f 31 0a .* ≠ 00 00 00 00/,
+    ],
   },
   {
     name: "one sector of the copy before",

@@ -25,6 +25,16 @@ const TOOLS = [
   { command: "mkfs.ext4", purpose: "test on ext4", packageName: { any: "e2fsprogs" } },
   { command: "mkfs.xfs", purpose: "test on xfs", packageName: { any: "xfsprogs" } },
   { command: "mkfs.btrfs", purpose: "test on btrfs", packageName: { any: "btrfs-progs", zypper: "btrfsprogs" } },
+  {
+    command: "qemu-system-ppc64",
+    purpose: "run with 64 KiB pages (--guest ppc64le-64k)",
+    packageName: { any: "qemu-system-ppc", zypper: "qemu-ppc", dnf: "qemu-system-ppc-core" },
+  },
+  {
+    command: "qemu-system-x86_64",
+    purpose: "run on other kernels (--guest amd64)",
+    packageName: { any: "qemu-system-x86", zypper: "qemu-x86", dnf: "qemu-system-x86-core" },
+  },
   { command: "fio", purpose: "compare with fio in the benchmark", packageName: { any: "fio" } },
   { command: "strace", purpose: "plant faults in the project's own tests", packageName: { any: "strace" } },
 ] as const;

@@ -5,7 +5,7 @@ import { didYouMean } from "../plan/suggest.js";
 import { UsageError } from "../plan/usage-error.js";
 import { parseSize } from "../testcase/numbers.js";
 
-export type Command = "run" | "list" | "doctor" | "install-ltproot";
+export type Command = "run" | "list" | "doctor" | "selftest" | "guest" | "explain" | "install-ltproot";
 
 export const COMMANDS: readonly { name: Command; usage: string; text: string }[] = [
   {
@@ -19,6 +19,21 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
     text: "show the runtest files and programs there are, or the lines of FILEs",
   },
   { name: "doctor", usage: "doctor [-d DIR]", text: "show what this machine can test, and what brings the rest" },
+  {
+    name: "guest",
+    usage: "guest list|prepare|shell|clean [NAME...]",
+    text: "the guests for --guest: what there is, fetch ahead of time, a shell in one, delete what was fetched",
+  },
+  {
+    name: "explain",
+    usage: "explain JOURNAL [ID]",
+    text: "tell what a run's journal and flight records hold of what went wrong, or of the testcase ID",
+  },
+  {
+    name: "selftest",
+    usage: "selftest [--faults LIST] [--testcases LIST] [--ltp DIR]",
+    text: "plant each known fault under each testcase, on a filesystem that lies, and show what is noticed",
+  },
   { name: "install-ltproot", usage: "install-ltproot DIR", text: "write a tree that kirk and openQA run unchanged" },
 ];
 
@@ -32,6 +47,7 @@ export interface Flags {
   select: string[];
   skip: string[];
   iterate: number;
+  repeat: number;
   /** `{}` asks for a shuffle with any seed. */
   shuffle?: { seed?: string };
   workers: number;
@@ -44,13 +60,23 @@ export interface Flags {
   sizeBytes?: number;
   loopDirectIo: boolean;
   devices: string[];
+  /** As the user writes them; `guest/name.ts` reads them. */
+  guests: string[];
+  kernel?: string;
+  modules?: string;
+  diskIops?: number;
   /** What `--erase` names; "" where it stands alone. */
   erase: string[];
   knownIssues?: string;
   journal?: string;
   resume: boolean;
+  trace: boolean;
   reporter: (typeof REPORTERS)[number];
   output?: string;
+  /** For `selftest`. */
+  faults?: string;
+  testcases?: string;
+  ltp?: string;
   version: boolean;
   help: boolean;
 }
@@ -134,6 +160,15 @@ export const FLAGS: readonly Flag[] = [
     },
   },
   {
+    name: "repeat",
+    value: "N",
+    commands: ["run"],
+    text: "run each line N times in a row, and say at the end how often it did not pass",
+    set: (flags, value) => {
+      flags.repeat = wholeNumber("--repeat", value, 1, 1_000_000);
+    },
+  },
+  {
     name: "shuffle",
     value: "SEED",
     valueOptional: true,
@@ -196,7 +231,7 @@ export const FLAGS: readonly Flag[] = [
   {
     name: "filesystems",
     value: "LIST",
-    commands: ["run"],
+    commands: ["run", "guest"],
     text: "run everything on each of these filesystems, made for the run: names such as ext4,xfs:1k,btrfs:zstd (`list` shows them), settings as name:key=value (block, sector, size, mkfs, mount), or all",
     set: (flags, value) => {
       flags.filesystems = filled("--filesystems", value);
@@ -205,8 +240,8 @@ export const FLAGS: readonly Flag[] = [
   {
     name: "backing",
     value: "DIR",
-    commands: ["run"],
-    text: "directory for the (unnamed) files behind the loop devices of --filesystems; default: one with room",
+    commands: ["run", "guest"],
+    text: "directory for the (unnamed) files behind the loop devices of --filesystems, or a guest's disks; default: one with room",
     set: (flags, value) => {
       flags.backing = filled("--backing", value);
     },
@@ -214,8 +249,8 @@ export const FLAGS: readonly Flag[] = [
   {
     name: "size",
     value: "SIZE",
-    commands: ["run"],
-    text: "size of each device of --filesystems, with suffix k, m or g; default: 2g, sparse",
+    commands: ["run", "guest"],
+    text: "size of each device of --filesystems and of a guest's disks, with suffix k, m or g; default: 2g, sparse",
     set: (flags, value) => {
       const bytes = parseSize(value);
       if (bytes === undefined || bytes < 2 ** 20) throw new UsageError(`--size: "${value}" is not a size from 1m on`);
@@ -252,6 +287,43 @@ export const FLAGS: readonly Flag[] = [
     },
   },
   {
+    name: "guest",
+    value: "NAME",
+    repeatable: true,
+    commands: ["run", "guest"],
+    text: "run in a virtual machine: ARCH[-PAGESIZE][:SUITE], such as ppc64le-64k:bookworm (`guest list` shows them), on filesystems made there; may be repeated",
+    set: (flags, value) => {
+      flags.guests.push(filled("--guest", value));
+    },
+  },
+  {
+    name: "kernel",
+    value: "FILE",
+    commands: ["run", "guest"],
+    text: "a kernel of your own for --guest ARCH[-PAGESIZE]: vmlinux, vmlinuz or Image",
+    set: (flags, value) => {
+      flags.kernel = filled("--kernel", value);
+    },
+  },
+  {
+    name: "modules",
+    value: "DIR",
+    commands: ["run", "guest"],
+    text: "the modules of --kernel, as `make modules_install` writes them",
+    set: (flags, value) => {
+      flags.modules = filled("--modules", value);
+    },
+  },
+  {
+    name: "disk-iops",
+    value: "N",
+    commands: ["run", "guest"],
+    text: "let the guest's disks do N writes a second at most: that keeps I/O in flight",
+    set: (flags, value) => {
+      flags.diskIops = wholeNumber("--disk-iops", value, 1, 1_000_000_000);
+    },
+  },
+  {
     name: "known-issues",
     value: "FILE",
     commands: ["run"],
@@ -278,6 +350,14 @@ export const FLAGS: readonly Flag[] = [
     },
   },
   {
+    name: "trace",
+    commands: ["run"],
+    text: "print each I/O operation when it completes, as strace would, io_uring's too",
+    set: (flags) => {
+      flags.trace = true;
+    },
+  },
+  {
     name: "reporter",
     value: "NAME",
     commands: ["run"],
@@ -293,6 +373,33 @@ export const FLAGS: readonly Flag[] = [
     text: "write kirk's JSON report to FILE too; with --reporter json only there",
     set: (flags, value) => {
       flags.output = filled("--output", value);
+    },
+  },
+  {
+    name: "faults",
+    value: "LIST",
+    commands: ["selftest"],
+    text: "plant only these faults, separated by commas",
+    set: (flags, value) => {
+      flags.faults = filled("--faults", value);
+    },
+  },
+  {
+    name: "testcases",
+    value: "LIST",
+    commands: ["selftest"],
+    text: "plant faults only under these testcases, separated by commas",
+    set: (flags, value) => {
+      flags.testcases = filled("--testcases", value);
+    },
+  },
+  {
+    name: "ltp",
+    value: "DIR",
+    commands: ["selftest"],
+    text: "plant them under LTP's C programs too, which are installed or built in DIR",
+    set: (flags, value) => {
+      flags.ltp = filled("--ltp", value);
     },
   },
   {
@@ -325,11 +432,14 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     select: [],
     skip: [],
     iterate: 1,
+    repeat: 1,
     workers: 1,
     bail: false,
     resume: false,
+    trace: false,
     loopDirectIo: false,
     devices: [],
+    guests: [],
     erase: [],
     reporter: "progress",
     version: false,

@@ -41,6 +41,12 @@ async function dispatch({ command, flags, operands }: CommandLine, system: Syste
       return (await import("./list.js")).list(flags, operands, system);
     case "doctor":
       return (await import("./doctor.js")).doctor(flags, operands, system);
+    case "guest":
+      return (await import("./guest.js")).guest(flags, operands, system);
+    case "selftest":
+      return (await import("./selftest.js")).selftest(flags, operands, system);
+    case "explain":
+      return (await import("./explain.js")).explain(operands, system);
     case "install-ltproot":
       return (await import("./install-ltproot.js")).installLtproot(operands, system);
   }

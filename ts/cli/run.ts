@@ -1,6 +1,7 @@
 /** `aiodio-ltp FILE...`: plan, run, report. */
 import { accessSync, constants, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import type { Variant } from "../filesystem/variants.js";
 import { devicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { environmentOf, issueText, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
@@ -12,10 +13,10 @@ import { reasonOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
 import { Results, type RunStart, type TestEnd } from "../report/results.js";
-import type { Storage } from "../run/scheduler.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
+import { type Guests, guestScheduler, guestsOf } from "./guests.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
 import { storageOf } from "./storage.js";
@@ -32,13 +33,18 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const journalPath = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
   const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
   const history = journalPath !== undefined && flags.resume ? await readJournal(journalPath) : undefined;
-  const storage = await storageOf(flags, cwd, system.env);
+  const guests = guestsOf(flags, cwd);
+  const storage = guests ? undefined : await storageOf(flags, cwd, system.env);
+  const filesystems = guests?.variants ?? storage?.variants;
   const known = flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues));
-  const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, storage);
+  const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, guests);
   const plan = all.filter((run) => !known?.skip(run));
   if (plan.length === 0) throw new UsageError(`--known-issues: ${flags.knownIssues} wants all testcases skipped`);
-  for (const { filesystem } of plan) {
-    if (filesystem === undefined || storage?.variants.has(filesystem)) continue;
+  for (const { guest, filesystem } of plan) {
+    if (guest !== undefined && !guests?.names.some(({ text }) => text === guest)) {
+      throw new UsageError(`the journal's run was in guests: add --guest ${guest}`);
+    }
+    if (filesystem === undefined || filesystems?.has(filesystem)) continue;
     throw new UsageError(`the journal's run was on filesystems of its own: add --filesystems with ${filesystem} in it`);
   }
   const directory = chosenDirectory(flags.directory, system.env, cwd);
@@ -47,7 +53,12 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const results = new Results(flags.reporter === "json" || output !== undefined);
   for (const event of history?.events ?? []) results.add(event);
   const pending = plan.filter(({ key }) => !results.completed(key));
-  if (pending.length > 0 && !storage) checkDirectory(directory, Math.min(flags.workers, pending.length));
+  if (pending.length > 0 && !filesystems) checkDirectory(directory, Math.min(flags.workers, pending.length));
+  const fetching = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
+  const runPlan =
+    guests && pending.length > 0
+      ? await guestScheduler(guests, flags, { cwd, env: system.env, tell: fetching })
+      : system.runPlan;
 
   const journal = journalPath === undefined ? undefined : openJournal(journalPath, history);
   const reporters = await makeReporters(flags, output, results, system, journal?.path);
@@ -77,7 +88,8 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     if (noting) noting.note?.(text);
     else terminal.err(text);
   };
-  const kernel = system.watchKernel();
+  // A guest's testcases are not what this machine's kernel speaks of.
+  const kernel = guests ? undefined : system.watchKernel();
   let signalledMs: number | undefined;
   const onSignal = () => {
     if (signalledMs !== undefined) {
@@ -99,13 +111,13 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
 
   try {
     emit(runStart(flags, plan, directory, shuffleSeed));
-    if (kernel.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
+    if (kernel?.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
     if (pending.length > 0 && !abort.signal.aborted) {
-      await system.runPlan(
+      await runPlan(
         pending,
         {
           directory,
-          devices: storage ? [] : devicesBehind(realpathSync(directory)),
+          devices: filesystems ? [] : devicesBehind(realpathSync(directory)),
           // A device is one filesystem, and a filesystem one worker's.
           workers: storage && storage.devices.length > 0 ? storage.devices.length : flags.workers,
           bail: flags.bail,
@@ -114,7 +126,9 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
             ...(flags.verify !== undefined && { verify: flags.verify }),
           },
           ...(storage && { storage }),
-          kernel,
+          ...(journalPath !== undefined && { journal: journalPath }),
+          trace: flags.trace,
+          ...(kernel && { kernel }),
           ...(flags.timeoutMul !== undefined && { timeoutMul: flags.timeoutMul }),
           marker: (id) => void kernelLog.mark(`aiodio-ltp: Starting ${id}`),
           signal: abort.signal,
@@ -144,7 +158,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   } finally {
     for (const name of SIGNALS) system.signals.off(name, onSignal);
     kernelLog.close();
-    kernel.close();
+    kernel?.close();
     journal?.close();
   }
   if (failure) throw asRunFailure(failure.error, journalPath);
@@ -170,9 +184,12 @@ function checkTogether(flags: Flags, operands: readonly string[]): void {
       `no runtest file given: name a path, or one of ${packagedRuntests().join(", ")} (--help shows the rest)`,
     );
   }
-  const shaping = [...flags.select, ...flags.skip].length > 0 || flags.iterate !== 1 || flags.shuffle !== undefined;
+  const { select, skip, iterate, repeat, shuffle } = flags;
+  const shaping = [...select, ...skip].length > 0 || iterate !== 1 || repeat !== 1 || shuffle !== undefined;
   if (shaping) {
-    throw new UsageError("--resume without FILE takes the plan from the journal: drop -s, -S, -i and --shuffle");
+    throw new UsageError(
+      "--resume without FILE takes the plan from the journal: drop -s, -S, -i, --repeat and --shuffle",
+    );
   }
 }
 
@@ -181,7 +198,8 @@ function planOf(
   operands: readonly string[],
   cwd: string,
   history: History | undefined,
-  storage: Storage | undefined,
+  filesystems: ReadonlyMap<string, Variant> | undefined,
+  guests: Guests | undefined,
 ): { plan: readonly PlannedRun[]; shuffleSeed?: string | undefined } {
   if (operands.length === 0 && history) {
     return { plan: history.start.plan, shuffleSeed: history.start.shuffleSeed };
@@ -190,13 +208,14 @@ function planOf(
   const files = operands.map((operand) => loadRuntest(operand, cwd, commands));
   // A resumed run keeps its order: a new random seed would make it another plan.
   const shuffleSeed = flags.shuffle?.seed ?? history?.start.shuffleSeed ?? (flags.shuffle && randomSeed());
-  const { select, skip, iterate } = flags;
+  const { select, skip, iterate, repeat } = flags;
   const plan = makePlan(
     files,
     {
-      ...{ select, skip, iterate },
+      ...{ select, skip, iterate, repeat },
       ...(shuffleSeed !== undefined && { shuffleSeed }),
-      ...(storage && { filesystems: [...storage.variants.keys()] }),
+      ...(filesystems && { filesystems: [...filesystems.keys()] }),
+      ...(guests && { guests: guests.names.map(({ text }) => text) }),
     },
     programs.keys(),
   );

@@ -18,10 +18,17 @@ let keeper: Keeper | undefined;
 async function answer(request: ToKeeper): Promise<FromKeeper> {
   if (request.type === "provision") {
     keeper = await Keeper.provision(request.variant, request.store, request.dirtyBytes);
+    // What it stored is gone with it.
+    void keeper.faultfs?.death.then(() => process.exit(1));
     return { type: "provisioned", ...keeper.provisioned };
   }
   if (!keeper) throw new Error("nothing is provisioned");
   if (request.type === "check") return { type: "checked", result: await keeper.check(request.level) };
+  if (request.type === "set-faults") {
+    keeper.setFaults(request.rules);
+    return { type: "faults-set" };
+  }
+  if (request.type === "faults-fired") return { type: "faults-fired", report: keeper.faultsFired() };
   keeper.remount();
   return { type: "remounted" };
 }

@@ -2,6 +2,7 @@
  * What the controller and a keeper say to each other: JSON messages, one a line. One answer to each request, in their
  * order; the end of the stream releases the filesystem.
  */
+import type { FaultReport } from "#native";
 import type { CheckLevel, CheckResult } from "./checkers.js";
 import type { Mount } from "./mounts.js";
 import type { Variant } from "./variants.js";
@@ -22,7 +23,10 @@ export type ToKeeper =
   /** The first request. `dirtyBytes`: how much of the free space to fill with stale stamps at most. */
   | { type: "provision"; variant: Variant; store: Store; dirtyBytes: number }
   | { type: "remount" }
-  | { type: "check"; level: CheckLevel };
+  | { type: "check"; level: CheckLevel }
+  /** For a filesystem that lies: replaces its rules, whose counting starts anew. */
+  | { type: "set-faults"; rules: readonly string[] }
+  | { type: "faults-fired" };
 
 /** What has been provisioned. */
 export interface Provisioned {
@@ -46,5 +50,7 @@ export type FromKeeper =
   | { type: "unavailable"; reason: string }
   | { type: "remounted" }
   | { type: "checked"; result: CheckResult }
+  | { type: "faults-set" }
+  | { type: "faults-fired"; report: Pick<FaultReport, "counts" | "fired"> }
   /** `usage`: the user's choice was wrong, and the message says what to do. */
   | { type: "failed"; message: string; usage: boolean };

@@ -1,14 +1,34 @@
 /** Makes and keeps one filesystem, in the mount namespace of this process. */
-import { closeSync, constants, mkdirSync, openSync, readdirSync, readFileSync, statfsSync, unlinkSync } from "node:fs";
+import {
+  accessSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statfsSync,
+  unlinkSync,
+} from "node:fs";
 import { join } from "node:path";
-import { attachLoop, fillFile, limits, mountFilesystem, STALE_DISK_FILE, unmountFilesystem } from "#native";
+import {
+  attachLoop,
+  checkFaultRule,
+  type FaultReport,
+  fillFile,
+  limits,
+  mountFilesystem,
+  STALE_DISK_FILE,
+  unmountFilesystem,
+} from "#native";
+import { FaultfsServer } from "../faultfs/server.js";
 import { root } from "../package.js";
 import { reasonOf } from "../plan/usage-error.js";
 import { formatBytes } from "../testcase/numbers.js";
 import { type CheckLevel, type CheckReport, type CheckResult, checkUnmounted, mountedChecker } from "./checkers.js";
 import { sectorBytesOf } from "./device.js";
 import type { Provisioned, Store } from "./keeper-protocol.js";
-import { type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
+import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
 import { findTool, missingTool, runTool } from "./tools.js";
 import { type Family, familyOf, type Variant } from "./variants.js";
 
@@ -29,6 +49,9 @@ const STALE_STAMPS = { seed: 0n, fileId: STALE_DISK_FILE, generation: 0 };
 const DIRTY_SHARE = 3;
 /** Lines of mkfs's complaint that are shown; its usage text follows them. */
 const MKFS_LINES_SHOWN = 3;
+const FUSE_DEVICE = "/dev/fuse";
+/** Beside the mount points: where a filesystem that lies is told what to do. */
+const CONTROL = "faultfs.control";
 
 interface Device {
   path: string;
@@ -41,6 +64,8 @@ export class Keeper {
     readonly provisioned: Provisioned,
     /** Kernel name of the filesystem on the device. */
     private readonly deviceType: string,
+    /** For a filesystem that lies. */
+    readonly faultfs?: FaultfsServer,
   ) {}
 
   /**
@@ -55,7 +80,11 @@ export class Keeper {
     const directories = family.below === undefined ? [label] : [label, `${label}-${family.below}`];
     const base = cover(directories);
     probe(family, base);
-    const device = family.mkfs && openStore(variant, store);
+    if (family.lies && "device" in store) {
+      throw new UnusableError(`${variant.family} stores nothing on a device: leave out --device`);
+    }
+    const device = family.mkfs || family.lies ? openStore(variant, store) : undefined;
+    if (family.lies && device) return Keeper.lie(variant, store, device, base, join(base, label));
     if (device) await format(variant, family, device.path);
 
     const [target = "", lower = ""] = directories.map((directory) => join(base, directory));
@@ -92,6 +121,42 @@ export class Keeper {
       },
       mounts[0]?.type ?? "",
     );
+  }
+
+  /** A filesystem of our own, whose server is a process of its own. */
+  private static async lie(
+    variant: Variant,
+    store: Store,
+    device: Device,
+    base: string,
+    directory: string,
+  ): Promise<Keeper> {
+    const { faults: rules = [] } = variant;
+    refuseBadRules(rules);
+    const control = join(base, CONTROL);
+    const capacityBytes = "sizeBytes" in store ? store.sizeBytes : 0;
+    const faultfs = await FaultfsServer.start({ control, device: device.path, capacityBytes, rules });
+    const mounts: Mount[] = [{ source: control, target: directory, type: FAULTFS, options: "" }];
+    mountAll(mounts);
+    const { path, backing, directIo } = device;
+    const provisioned = { directory, mounts, device: path, directIo, dirtiedBytes: 0 };
+    return new Keeper({ ...provisioned, ...(backing !== undefined && { backing }) }, FAULTFS, faultfs);
+  }
+
+  /** @throws UnusableError when a rule is wrong, or the filesystem does not lie */
+  setFaults(rules: readonly string[]): void {
+    refuseBadRules(rules);
+    this.liar.setRules(rules);
+  }
+
+  /** @throws UnusableError when the filesystem does not lie */
+  faultsFired(): FaultReport {
+    return this.liar.fired();
+  }
+
+  private get liar(): FaultfsServer {
+    if (!this.faultfs) throw new UnusableError("this filesystem does not lie; faultfs does");
+    return this.faultfs;
   }
 
   /** @throws MountError */
@@ -132,6 +197,14 @@ export class Keeper {
   }
 }
 
+/** @throws UnusableError */
+function refuseBadRules(rules: readonly string[]): void {
+  for (const rule of rules) {
+    const reason = checkFaultRule(rule);
+    if (reason !== null) throw new UnusableError(reason);
+  }
+}
+
 /**
  * Makes directories for mount points in a small filesystem in memory, mounted over a directory that nobody misses, so
  * that none is left when the namespace is gone.
@@ -143,10 +216,19 @@ function cover(directories: readonly string[]): string {
     const failure = mountFilesystem({ source: "aiodio-ltp", target, type: "tmpfs", options });
     if (failure) throw new MountError(failure);
   };
-  memory(base, `mode=755,size=64k,nr_inodes=${1 + directories.length}`);
+  memory(base, `mode=755,size=64k,nr_inodes=${2 + directories.length}`);
   for (const directory of directories) mkdirSync(join(base, directory));
   if (isDirectory(BTRFS_STATE)) memory(BTRFS_STATE, "mode=755");
   return base;
+}
+
+function exists(path: string): boolean {
+  try {
+    accessSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isDirectory(path: string): boolean {
@@ -173,6 +255,9 @@ function probe(family: Family, directory: string): void {
   const missing: string[] = [];
   if (!kernelHas(family.kernelName, directory)) {
     missing.push(`The kernel has no ${family.kernelName}: it needs ${family.kernelOption}`);
+  }
+  if (family.lies && !exists(FUSE_DEVICE)) {
+    missing.push(`There is no ${FUSE_DEVICE}: it needs ${family.kernelOption} (modprobe fuse)`);
   }
   const { mkfs } = family;
   if (mkfs && findTool(mkfs.command) === undefined) missing.push(missingTool(mkfs.command, mkfs.package));

@@ -1,18 +1,21 @@
 /** Mounting and unmounting what a filesystem consists of, in the mount namespace of this process. */
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { type Failure, flushDevice, mountFilesystem, unmountFilesystem } from "#native";
+import { type Failure, flushDevice, mountFaultfs, mountFilesystem, unmountFilesystem } from "#native";
 
 /** One mount; a filesystem is a list of them, each on top of those before it. Can be sent as JSON. */
 export interface Mount {
-  /** The device; any word where the filesystem has none. */
+  /** The device; any word where the filesystem has none; the socket of a {@link FAULTFS}. */
   source: string;
   /** The directory, absolute. */
   target: string;
-  /** As in /proc/filesystems. */
+  /** As in /proc/filesystems, or {@link FAULTFS}. */
   type: string;
   /** As for `mount -o`. */
   options: string;
 }
+
+/** The type of what a server of our own mounts when it is told to; its kernel name is fuseblk. */
+export const FAULTFS = "faultfs";
 
 /** How long users that are about to go may take: an exiting process's last descriptor, an AIO context being destroyed. */
 const PATIENCE_MS = 5_000;
@@ -37,7 +40,7 @@ export class MountError extends Error {
 export function mountAll(mounts: readonly Mount[]): void {
   const done: Mount[] = [];
   for (const mount of mounts) {
-    const failure = mountFilesystem(mount);
+    const failure = mount.type === FAULTFS ? mountFaultfs(mount.source, mount.target) : mountFilesystem(mount);
     if (failure) {
       unmountAll(done);
       throw new MountError(failure);

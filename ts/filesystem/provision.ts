@@ -5,6 +5,7 @@
 import { readFileSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, resolve } from "node:path";
+import type { FaultReport } from "#native";
 import { packaged } from "../package.js";
 import { reasonOf, UsageError } from "../plan/usage-error.js";
 import { LineProcess } from "../run/line-process.js";
@@ -152,6 +153,20 @@ export class Filesystem {
    */
   async check(level: CheckLevel = "data"): Promise<CheckResult> {
     return (await this.ask({ type: "check", level }, "checked")).result;
+  }
+
+  /**
+   * For a filesystem that lies: replaces its rules; counting starts anew.
+   *
+   * @throws UsageError when a rule is wrong; then the old ones stay
+   */
+  async setFaults(rules: readonly string[]): Promise<void> {
+    await this.ask({ type: "set-faults", rules }, "faults-set");
+  }
+
+  /** For a filesystem that lies: how often each rule was applied, and the first 4096 faults. */
+  async faultsFired(): Promise<Pick<FaultReport, "counts" | "fired">> {
+    return (await this.ask({ type: "faults-fired" }, "faults-fired")).report;
   }
 
   /**

@@ -20,6 +20,8 @@ export interface Variant {
   mkfs: string[];
   /** Mount options beyond the family's. */
   mount: string[];
+  /** Fault rules, for `faultfs`. */
+  faults?: string[];
 }
 
 /** What a variant is made of, as the user writes it: `key=value`. */
@@ -40,6 +42,8 @@ export interface Family {
     /** Asks for a block size in bytes; absent where the filesystem has no choice of one. */
     block?: (bytes: number) => string[];
   };
+  /** Whether our own process serves it: a filesystem that lies by rules, which nobody means by `all`. */
+  lies?: true;
   /** The filesystem that is on the device, where it is another one. */
   below?: string;
   /** Always. Freed blocks must keep their stale content, so nothing may be discarded. */
@@ -209,13 +213,20 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     minimumBytes: 16 * MiB,
     modifiers: {},
   },
+  faultfs: {
+    kernelName: "fuseblk",
+    kernelOption: "CONFIG_FUSE_FS",
+    lies: true,
+    mount: [],
+    minimumBytes: MiB,
+    modifiers: {},
+  },
 };
 
 /** Every named variant, in the table's order: what `all` means. */
-export const VARIANT_NAMES: readonly string[] = Object.entries(FAMILIES).flatMap(([family, { modifiers }]) => [
-  family,
-  ...Object.keys(modifiers).map((modifier) => `${family}:${modifier}`),
-]);
+export const VARIANT_NAMES: readonly string[] = Object.entries(FAMILIES)
+  .filter(([, { lies }]) => !lies)
+  .flatMap(([family, { modifiers }]) => [family, ...Object.keys(modifiers).map((modifier) => `${family}:${modifier}`)]);
 
 /** The table's row for a variant. */
 export function familyOf(variant: Pick<Variant, "family">): Family {
@@ -244,7 +255,8 @@ const KEYS: Readonly<Record<string, (variant: Variant, value: string) => void>> 
     if (bytes === undefined || !SECTORS.includes(bytes)) {
       throw new UsageError(`${variant.name}: invalid sector size '${value}': use ${SECTORS.join(" or ")}`);
     }
-    if (!familyOf(variant).mkfs) throw new UsageError(`${variant.name}: ${variant.family} has no device`);
+    const { mkfs, lies } = familyOf(variant);
+    if (!mkfs && !lies) throw new UsageError(`${variant.name}: ${variant.family} has no device`);
     once(variant, "sector", variant.sectorBytes);
     variant.sectorBytes = bytes;
   },
@@ -259,7 +271,12 @@ const KEYS: Readonly<Record<string, (variant: Variant, value: string) => void>> 
     if (!familyOf(variant).mkfs) throw new UsageError(`${variant.name}: ${variant.family} has no mkfs`);
     variant.mkfs.push(...value.split(/\s+/).filter(Boolean));
   },
+  fault(variant, value) {
+    if (!familyOf(variant).lies) throw new UsageError(`${variant.name}: ${variant.family} does not lie; faultfs does`);
+    variant.faults = [...(variant.faults ?? []), value];
+  },
   mount(variant, value) {
+    if (familyOf(variant).lies) throw new UsageError(`${variant.name}: ${variant.family} has no mount options`);
     variant.mount.push(...value.split(",").filter(Boolean));
   },
 };

@@ -14,6 +14,10 @@ export interface PlanRequest {
   skip?: readonly string[];
   /** How often the whole selection runs; 1 when absent. */
   iterate?: number;
+  /** How often each line runs each time, in a row; 1 when absent. */
+  repeat?: number;
+  /** Names of the guests that the whole selection runs in, one after the other. */
+  guests?: readonly string[];
   /** Names of the filesystems that the whole selection runs on, one after the other. */
   filesystems?: readonly string[];
   /** Order by this seed instead of the files' order; filesystems stay together. */
@@ -62,15 +66,19 @@ export function makePlan(
 ): PlannedRun[] {
   const kept = filterLines(files, request);
   checkPrograms(kept, new Set(programs));
-  const iterate = request.iterate ?? 1;
+  const { iterate = 1, repeat = 1 } = request;
   const filesystems = request.filesystems ?? [undefined];
-  const count = filesystems.length * iterate * kept.reduce((sum, file) => sum + file.lines.length, 0);
+  const places = (request.guests ?? [undefined]).flatMap((guest) => filesystems.map((name) => ({ guest, name })));
+  const count = places.length * iterate * repeat * kept.reduce((sum, file) => sum + file.lines.length, 0);
   if (count > RUNS_MAX) {
-    throw new UsageError(`--iterate ${iterate} makes ${count} runs, ${RUNS_MAX} is the limit: ask for fewer`);
+    const times = [...(iterate > 1 ? [`--iterate ${iterate}`] : []), ...(repeat > 1 ? [`--repeat ${repeat}`] : [])];
+    throw new UsageError(
+      `${times.join(" and ") || "that"} makes ${count} runs, ${RUNS_MAX} is the limit: ask for fewer`,
+    );
   }
   const names = uniqueNames(kept.map((file) => file.suite));
-  const onEach = filesystems.map((filesystem) => {
-    const runs = planOnce(kept, names, iterate, filesystem);
+  const onEach = places.map(({ guest, name }) => {
+    const runs = planOnce(kept, names, { iterate, repeat }, guest, name);
     return request.shuffleSeed === undefined ? runs : shuffled(runs, request.shuffleSeed);
   });
   return onEach.flat();
@@ -79,20 +87,25 @@ export function makePlan(
 function planOnce(
   kept: readonly RuntestFile[],
   names: readonly string[],
-  iterate: number,
+  { iterate, repeat }: { iterate: number; repeat: number },
+  guest: string | undefined,
   filesystem: string | undefined,
 ): PlannedRun[] {
   const runs: PlannedRun[] = [];
-  for (let iteration = 1; iteration <= iterate; iteration++) {
+  const where = [guest, filesystem].map((name) => (name === undefined ? "" : `${name}/`)).join("");
+  for (let round = 0; round < iterate; round++) {
     for (const [index, { suite, lines }] of kept.entries()) {
       for (const { id, argv, command } of lines) {
-        const where = filesystem === undefined ? "" : `${filesystem}/`;
-        const key = `${where}${names[index]}:${id}${iteration > 1 ? `#${iteration}` : ""}`;
-        const [program, ...rest] = argv;
-        runs.push({
-          ...{ key, suite, id, iteration, program, argv: rest, command },
-          ...(filesystem !== undefined && { filesystem }),
-        });
+        for (let time = 1; time <= repeat; time++) {
+          const iteration = round * repeat + time;
+          const key = `${where}${names[index]}:${id}${iteration > 1 ? `#${iteration}` : ""}`;
+          const [program, ...rest] = argv;
+          runs.push({
+            ...{ key, suite, id, iteration, program, argv: rest, command },
+            ...(guest !== undefined && { guest }),
+            ...(filesystem !== undefined && { filesystem }),
+          });
+        }
       }
     }
   }

@@ -39,6 +39,8 @@ export interface ResultLine {
   file: string;
   line: number;
   text: string;
+  /** The testcase ends with it (LTP's "brk"): nothing else is going to be tested. */
+  ends?: boolean | undefined;
 }
 
 /** One planned execution of one runtest line. */
@@ -51,6 +53,8 @@ export interface PlannedRun {
   id: string;
   /** 1-based. */
   iteration: number;
+  /** The guest that it runs in, as `--guest` names it; absent on this machine itself. */
+  guest?: string;
   /** The provisioned filesystem that it runs on, as `--filesystems` names it; absent when it runs in a directory. */
   filesystem?: string;
   /** Name of the testcase, for example `aiocp`. */
@@ -102,6 +106,21 @@ export type RunEvent =
   | { type: "raw"; key: string; text: string }
   /** How far a long testcase is; shown live, never stored. */
   | { type: "progress"; key: string; done: number; total: number; unit: string }
+  /** A guest is up: the testcases of this worker run in it from here on. */
+  | {
+      type: "guest";
+      time: string;
+      guest: string;
+      worker: number;
+      machine: Machine;
+      accelerator: "kvm" | "tcg";
+      /** From the emulator's start to the agent's first word. */
+      bootSeconds: number;
+      /** How much longer time limits are there than here, by calibration. */
+      timeoutMul: number;
+    }
+  /** An operation that has completed, in strace's way (`--trace`); shown live, never stored: the flight record has it. */
+  | { type: "trace"; key: string; text: string }
   /** A worker has a filesystem of its own from here on. */
   | {
       type: "filesystem";

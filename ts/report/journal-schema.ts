@@ -12,13 +12,14 @@ const plannedRun = z.object({
   suite: z.string(),
   id: z.string(),
   iteration: whole,
+  guest: z.string().optional(),
   filesystem: z.string().optional(),
   program: z.string(),
   argv: z.array(z.string()),
   command: z.string(),
 });
 
-const machine = z.object({
+export const machineSchema = z.object({
   kernel: z.string(),
   kernelVersion: z.string(),
   machine: z.string(),
@@ -68,7 +69,7 @@ const event = z.discriminatedUnion("type", [
     workers: whole,
     engine: z.string().optional(),
     shuffleSeed: z.string().optional(),
-    machine,
+    machine: machineSchema,
     plan: z.array(plannedRun),
   }),
   z.object({ type: z.literal("test-start"), time, key, worker: whole }),
@@ -79,6 +80,17 @@ const event = z.discriminatedUnion("type", [
     file: z.string(),
     line: whole,
     text: z.string(),
+    ends: z.boolean().optional(),
+  }),
+  z.object({
+    type: z.literal("guest"),
+    time,
+    guest: z.string(),
+    worker: whole,
+    machine: machineSchema,
+    accelerator: z.enum(["kvm", "tcg"]),
+    bootSeconds: z.number(),
+    timeoutMul: z.number(),
   }),
   z.object({
     type: z.literal("filesystem"),

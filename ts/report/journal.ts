@@ -113,10 +113,10 @@ export class Journal {
     return new Journal(path, fd);
   }
 
-  /** Writes an event before it returns. Progress is only for the eyes and is left out. */
+  /** Writes an event before it returns. Progress and traces are only for the eyes and are left out. */
   append(event: RunEvent): void {
     // After a failed write the last line may be torn, and nothing may come after it.
-    if (event.type === "progress" || this.#torn) return;
+    if (event.type === "progress" || event.type === "trace" || this.#torn) return;
     const text = JSON.stringify(event, (_name, value) => (typeof value === "bigint" ? String(value) : value));
     const bytes = Buffer.from(`${text}\n`);
     this.#torn = true;

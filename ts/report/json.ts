@@ -62,7 +62,7 @@ export function kirkReport(results: Results): string {
   const report = {
     results: ended.map(testReport),
     stats,
-    environment: results.start ? environment(results.start.machine) : {},
+    environment: results.machine ? environment(results.machine) : {},
   };
   return `${JSON.stringify(report, undefined, 4)}\n`;
 }

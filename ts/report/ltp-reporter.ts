@@ -1,14 +1,14 @@
 /** Raw result lines of a whole run, as `kirk` or a shell loop over LTP's programs would show them. */
 import type { PlannedRun, Reporter, RunEvent } from "./events.js";
 import { formatLogLine, formatSummary, type LtpStyle } from "./ltp.js";
-import type { Results } from "./results.js";
-import { elapsedSeconds, formatFilesystemEvent, formatTotals } from "./summary.js";
+import { placeOf, type Results } from "./results.js";
+import { elapsedSeconds, formatFilesystemEvent, formatGuest, formatRates, formatTotals } from "./summary.js";
 
 /** The line before each testcase of a run. openQA's pattern for result lines must not match it: `#` prevents that. */
 export function formatHeader(run: PlannedRun): string {
   const again = run.iteration > 1 ? `#${run.iteration}` : "";
-  const where = run.filesystem === undefined ? "" : `${run.filesystem} `;
-  return `### ${where}${run.id}${again} ${run.command}\n`;
+  const place = placeOf(run);
+  return `### ${place}${place && " "}${run.id}${again} ${run.command}\n`;
 }
 
 export interface LtpReporterOptions {
@@ -43,17 +43,24 @@ export class LtpReporter implements Reporter {
       case "raw":
         this.#print(event.key, formatLogLine(event, style));
         break;
+      case "trace":
+        this.#print(event.key, `${event.text}\n`);
+        break;
       case "test-end":
         if (event.summary) this.#print(event.key, formatSummary(event.counters));
         write((this.#held.get(event.key) ?? []).join(""));
         this.#held.delete(event.key);
         break;
       case "run-end":
+        write(formatRates(results).replaceAll(/^(?=.)/gm, "### "));
         write(`### ${formatTotals(results, elapsedSeconds(results), false)}`);
         break;
       case "unavailable":
       case "check":
         write(formatFilesystemEvent(event).replaceAll(/^(?=.)/gm, "### "));
+        break;
+      case "guest":
+        write(`### ${formatGuest(event)}`);
         break;
       case "filesystem":
       case "kernel":

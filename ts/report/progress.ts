@@ -7,7 +7,9 @@ import {
   formatExplanation,
   formatFilesystemEvent,
   formatFilesystems,
+  formatGuest,
   formatKnownIssues,
+  formatRates,
   formatSeconds,
   formatTest,
   formatTotals,
@@ -69,6 +71,9 @@ export class ProgressReporter implements Reporter {
         if (running) running.progress = ` ${part}%`;
         break;
       }
+      case "trace":
+        this.#print(`${this.#results.label(this.#results.of(event.key).run)} ${event.text}\n`);
+        break;
       case "test-end":
         this.#testEnd(event);
         break;
@@ -79,6 +84,9 @@ export class ProgressReporter implements Reporter {
       case "unavailable":
       case "check":
         this.#print(formatFilesystemEvent(event));
+        break;
+      case "guest":
+        this.#print(formatGuest(event));
         break;
       case "line":
       case "raw":
@@ -190,6 +198,6 @@ export class ProgressReporter implements Reporter {
     const totals = formatTotals(results, elapsedSeconds(results), colour);
     const goOn = results.planned > results.endedCount ? " (go on with --resume)" : "";
     const journal = this.#journal === undefined ? "" : `Journal: ${this.#journal}${goOn}\n`;
-    return `${notPassed}${formatKnownIssues(results, colour)}${formatFilesystems(results)}\n${totals}${journal}`;
+    return `${notPassed}${formatKnownIssues(results, colour)}${formatRates(results)}${formatFilesystems(results)}\n${totals}${journal}`;
   }
 }

@@ -6,6 +6,7 @@ import {
   formatExplanation,
   formatFilesystemEvent,
   formatKnownIssues,
+  formatRates,
   formatTest,
   formatTotals,
 } from "./summary.js";
@@ -26,7 +27,7 @@ export class QuietReporter implements Reporter {
     if (event.type === "check" && !event.result.clean) terminal.out(formatFilesystemEvent(event));
     if (event.type === "run-end") {
       const known = formatKnownIssues(results, terminal.colour);
-      terminal.out(known + formatTotals(results, elapsedSeconds(results), terminal.colour));
+      terminal.out(known + formatRates(results) + formatTotals(results, elapsedSeconds(results), terminal.colour));
     }
   }
 }

@@ -2,6 +2,7 @@
 import {
   count,
   exitStatus,
+  type Machine,
   type PlannedRun,
   type ResultLine,
   type RunEvent,
@@ -32,9 +33,11 @@ export class Results {
   /** Every planned run by its key, in the plan's order. */
   readonly #tests = new Map<string, TestResult>();
   readonly #ended = new Map<string, TestResult & { end: TestEnd }>();
-  readonly #verdicts: Record<Verdict, number> = { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 };
+  readonly #verdicts = noVerdicts();
   /** Why a testcase was expected not to pass, by key. */
   readonly #expected = new Map<string, string>();
+  /** Facts of the guests that came up, by name. */
+  readonly #guests = new Map<string, Machine>();
   /** Known issues that nothing has needed. */
   staleIssues: readonly string[] = [];
   start: RunStart | undefined;
@@ -90,9 +93,13 @@ export class Results {
       case "run-end":
         this.end = event;
         break;
+      case "guest":
+        this.#guests.set(event.guest, event.machine);
+        break;
       case "filesystem":
       case "kernel":
       case "progress":
+      case "trace":
       case "data":
         break;
     }
@@ -128,15 +135,16 @@ export class Results {
     Object.assign(this.of(key), { end, log });
   }
 
-  /** Verdict counts of each filesystem, in the plan's order; empty when the run is on none of its own. */
+  /** Verdict counts of each filesystem of each guest, in the plan's order; empty when the run is on none of its own. */
   filesystems(): { name: string; verdicts: Record<Verdict, number>; notRun: number; reason?: string }[] {
     const rows = new Map<string, { verdicts: Record<Verdict, number>; notRun: number; reason?: string }>();
     for (const { run, end, log } of this.#tests.values()) {
       if (run.filesystem === undefined) continue;
-      let row = rows.get(run.filesystem);
+      const name = placeOf(run);
+      let row = rows.get(name);
       if (!row) {
-        row = { verdicts: { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 }, notRun: 0 };
-        rows.set(run.filesystem, row);
+        row = { verdicts: noVerdicts(), notRun: 0 };
+        rows.set(name, row);
       }
       if (!end || !this.#ended.has(run.key)) row.notRun += 1;
       else row.verdicts[end.verdict] += 1;
@@ -144,6 +152,28 @@ export class Results {
       if (isUnavailable(log) && first) row.reason = first.text;
     }
     return [...rows].map(([name, row]) => ({ name, ...row }));
+  }
+
+  /** Where the testcases ran: the guest, where it was one and the same; else this machine. */
+  get machine(): Machine | undefined {
+    const [only, ...others] = this.#guests.values();
+    return only && others.length === 0 ? only : this.start?.machine;
+  }
+
+  /** Of each line that has run more than once, how often it ended with which verdict, in the plan's order. */
+  rates(): { name: string; command: string; verdicts: Record<Verdict, number>; ran: number }[] {
+    const lines = new Map<string, { command: string; verdicts: Record<Verdict, number>; ran: number }>();
+    for (const { run } of this.#tests.values()) {
+      const end = this.#ended.get(run.key)?.end;
+      if (!end) continue;
+      // All iterations of a line count for the first one's name.
+      const name = this.label({ ...run, key: run.key.replace(/#\d+$/, "") });
+      const line = lines.get(name) ?? { command: run.command, verdicts: noVerdicts(), ran: 0 };
+      line.verdicts[end.verdict] += 1;
+      line.ran += 1;
+      lines.set(name, line);
+    }
+    return [...lines].filter(([, { ran }]) => ran > 1).map(([name, line]) => ({ name, ...line }));
   }
 
   /** The planned run with this key; a key outside the plan is a bug. */
@@ -210,6 +240,15 @@ export class Results {
     return this.#width;
   }
   #width: number | undefined;
+}
+
+function noVerdicts(): Record<Verdict, number> {
+  return { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 };
+}
+
+/** Where a run is, in words: its guest and its filesystem; empty in a directory of this machine. */
+export function placeOf({ guest, filesystem }: PlannedRun): string {
+  return [guest, filesystem].filter((name) => name !== undefined).join(" ");
 }
 
 /** The lines that say why a verdict is not TPASS: from the first line of trouble to the end, preamble left out. */

@@ -63,6 +63,15 @@ export function elapsedSeconds({ start, end }: Results): number {
   return Math.max(0, (Date.parse(end.time) - Date.parse(start.time)) / 1000);
 }
 
+/** One line about a guest that is up. */
+export function formatGuest(event: Extract<RunEvent, { type: "guest" }>): string {
+  const { guest, machine, accelerator, bootSeconds, timeoutMul } = event;
+  const pages = `${machine.pageBytes / 1024} KiB pages`;
+  const limits = timeoutMul > 1 ? `, time limits × ${timeoutMul}` : "";
+  const how = accelerator === "kvm" ? "KVM" : "emulated";
+  return `${guest}: Linux ${machine.kernel} ${machine.machine}, ${pages}, up in ${formatSeconds(bootSeconds)} (${how}${limits})\n`;
+}
+
 /** A checker's output longer than this says no more; the journal has all of it. */
 const CHECKER_LINES_MAX = 20;
 
@@ -98,6 +107,23 @@ export function formatKnownIssues(results: Results, colour: boolean): string {
     ...(expected.length > 0 ? ["\nDid not pass, as expected:\n", ...expected] : []),
     ...(stale.length > 0 ? ["\nKnown issues that match nothing any more:\n", ...stale] : []),
   ].join("");
+}
+
+/** More lines than this are no overview any more. */
+const RATES_MAX = 100;
+
+/** How often each line did not pass that has run more than once; nothing when all always passed. */
+export function formatRates(results: Results): string {
+  const lines = results.rates().flatMap(({ name, command, verdicts, ran }) => {
+    const bad = ORDER.filter((verdict) => verdict !== "TPASS" && verdict !== "TCONF" && verdicts[verdict] > 0);
+    if (bad.length === 0) return [];
+    const count = bad.reduce((sum, verdict) => sum + verdicts[verdict], 0);
+    const which = bad.map((verdict) => `${verdicts[verdict]} ${verdict}`).join(", ");
+    return [`  ${name} did not pass ${count} of ${ran} times (${which})  ${command}\n`];
+  });
+  if (lines.length === 0) return "";
+  const more = lines.length > RATES_MAX ? `  … and ${lines.length - RATES_MAX} more\n` : "";
+  return `\nHow often:\n${lines.slice(0, RATES_MAX).join("")}${more}`;
 }
 
 /** The table of filesystems and verdicts; nothing when the run is on none of its own. */

@@ -1,5 +1,5 @@
 /** A child process that takes lines on its descriptor 3 and answers in lines on its descriptor 4. */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { LineSplitter } from "./protocol.js";
 
@@ -17,10 +17,19 @@ export class LineProcess {
   private readonly child: ChildProcess;
   private readonly requests: Writable;
 
-  /** Starts the process; lines may be sent at once, it reads them when it is up. */
-  constructor([program, ...args]: readonly [string, ...string[]], env: NodeJS.ProcessEnv) {
+  /**
+   * Starts the process; lines may be sent at once, it reads them when it is up.
+   *
+   * @param more what its descriptors from 5 on are: an open one of ours, or a pipe that it writes lines to
+   */
+  constructor(
+    [program, ...args]: readonly [string, ...string[]],
+    env: NodeJS.ProcessEnv,
+    more: readonly (number | "pipe" | "ignore")[] = [],
+  ) {
     // A session of its own: Ctrl-C reaches the controller only, and one signal ends it with all its children.
-    const child = spawn(program, args, { env, detached: true, stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"] });
+    const stdio = ["ignore", "pipe", "pipe", "pipe", "pipe", ...more] satisfies StdioOptions;
+    const child = spawn(program, args, { env, detached: true, stdio });
     this.child = child;
     this.pid = child.pid ?? -1;
     this.requests = child.stdio[3] as Writable;
@@ -38,6 +47,11 @@ export class LineProcess {
   /** Calls `line` for each answer. */
   onAnswer(line: (text: string) => void): void {
     this.deliver(this.child.stdio[4] as Readable, line);
+  }
+
+  /** Calls `line` for each line that it writes to a further pipe. */
+  onPipe(descriptor: number, line: (text: string) => void): void {
+    this.deliver(this.child.stdio[descriptor as 3] as Readable, line);
   }
 
   /** Calls `line` for each line on standard output or standard error. */

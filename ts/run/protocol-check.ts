@@ -8,7 +8,11 @@ const fromWorker = z.discriminatedUnion("type", [
   z.object({ type: z.literal("ready") }),
   z.object({ type: z.literal("directory"), path: z.string().optional() }),
   z.object({ type: z.literal("deadline"), seconds: z.number().nonnegative().optional() }),
-  z.object({ type: z.literal("line"), result: resultType, file: z.string(), line: z.number().int(), text: z.string() }),
+  z.object({
+    ...{ type: z.literal("line"), result: resultType, file: z.string(), line: z.number().int(), text: z.string() },
+    ends: z.boolean().optional(),
+  }),
+  z.object({ type: z.literal("legacy"), id: z.string() }),
   z.object({ type: z.literal("raw"), text: z.string() }),
   z.object({ type: z.literal("data"), name: z.string(), value: z.unknown() }),
   z.object({ type: z.literal("progress"), done: z.number(), total: z.number(), unit: z.string() }),

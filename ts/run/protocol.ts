@@ -3,7 +3,7 @@
  * bytes, so a pipe, a virtio-serial port or ssh will do.
  *
  *   controller → worker   run, remove, (end of stream: clean up and exit)
- *   worker → controller   ready, then for each `run`: directory*, deadline*, line*, raw*, data*, progress*, done;
+ *   worker → controller   ready, then for each `run`: legacy?, directory*, deadline*, line*, raw*, data*, progress*, done;
  *                         for each `remove`: removed
  */
 
@@ -21,7 +21,13 @@ export interface RunRequest {
   mounts?: readonly Mount[] | undefined;
   /** Option texts for what argv leaves out. */
   defaults?: Record<string, string> | undefined;
+  /** Descriptors for the flight record and for the trace of operations; absent ones are not wanted. */
+  record?: { fd?: number; traceFd?: number } | undefined;
 }
+
+/** A local worker's descriptors beside those of the two streams. */
+export const FLIGHT_FD = 5;
+export const TRACE_FD = 6;
 
 export type ToWorker =
   | RunRequest

@@ -5,6 +5,7 @@ import type { Variant } from "../filesystem/variants.js";
 import type { KernelWatch } from "../kernel/watch.js";
 import { count, exitStatus, type PlannedRun, type RunEvent, verdictOf, zeroCounters } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
+import { flightPath } from "./flight.js";
 import { type Outcome, Slot } from "./slot.js";
 
 /** Filesystems that the run makes for itself. */
@@ -32,6 +33,10 @@ export interface RunOptions {
   /** LTP_TIMEOUT_MUL for the testcases. */
   timeoutMul?: number;
   storage?: Storage;
+  /** The journal, absolute, beside which workers record what they do; absent: into files without a name. */
+  journal?: string;
+  /** Report each operation when it completes. */
+  trace?: boolean;
   /** Called with the ID before each testcase: the mark in the kernel log. */
   marker: (id: string) => void;
   /** What the kernel says meanwhile. */
@@ -114,7 +119,8 @@ class Place {
     private readonly queue: Queue,
     private readonly emit: Emit,
   ) {
-    this.slot = new Slot(env);
+    const { journal, trace = false } = options;
+    this.slot = new Slot(env, [], { flight: journal === undefined ? journal : flightPath(journal, number), trace });
   }
 
   async run(): Promise<void> {
@@ -237,7 +243,8 @@ class Place {
       },
       (report) => {
         if (report.type === "place") kernel?.tell(key, { directories: [report.directory], pids: [report.pid] });
-        else emit({ ...report, key });
+        // The form of a run's output is the reporters' business.
+        else if (report.type !== "legacy") emit({ ...report, key });
       },
       options.signal,
     );
@@ -266,6 +273,8 @@ class Place {
 
   /** What the kernel said while the testcase ran: all of it as events, what a rule knows as result lines too. */
   private hearKernel(key: string, fail: (text: string) => void, note: (text: string) => void): void {
+    // What a rule means is said once: a kernel that complains at all complains for every block.
+    const explained = new Set<string>();
     for (const finding of this.options.kernel?.end(key) ?? []) {
       this.emit({ type: "kernel", key, finding });
       const { rule, verdict, text, explanation, shared, elsewhere, class: kind } = finding;
@@ -274,7 +283,9 @@ class Place {
       const whose = shared ? " (may be of a testcase that ran at the same time)" : "";
       if (verdict === "TFAIL") fail(`kernel: ${first}${whose}`);
       else note(`kernel: ${first}${whose}`);
-      if (explanation !== undefined) note(`kernel: ${rule}: ${explanation}`);
+      if (explanation === undefined || explained.has(rule)) continue;
+      explained.add(rule);
+      note(`kernel: ${rule}: ${explanation}`);
     }
   }
 

@@ -1,9 +1,10 @@
 /** A place where one testcase runs at a time, with a warm worker in it. */
 import { type Counters, count, exitStatus, type Verdict, verdictOf } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
+import { FlightFile, flightLines } from "./flight.js";
 import type { RunRequest } from "./protocol.js";
 import { type Report, removeLeftover, supervise } from "./supervise.js";
-import { Worker } from "./worker.js";
+import { type Recording, Worker } from "./worker.js";
 
 export interface Outcome {
   verdict: Verdict;
@@ -15,23 +16,40 @@ export interface Outcome {
   interrupted: boolean;
 }
 
+/** What a worker's operations are recorded into. */
+export interface SlotOptions {
+  /** Name of the flight record's file; absent: one without a name. */
+  flight?: string | undefined;
+  /** Report each operation when it completes. */
+  trace?: boolean;
+}
+
 export class Slot {
   private worker: Worker;
+  private readonly flight: FlightFile | undefined;
+  private readonly recording: Recording;
 
   /** Starts its worker at once, so that it is warm when the first testcase comes. */
   constructor(
     private readonly env: NodeJS.ProcessEnv,
     /** What workers are started by: the command that enters a filesystem's mount namespace. */
     private enter: readonly string[] = [],
+    { flight, trace = false }: SlotOptions = {},
   ) {
-    this.worker = new Worker(env, enter);
+    this.flight = FlightFile.open(flight);
+    this.recording = { fd: this.flight?.fd, trace };
+    this.worker = this.hire();
   }
 
   /** Ends the worker and starts the next one elsewhere. */
   async move(enter: readonly string[]): Promise<void> {
-    await this.close();
+    if (!this.worker.dead) await this.worker.close();
     this.enter = enter;
-    this.worker = new Worker(this.env, enter);
+    this.worker = this.hire();
+  }
+
+  private hire(): Worker {
+    return new Worker(this.env, this.enter, this.recording);
   }
 
   /**
@@ -39,14 +57,15 @@ export class Slot {
    * testcase that went wrong may have left anything in its process.
    */
   async run(request: Omit<RunRequest, "type">, report: (event: Report) => void, signal: AbortSignal): Promise<Outcome> {
-    if (this.worker.dead) this.worker = new Worker(this.env, this.enter);
+    if (this.worker.dead) this.worker = this.hire();
     const { counters, summary, alive, interrupted, leftover } = await supervise(this.worker, request, report, signal);
     const clean = verdictOf(counters) === "TPASS" || verdictOf(counters) === "TCONF";
+    if (!clean) await this.tellFlight(report, !alive);
     if (alive && !clean) await this.worker.close();
     if (!alive) {
       // Dead, or not to be killed: then nobody waits for it any more, and the run goes on.
       this.worker.abandon();
-      this.worker = new Worker(this.env, this.enter);
+      this.worker = this.hire();
     }
     if (leftover !== undefined) {
       const error = await removeLeftover(this.worker, leftover);
@@ -58,8 +77,19 @@ export class Slot {
     return { verdict: verdictOf(counters), exit: exitStatus(counters), counters, summary, interrupted };
   }
 
+  /** What the flight recorder has of a testcase that went wrong. */
+  private async tellFlight(report: (event: Report) => void, died: boolean): Promise<void> {
+    const record = await this.flight?.read();
+    if (!record || record.error || record.total === 0) return;
+    report({ type: "data", name: "flight", value: record });
+    for (const text of flightLines(record, died)) {
+      report({ type: "line", result: "TINFO", ...callerOf(this.run), text });
+    }
+  }
+
   /** Ends the worker. */
   async close(): Promise<void> {
     if (!this.worker.dead) await this.worker.close();
+    this.flight?.close();
   }
 }

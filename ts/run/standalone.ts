@@ -1,23 +1,33 @@
-/** A testcase as a command of its own (`aiocp -b 4k`): one worker, LTP's output on standard error, LTP's exit status. */
+/**
+ * A testcase as a command of its own (`aiocp -b 4k`): one worker, LTP's output on standard error, LTP's exit status; with
+ * `--legacy-output` those of LTP's old library, on standard output.
+ */
+import { LegacyLines, legacyExitStatus } from "../report/legacy.js";
 import { formatLogLine, formatSummary, ltpStyle } from "../report/ltp.js";
 import { Slot } from "./slot.js";
 
 /** Runs `program` with its arguments and returns its exit status. */
 export async function runStandalone(program: string, argv: string[]): Promise<number> {
-  const slot = new Slot(process.env);
+  const trace = argv.includes("--trace");
+  const slot = new Slot(process.env, [], { trace });
   const interruption = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => interruption.abort());
   // The reader of the output may go away (`| head`); the testcase still ends and cleans up.
-  process.stderr.on("error", () => {});
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const style = ltpStyle(process.env, process.stderr.isTTY);
+  let legacy: LegacyLines | undefined;
   const outcome = await slot.run(
-    { program, argv },
+    { program, argv: argv.filter((word) => word !== "--trace") },
     (event) => {
-      if (event.type === "line" || event.type === "raw") process.stderr.write(formatLogLine(event, style));
+      if (event.type === "legacy") {
+        legacy = new LegacyLines(event.id, ltpStyle(process.env, process.stdout.isTTY).colour);
+      } else if (event.type === "trace") process.stderr.write(`${event.text}\n`);
+      else if (event.type === "line" && legacy) process.stdout.write(legacy.format(event));
+      else if (event.type === "line" || event.type === "raw") process.stderr.write(formatLogLine(event, style));
     },
     interruption.signal,
   );
-  if (outcome.summary) process.stderr.write(formatSummary(outcome.counters));
+  if (outcome.summary && !legacy) process.stderr.write(formatSummary(outcome.counters));
   await slot.close();
-  return outcome.exit;
+  return legacy ? legacyExitStatus(outcome.counters) : outcome.exit;
 }

@@ -22,13 +22,15 @@ export interface Ending {
   leftover?: string;
 }
 
-type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" }>;
+type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" | "trace" }>;
 type WithoutKey<E> = E extends unknown ? Omit<E, "key"> : never;
 /** What the testcase reports, before it is known which run it belongs to. */
 export type Report =
   | WithoutKey<Detail>
   /** Where it works, and in which process: what the kernel's messages may name. */
-  | { type: "place"; directory: string; pid: number };
+  | { type: "place"; directory: string; pid: number }
+  /** `--legacy-output`: the old library's lines are wanted, under this name; comes before any line. */
+  | { type: "legacy"; id: string };
 
 /**
  * @param report receives every result line, raw text, detail and progress, in order
@@ -51,8 +53,9 @@ export async function supervise(
   };
 
   type Cause = { how: "done" } | ({ how: "died" } & Death) | { how: "timeout" } | { how: "interrupted" };
+  let interrupt = () => {};
   const cause = await new Promise<Cause>((resolve) => {
-    const interrupt = () => resolve({ how: "interrupted" });
+    interrupt = () => resolve({ how: "interrupted" });
     if (signal.aborted) interrupt();
     signal.addEventListener("abort", interrupt, { once: true });
     void worker.death.then((death) => resolve({ how: "died", ...death }));
@@ -60,6 +63,7 @@ export async function supervise(
       { type: "run", ...request },
       {
         stray: (text) => report({ type: "raw", text }),
+        trace: (text) => report({ type: "trace", text }),
         message: (message) => {
           switch (message.type) {
             case "line":
@@ -68,6 +72,7 @@ export async function supervise(
               break;
             case "raw":
             case "progress":
+            case "legacy":
               report(message);
               break;
             case "data":
@@ -85,7 +90,6 @@ export async function supervise(
               break;
             case "done":
               summary = message.summary;
-              signal.removeEventListener("abort", interrupt);
               resolve({ how: "done" });
               break;
             case "ready":
@@ -97,6 +101,7 @@ export async function supervise(
     );
   });
   clearTimeout(timer);
+  signal.removeEventListener("abort", interrupt);
 
   let killed = true;
   switch (cause.how) {

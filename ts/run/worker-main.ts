@@ -5,6 +5,7 @@
  */
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { startRecord } from "#native";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
@@ -51,6 +52,8 @@ async function answer(request: ToWorker): Promise<void> {
   }
   const program = programs.get(request.program);
   if (!program) throw new Error(`no program named ${request.program}`);
+  const failure = startRecord(request.record ?? {});
+  if (failure) process.stderr.write(`${failure.message}${failure.code === undefined ? "" : `: ${failure.code}`}\n`);
   const { summary } = await execute(
     await program.load(),
     { ...request, env: process.env },
@@ -59,6 +62,7 @@ async function answer(request: ToWorker): Promise<void> {
       raw: (text) => send({ type: "raw", text }),
       data: (name, value) => send({ type: "data", name, value }),
       progress: (done, total, unit) => send({ type: "progress", done, total, unit }),
+      legacy: (id) => send({ type: "legacy", id }),
       deadline: (seconds) => send({ type: "deadline", seconds }),
       directory: (path) => {
         directory = path;

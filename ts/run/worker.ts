@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { packaged } from "../package.js";
 import { type Death, LineProcess } from "./line-process.js";
-import { encode, type ToWorker } from "./protocol.js";
+import { encode, FLIGHT_FD, type ToWorker, TRACE_FD } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 
 const WORKER_MAIN = packaged("dist", "ts", "run", "worker-main.js");
@@ -12,6 +12,16 @@ export interface Listener {
   message(message: FromWorker): void;
   /** Something that is no message: output of native code, or a broken protocol. */
   stray(text: string): void;
+  /** An operation that has completed, where they are traced. */
+  trace?(text: string): void;
+}
+
+/** What a worker records its operations into. */
+export interface Recording {
+  /** Descriptor of the flight record's file; absent: memory of the worker's own. */
+  fd?: number | undefined;
+  /** Whether each operation is told when it completes. */
+  trace: boolean;
 }
 
 export class Worker {
@@ -23,9 +33,15 @@ export class Worker {
    *
    * @param prefix a command that executes the rest of its arguments in its own place, such as `Filesystem.enter`
    */
-  constructor(env: NodeJS.ProcessEnv = process.env, prefix: readonly string[] = []) {
+  constructor(
+    env: NodeJS.ProcessEnv = process.env,
+    prefix: readonly string[] = [],
+    private readonly recording: Recording = { trace: false },
+  ) {
     const [program = process.execPath, ...args] = [...prefix, process.execPath, WORKER_MAIN];
-    this.process = new LineProcess([program, ...args], env);
+    const { fd, trace } = recording;
+    this.process = new LineProcess([program, ...args], env, [fd ?? "ignore", trace ? "pipe" : "ignore"]);
+    if (trace) this.process.onPipe(TRACE_FD, (line) => this.listener?.trace?.(line));
     // The checks take as long to load as a worker takes to start: let them load meanwhile. The stream keeps what comes.
     void import("./protocol-check.js").then(({ decodeFromWorker }) => {
       this.process.onAnswer((line) => {
@@ -55,7 +71,9 @@ export class Worker {
   /** Sends a request; everything the worker says from now on goes to `listener`. */
   send(request: ToWorker, listener: Listener): void {
     this.listener = listener;
-    this.process.send(encode(request));
+    const { fd, trace } = this.recording;
+    const record = { ...(fd !== undefined && { fd: FLIGHT_FD }), ...(trace && { traceFd: TRACE_FD }) };
+    this.process.send(encode(request.type === "run" ? { ...request, record } : request));
   }
 
   /** SIGKILL to the worker and all its children. */

@@ -17,6 +17,8 @@ import { makeTmpdir, removeTmpdir, TmpdirError } from "./tmpdir.js";
 export interface Watcher extends Sink {
   /** The directory that must be removed if this process dies; undefined once it is gone. */
   directory(path: string | undefined): void;
+  /** The old library's lines are wanted, under this name. */
+  legacy?(id: string): void;
   /** The clock starts anew; undefined is no limit. */
   deadline(seconds: number | undefined): void;
 }
@@ -35,8 +37,14 @@ export interface Execution {
 /** Runs it to its end; all that can go wrong becomes a result. Returns whether LTP would print a Summary. */
 export async function execute(testcase: Testcase, how: Execution, watcher: Watcher): Promise<{ summary: boolean }> {
   const { env } = how;
-  const say = (result: ResultType, text: string) => watcher.line({ result, ...callerOf(say), text });
-  const line = parseCommandLine(testcase.name, how.argv, testcase.options, testcase.runtimeSeconds > 0, how.defaults);
+  // What this function itself reports as TBROK or TCONF is the testcase's end.
+  const say = (result: ResultType, text: string) => {
+    const ends = result === "TBROK" || result === "TCONF";
+    watcher.line({ result, ...callerOf(say), text, ...(ends && { ends }) });
+  };
+  const { name, options, runtimeSeconds, legacyId } = testcase;
+  const line = parseCommandLine(name, how.argv, options, runtimeSeconds > 0, how.defaults, legacyId !== undefined);
+  if (line.legacy && legacyId !== undefined) watcher.legacy?.(legacyId);
   const debug = debugLevel(env, line.debug, (text) => say("TWARN", text));
 
   for (const text of line.getoptErrors) watcher.raw(text);
@@ -46,7 +54,7 @@ export async function execute(testcase: Testcase, how: Execution, watcher: Watch
     watcher.raw(`aiodio-ltp version: ${version}`);
     return { summary: false };
   }
-  for (const name of line.repeated) say("TWARN", `Option ${optionName(name)} passed multiple times`);
+  for (const option of line.repeated) say("TWARN", `Option ${optionName(option)} passed multiple times`);
   if (line.error !== undefined) {
     say("TBROK", line.error);
     return { summary: true };
@@ -149,6 +157,7 @@ async function runTestcase(
   watcher: Watcher,
 ): Promise<void> {
   watcher.deadline(limits.timeoutSeconds);
+  test.runtimeSeconds = limits.runtimeSeconds;
   const state = await testcase.setup(test);
   const repeatUntil =
     line.seconds !== undefined && testcase.runtimeSeconds === 0 ? performance.now() + line.seconds * 1000 : undefined;

@@ -1,5 +1,5 @@
 /** A testcase's `-h`: the sections in LTP's order. */
-import { type Options, optionName } from "./options.js";
+import { genericOptions, LEGACY_OUTPUT, type Options, optionName } from "./options.js";
 import type { Testcase } from "./testcase.js";
 import { formatDuration, timing } from "./timing.js";
 
@@ -15,11 +15,11 @@ const ENVIRONMENT = [
 ] as const;
 
 const GENERIC = [
-  ["-D[1|2]", "Enable debug information"],
-  ["-V", "Print the version"],
-  ["-h", "Print this help"],
-  ["-i n", "Execute the test n times"],
-  ["-I x", "Execute the test for x seconds; for a test with a runtime: replace the runtime"],
+  ["D", "-D[1|2]", "Enable debug information"],
+  ["V", "-V", "Print the version"],
+  ["h", "-h", "Print this help"],
+  ["i", "-i n", "Execute the test n times"],
+  ["I", "-I x", "Execute the test for x seconds; for a test with a runtime: replace the runtime"],
 ] as const;
 
 function section(title: string, lines: readonly string[]): string {
@@ -29,6 +29,7 @@ function section(title: string, lines: readonly string[]): string {
 /** The whole help text, without a final newline. */
 export function helpText(testcase: Testcase): string {
   const { name, summary, timeoutSeconds, runtimeSeconds } = testcase;
+  const generic = genericOptions(testcase.options);
   const limits = timing({ timeout: timeoutSeconds, runtime: runtimeSeconds }, false, {});
   return [
     section(name, [summary]),
@@ -43,10 +44,16 @@ export function helpText(testcase: Testcase): string {
       ...(runtimeSeconds > 0 ? [`Test runtime: ${formatDuration(limits.runtimeSeconds)}`] : []),
     ]),
     section("Options", [
-      ...GENERIC.map(([option, help]) => `${option.padEnd(9)} ${help}`),
+      ...GENERIC.filter(([name]) => generic.includes(name)).map(([, option, help]) => `${option.padEnd(9)} ${help}`),
+      "--trace   As a command of its own: print each I/O operation when it completes, as strace would",
       ...Object.entries(testcase.options as Options).map(
         ([key, spec]) => `${optionName(key)}${spec.argument ? ` ${spec.argument}` : ""}\n          ${spec.help}`,
       ),
+      ...(testcase.legacyId === undefined
+        ? []
+        : [
+            `--${LEGACY_OUTPUT}\n          As a command of its own: lines as LTP's old library prints them, on standard output`,
+          ]),
     ]),
   ]
     .join("\n")

@@ -11,16 +11,16 @@ export function parseInteger(text: string, min = 1, max = INT_MAX): number | und
 }
 
 /**
- * A size in bytes, at least 1 and exactly representable: decimal, `0x…` or octal `0…` with one optional trailing
+ * A size in bytes, at least 1 (or `min`) and exactly representable: decimal, `0x…` or octal `0…` with one optional trailing
  * character. k, m and g (either case) multiply by powers of 1024; LTP ignores any other single character, so do we.
  */
-export function parseSize(text: string): number | undefined {
+export function parseSize(text: string, min = 1): number | undefined {
   const match = /^\s*\+?(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)(.?)$/s.exec(text);
   if (!match) return undefined;
   const [, digits = "", suffix = ""] = match;
   const literal = /^0[0-7]+$/.test(digits) ? `0o${digits.slice(1)}` : digits;
   const value = BigInt(literal) * (SUFFIXES[suffix.toLowerCase()] ?? 1n);
-  return value >= 1n && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : undefined;
+  return value >= BigInt(min) && value <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(value) : undefined;
 }
 
 /** An unsigned 64-bit number, decimal or `0x…`, or undefined: seeds. */

@@ -2,8 +2,9 @@
  * A testcase's command line: LTP's generic options (`-h -V -D -i -I`) and the testcase's own, with getopt's rules and
  * LTP's words for what is wrong.
  */
+import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
-import { parseInteger, parseSeconds, parseSize } from "./numbers.js";
+import { parseInteger, parseSeconds, parseSeed, parseSize } from "./numbers.js";
 
 /** One option of a testcase. A key of one letter is a short option (`-b`), a longer one a long option (`--engine`). */
 export interface Option<T> {
@@ -42,9 +43,9 @@ export function integer(spec: { default: number; min?: number; help: string; inv
   return option({ ...spec, argument: "INT" }, (text) => parseInteger(text, spec.min));
 }
 
-/** A size in bytes with LTP's suffixes. */
-export function size(spec: { default: number; help: string; invalid: string }): Option<number> {
-  return option({ ...spec, argument: "SIZE" }, parseSize);
+/** A size in bytes with LTP's suffixes, from 1 or `min` on. */
+export function size(spec: { default: number; min?: number; help: string; invalid: string }): Option<number> {
+  return option({ ...spec, argument: "SIZE" }, (text) => parseSize(text, spec.min));
 }
 
 /** One of a few words; a default of undefined leaves the choice to the testcase. */
@@ -70,6 +71,27 @@ export function text<T>(spec: {
   return option(spec, spec.read);
 }
 
+/** An option without an argument: whether it is given. */
+export function flag(spec: { help: string }): Option<boolean> {
+  return { help: spec.help, parse: (text) => ({ value: text !== undefined }) };
+}
+
+/** `--seed`; undefined leaves the choice to the testcase. */
+export function seed(): Option<bigint | undefined> {
+  return text<bigint | undefined>({
+    default: undefined,
+    argument: "NUMBER",
+    help: "Seed of the data, to repeat a run (default random)",
+    invalid: "Invalid seed '%s': use a number below 2^64, decimal or 0x…",
+    read: parseSeed,
+  });
+}
+
+/** The seed given, or a random one. */
+export function chooseSeed(given: bigint | undefined): bigint {
+  return given ?? randomBytes(8).readBigUInt64LE();
+}
+
 /** What the command line asks for, or what is wrong with it. */
 export interface CommandLine<O extends Options> {
   values: Values<O>;
@@ -82,6 +104,8 @@ export interface CommandLine<O extends Options> {
   version: boolean;
   /** Names of the testcase's options given more than once; LTP warns of each. */
   repeated: string[];
+  /** `--legacy-output`. */
+  legacy: boolean;
   /** Lines as getopt prints them (`aiocp: invalid option -- 'Z'`). */
   getoptErrors: string[];
   /** The text of the TBROK that ends the testcase before it started; also set where getoptErrors are. */
@@ -90,10 +114,20 @@ export interface CommandLine<O extends Options> {
   valueError?: string;
 }
 
-const GENERIC = "hVDiI";
+/** The options that every testcase has; one of its own with the same letter takes the place of the generic one. */
+const GENERIC = ["h", "V", "D", "i", "I"];
+
+/** The generic options that this testcase has not replaced by its own. */
+export function genericOptions(options: Options): string[] {
+  return GENERIC.filter((name) => !Object.hasOwn(options, name));
+}
+
+/** The long option that chooses the old library's output; only testcases with a `legacyId` have it. */
+export const LEGACY_OUTPUT = "legacy-output";
 
 /**
- * Reads a testcase's command line.
+ * Reads a testcase's command line. A testcase's own option hides a generic one of the same name: diotest2's `-i` counts
+ * its own loop, and it has no generic one then.
  *
  * @param program name for getopt's own messages
  * @param defaults texts for options that the command line leaves out, for example `--engine` of a whole run; names that
@@ -105,6 +139,7 @@ export function parseCommandLine<O extends Options>(
   options: O,
   hasRuntime: boolean,
   defaults: Readonly<Record<string, string>> = {},
+  hasLegacyOutput = false,
 ): CommandLine<O> {
   const result: CommandLine<O> = {
     values: {} as Values<O>,
@@ -113,15 +148,19 @@ export function parseCommandLine<O extends Options>(
     help: false,
     version: false,
     repeated: [],
+    legacy: false,
     getoptErrors: [],
   };
+  const generic = genericOptions(options);
+  const flags = hasLegacyOutput ? [...generic, LEGACY_OUTPUT] : generic;
   const given: Record<string, string | undefined> = {};
-  const takesArgument = (name: string) => name === "i" || name === "I" || options[name]?.argument !== undefined;
-  const known = (name: string) => (name.length === 1 && GENERIC.includes(name)) || Object.hasOwn(options, name);
+  const takesArgument = (name: string) =>
+    Object.hasOwn(options, name) ? options[name]?.argument !== undefined : name === "i" || name === "I";
+  const known = (name: string) => flags.includes(name) || Object.hasOwn(options, name);
 
   // `-D` is getopt's optional argument (`-D`, `-D2`), which parseArgs has no notion of.
   const rest = argv.filter((word) => {
-    const debug = /^-D(\d*)$/.exec(word);
+    const debug = generic.includes("D") ? /^-D(\d*)$/.exec(word) : null;
     if (debug) result.debug = debug[1] ? Number(debug[1]) : 1;
     return !debug;
   });
@@ -130,7 +169,7 @@ export function parseCommandLine<O extends Options>(
     strict: false,
     tokens: true,
     options: Object.fromEntries(
-      [...Object.keys(options), ...GENERIC].map((name) => [
+      [...Object.keys(options), ...flags].map((name) => [
         name.length === 1 ? `short-${name}` : name,
         { type: takesArgument(name) ? "string" : "boolean", ...(name.length === 1 ? { short: name } : {}) } as const,
       ]),
@@ -155,8 +194,9 @@ export function parseCommandLine<O extends Options>(
       );
     } else if (!takesArgument(name) && token.value !== undefined) {
       result.getoptErrors.push(`${program}: option '${token.rawName}' doesn't allow an argument`);
-    } else if (name === "h") result.help = true;
-    else if (name === "V") result.version = true;
+    } else if (name === LEGACY_OUTPUT) result.legacy = true;
+    else if (name === "h" && generic.includes(name)) result.help = true;
+    else if (name === "V" && generic.includes(name)) result.version = true;
     else {
       if (Object.hasOwn(given, name) && Object.hasOwn(options, name)) result.repeated.push(name);
       given[name] = token.value ?? "";
@@ -165,13 +205,13 @@ export function parseCommandLine<O extends Options>(
 
   if (result.getoptErrors.length > 0) result.error = "Invalid option";
   else if (positionals.length > 0) result.error = `Unexpected argument(s) '${positionals.join(" ")}'...`;
-  if (given.i !== undefined) {
+  if (given.i !== undefined && generic.includes("i")) {
     const iterations = parseInteger(given.i, 0);
     if (iterations === undefined)
       result.error ??= `Invalid number of iterations '${given.i}': -i takes 0 to 2147483647`;
     else result.iterations = iterations;
   }
-  if (given.I !== undefined) {
+  if (given.I !== undefined && generic.includes("I")) {
     const seconds = hasRuntime ? parseInteger(given.I) : parseSeconds(given.I, 0.1);
     if (seconds === undefined) {
       const range = hasRuntime ? "whole seconds from 1" : "seconds from 0.1";

@@ -20,6 +20,8 @@ export class Test<O extends Options = Options> {
   results = 0;
   /** 1-based number of the current call of the test function. */
   iteration = 0;
+  /** What LTP calls the runtime: how long each call of the test function may work, in seconds; 0 for no limit. */
+  runtimeSeconds = 0;
 
   constructor(
     readonly options: Values<O>,
@@ -57,18 +59,18 @@ export class Test<O extends Options = Options> {
   }
   /** The testcase itself could not go on. */
   broken(text: string): never {
-    this.report("TBROK", text, this.broken);
+    this.report("TBROK", text, this.broken, true);
     throw new Break(text);
   }
   /** What is tested is not supported here; the testcase ends. */
   unsupported(text: string): never {
-    this.report("TCONF", text, this.unsupported);
+    this.report("TCONF", text, this.unsupported, true);
     throw new Break(text);
   }
 
-  private report(result: ResultType, text: string, above: (...args: never[]) => unknown): void {
+  private report(result: ResultType, text: string, above: (...args: never[]) => unknown, ends = false): void {
     if (result !== "TINFO" && result !== "TDEBUG") this.results += 1;
-    this.sink.line({ result, ...callerOf(above), text });
+    this.sink.line({ result, ...callerOf(above), text, ...(ends && { ends }) });
   }
 }
 
@@ -78,6 +80,11 @@ export interface Testcase<O extends Options = Options, State = unknown> {
   name: string;
   /** One sentence for lists and the help text. */
   summary: string;
+  /**
+   * The name that LTP's program prints on its result lines when it is one of the old library's: it gives the testcase
+   * `--legacy-output`.
+   */
+  legacyId?: string;
   options: O;
   /** LTP's default number of seconds the work may take, part of the timeout; 0 for none. */
   runtimeSeconds: number;

@@ -8,6 +8,7 @@
 //! a buffer while the kernel may be transferring into or out of it does not compile.
 
 use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
@@ -35,6 +36,56 @@ impl Align {
         match self {
             Self::Step(step) => index.wrapping_mul(step.get()) % page,
             Self::Offset(offset) => offset,
+        }
+    }
+}
+
+/// What the memory of a [`Pool`] is, for tests of what the kernel does with pages that others have too.
+#[derive(Clone, Copy, Debug)]
+pub enum Memory<'file> {
+    /// Anonymous, private, and not inherited by children.
+    Private,
+    /// Anonymous and private; children inherit it, copy-on-write.
+    Inherited,
+    /// Anonymous and shared with children.
+    Shared,
+    /// The page cache of a file from its start on, shared with everyone; a shorter file is made longer.
+    File(BorrowedFd<'file>),
+    /// Reserved huge pages (hugetlb), shared with children.
+    Huge,
+    /// As `Private`, and the kernel is asked for transparent huge pages.
+    TransparentHuge,
+}
+
+/// A number of bytes from one of the kernel's files; `None` where there is no such file or line.
+fn kernel_number(path: &str, key: &str) -> Option<usize> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
+    let mut words = line.split_whitespace();
+    let number: usize = words.next()?.parse().ok()?;
+    Some(if words.next() == Some("kB") { number << 10 } else { number })
+}
+
+impl Memory<'_> {
+    /// The unit in bytes, a power of two, that the kernel maps it in.
+    fn unit(self) -> usize {
+        let unit = match self {
+            Self::Huge => kernel_number("/proc/meminfo", "Hugepagesize:"),
+            Self::TransparentHuge => kernel_number("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", ""),
+            _ => None,
+        };
+        unit.filter(|unit| unit.is_power_of_two()).unwrap_or(1).max(page_bytes())
+    }
+
+    /// Flags and descriptor for `mmap(2)`.
+    fn flags(self) -> (i32, i32) {
+        match self {
+            Self::Private | Self::Inherited | Self::TransparentHuge => {
+                (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1)
+            }
+            Self::Shared => (libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1),
+            Self::Huge => (libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB, -1),
+            Self::File(file) => (libc::MAP_SHARED, file.as_raw_fd()),
         }
     }
 }
@@ -81,6 +132,12 @@ pub struct Buffer {
 // SAFETY: a buffer is the only access to its part of the arena.
 unsafe impl Send for Buffer {}
 
+impl std::fmt::Debug for Arena {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Arena({} bytes)", self.bytes)
+    }
+}
+
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Buffer({:p}, {} bytes of an arena of {})", self.start, self.bytes, self.arena.bytes)
@@ -124,6 +181,37 @@ impl std::ops::DerefMut for Buffer {
     }
 }
 
+/// The memory of a pool for somebody who changes it while the kernel has it: what some tests are about. It keeps the memory mapped
+/// and gives no reference to it; who has one must take care that nobody else has.
+#[derive(Debug)]
+pub struct Window {
+    start: NonNull<u8>,
+    bytes: usize,
+    _arena: Arc<Arena>,
+}
+
+// SAFETY: it gives no access to the memory but by pointer.
+unsafe impl Send for Window {}
+// SAFETY: as above.
+unsafe impl Sync for Window {}
+
+impl Window {
+    /// Where it starts.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+}
+
 /// A stretch of memory for `io_uring_register_buffers(3)`. Covers one or more whole buffers.
 #[derive(Clone, Copy, Debug)]
 pub struct Registration {
@@ -144,8 +232,22 @@ pub struct Pool {
 
 impl Pool {
     /// Maps `count` buffers of `bytes` each, packed as tightly as `align` allows, and (up to `POPULATE_BYTES_MAX`) has the kernel
-    /// fault them in, so that no page fault falls into the timed part of a workload.
+    /// fault them in, so that no page fault falls into the timed part of a workload. Children made by `fork(2)` do not get them.
     pub fn new(count: usize, bytes: NonZeroUsize, align: Align) -> Result<Self> {
+        Self::of(Memory::Private, count, bytes, align)
+    }
+
+    /// The same of any kind of memory.
+    pub fn of(memory: Memory<'_>, count: usize, bytes: NonZeroUsize, align: Align) -> Result<Self> {
+        Self::map(memory, count, bytes, align, true)
+    }
+
+    /// One buffer at the start of a page of which nothing is there yet: each page is fetched at its first use.
+    pub fn unpopulated(memory: Memory<'_>, bytes: NonZeroUsize) -> Result<Buffer> {
+        Ok(Self::map(memory, 1, bytes, Align::Offset(0), false)?.buffers.remove(0))
+    }
+
+    fn map(memory: Memory<'_>, count: usize, bytes: NonZeroUsize, align: Align, populated: bool) -> Result<Self> {
         let page = page_bytes();
         if let Align::Offset(offset) = align
             && offset >= page
@@ -166,29 +268,43 @@ impl Pool {
             end = start.checked_add(bytes.get()).ok_or_else(too_big)?;
             starts.push(start);
         }
-        let total = end.max(1).checked_next_multiple_of(page).ok_or_else(too_big)?;
-        let populate = if total <= POPULATE_BYTES_MAX { libc::MAP_POPULATE } else { 0 };
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                total,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | populate,
-                -1,
-                0,
-            )
+        let unit = memory.unit();
+        // Room to begin at a multiple of the unit, which the kernel does by itself for reserved huge pages only.
+        let slack = if matches!(memory, Memory::TransparentHuge) { unit - page } else { 0 };
+        let total = end.max(1).checked_next_multiple_of(unit).and_then(|total| total.checked_add(slack)).ok_or_else(too_big)?;
+        if let Memory::File(file) = memory {
+            lengthen(file, total as u64)?;
+        }
+        let populate = if populated && total <= POPULATE_BYTES_MAX && !matches!(memory, Memory::TransparentHuge) {
+            libc::MAP_POPULATE
+        } else {
+            0
         };
+        let (flags, fd) = memory.flags();
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), total, libc::PROT_READ | libc::PROT_WRITE, flags | populate, fd, 0) };
         let mapped = if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast::<u8>()) };
         let Some(start) = mapped else {
-            let message = format!("No memory for {count} buffers of {bytes} bytes: use fewer control blocks or smaller blocks");
-            return Err(Error::new(Step::Buffers, message).errno(Errno::last()));
+            let errno = Errno::last();
+            let message = match memory {
+                Memory::Huge => "Not enough huge pages are reserved: raise vm.nr_hugepages".to_owned(),
+                _ => format!("No memory for {count} buffers of {bytes} bytes: use fewer control blocks or smaller blocks"),
+            };
+            return Err(Error::new(Step::Buffers, message).errno(errno));
         };
         // Where the kernel does not pin pages while it transfers (older kernels), a fork during a direct read can leave the data in
         // a page that only the child has: open(2), "O_DIRECT I/Os should never be run concurrently with fork(2)". Node forks to
-        // start processes, so children do not get this memory at all.
-        // SAFETY: advice about the new mapping.
-        unsafe { libc::madvise(start.as_ptr().cast(), total, libc::MADV_DONTFORK) };
+        // start processes, so children do not get this memory at all, unless that is what is tested.
+        if matches!(memory, Memory::Private | Memory::TransparentHuge) {
+            // SAFETY: advice about the new mapping.
+            unsafe { libc::madvise(start.as_ptr().cast(), total, libc::MADV_DONTFORK) };
+        }
+        let mut lead = 0;
+        if matches!(memory, Memory::TransparentHuge) {
+            lead = (start.as_ptr() as usize).next_multiple_of(unit) - start.as_ptr() as usize;
+            // SAFETY: advice about the new mapping. Where it is refused the pages are small ones.
+            unsafe { libc::madvise(start.as_ptr().cast(), total, libc::MADV_HUGEPAGE) };
+        }
         let arena = Arc::new(Arena {
             start,
             bytes: total,
@@ -197,12 +313,19 @@ impl Pool {
         });
         let mut pool = Self { buffers: Vec::with_capacity(count), registrations: Vec::new() };
         for start in starts {
-            // SAFETY: `start + bytes <= total`.
-            let start = unsafe { arena.start.add(start) };
+            // SAFETY: `lead + start + bytes <= total`.
+            let start = unsafe { arena.start.add(lead + start) };
             pool.buffers.push(Buffer { start, bytes: bytes.get(), registration: 0, arena: Arc::clone(&arena) });
         }
         pool.register();
         Ok(pool)
+    }
+
+    /// The memory from the first buffer to the last, for a second hand in it.
+    pub fn window(&self) -> Option<Window> {
+        let (first, last) = (self.buffers.first()?, self.buffers.last()?);
+        let bytes = last.start.as_ptr() as usize + last.bytes - first.start.as_ptr() as usize;
+        Some(Window { start: first.start, bytes, _arena: Arc::clone(&first.arena) })
     }
 
     /// Groups neighbouring buffers into as few registrations as the kernel's limit on their size allows.
@@ -219,6 +342,23 @@ impl Pool {
             buffer.registration = u16::try_from(self.registrations.len() - 1).unwrap_or(u16::MAX);
         }
     }
+}
+
+/// Memory behind a file's end must not be touched.
+fn lengthen(file: BorrowedFd<'_>, bytes: u64) -> Result<()> {
+    let failed = |message: &str| Error::new(Step::Buffers, message.to_owned()).errno(Errno::last());
+    // SAFETY: all zeros is a `stat`.
+    let mut stat: libc::stat64 = unsafe { std::mem::zeroed() };
+    // SAFETY: an open descriptor, and room for the answer.
+    if unsafe { libc::fstat64(file.as_raw_fd(), &raw mut stat) } != 0 {
+        return Err(failed("The size of the file to map cannot be learnt"));
+    }
+    let short = u64::try_from(stat.st_size).is_ok_and(|size| size < bytes);
+    // SAFETY: an open descriptor.
+    if short && unsafe { libc::ftruncate64(file.as_raw_fd(), bytes as i64) } != 0 {
+        return Err(failed("The file to map cannot be made longer"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -261,6 +401,30 @@ mod tests {
         drop(pool);
         kept.fill(7);
         assert!(kept.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn every_kind_of_memory_holds_what_is_written_and_starts_where_it_should() {
+        let file = tempfile::tempfile().expect("file");
+        let bytes = NonZeroUsize::new(3 * page_bytes()).expect("not 0");
+        let kinds = [Memory::Inherited, Memory::Shared, Memory::File(std::os::fd::AsFd::as_fd(&file)), Memory::TransparentHuge];
+        for memory in kinds {
+            let mut pool = Pool::of(memory, 3, bytes, Align::Offset(512)).expect("memory");
+            for (index, buffer) in pool.buffers.iter_mut().enumerate() {
+                assert_eq!(buffer.as_ptr() as usize % page_bytes(), 512);
+                buffer.fill(index as u8 + 1);
+            }
+            let window = pool.window().expect("buffers");
+            assert_eq!(window.as_ptr(), pool.buffers[0].as_ptr());
+            assert_eq!(window.as_ptr() as usize + window.len(), pool.buffers[2].as_ptr() as usize + bytes.get());
+            drop(pool);
+            // SAFETY: the window keeps the memory, and nobody else has it.
+            let kept = unsafe { std::slice::from_raw_parts(window.as_ptr(), window.len()) };
+            assert_eq!((kept[0], kept[window.len() - 1]), (1, 3));
+        }
+        let mut byte = [0];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut byte, 512).expect("the file was made long enough");
+        assert_eq!(byte, [1]);
     }
 
     #[test]

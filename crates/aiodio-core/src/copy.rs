@@ -181,7 +181,7 @@ impl<'options> Copy<'options> {
         while self.next < self.options.bytes
             && let Some(buffer) = self.free.pop()
         {
-            queue.push(Operation { write: false, file: SOURCE, offset: self.next, bytes, buffer });
+            queue.push(Operation { write: false, file: SOURCE, offset: self.next, bytes, buffer, generation: 0 });
             self.next += bytes as u64;
         }
     }
@@ -198,7 +198,7 @@ impl<'options> Copy<'options> {
             self.unsynced += 1;
             self.free.push(buffer);
         } else {
-            queue.push(Operation { write: true, file: DESTINATION, offset, bytes, buffer });
+            queue.push(Operation { write: true, file: DESTINATION, offset, bytes, buffer, generation: 0 });
         }
         Ok(())
     }

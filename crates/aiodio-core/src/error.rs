@@ -27,6 +27,8 @@ pub enum Step {
     ShortWrite,
     /// `fsync(2)` or `fdatasync(2)`.
     Fsync,
+    /// `ftruncate(2)`.
+    Truncate,
     /// Making a backing file or attaching it to a loop device.
     LoopDevice,
     /// `mount(2)`.
@@ -52,6 +54,7 @@ impl Step {
             Self::ShortRead => "short-read",
             Self::ShortWrite => "short-write",
             Self::Fsync => "fsync",
+            Self::Truncate => "truncate",
             Self::LoopDevice => "loop-device",
             Self::Mount => "mount",
             Self::Unmount => "unmount",

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::error::{Errno, Error, Result, Step};
+use crate::recorder::{self, Begin, Kind};
 
 /// Bits for [`OpenOptionsExt::custom_flags`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +69,17 @@ pub(crate) fn sync(path: &Path, result: std::io::Result<()>) -> Result<()> {
 
 /// `fsync(2)` on any descriptor.
 pub(crate) fn fsync(path: &Path, file: impl AsFd) -> Result<()> {
+    let Some(recorder) = recorder::current() else { return fsync_unrecorded(path, file) };
+    let (number, flags) = recorder::describe(&recorder, file.as_fd());
+    let begin = Begin { flags, ..Begin::call(Kind::Fsync, number, 0, 0) };
+    let operation = recorder.begin(&begin);
+    let result = fsync_unrecorded(path, file);
+    let errno = result.as_ref().err().and_then(|error| error.errno);
+    recorder.end(operation, errno.map_or(0, |errno| -i64::from(errno.0)));
+    result
+}
+
+fn fsync_unrecorded(path: &Path, file: impl AsFd) -> Result<()> {
     loop {
         // SAFETY: a descriptor that is open during the call.
         if unsafe { libc::fsync(file.as_fd().as_raw_fd()) } == 0 {

@@ -6,7 +6,11 @@
 //! | [`buffer`] | memory with a deliberate alignment, owned by one holder at a time |
 //! | [`engine`] | submission and completion; everything the kernel may do short of the plain success |
 //! | [`stamp`] | what a sector on the disk looks like |
-//! | [`fill`], [`copy`], [`verify`] | the workloads |
+//! | [`oracle`] | what each byte of a file may be, given what was done to it and when |
+//! | [`recorder`] | the flight recorder: every operation, in a file that outlives the process |
+//! | [`fill`], [`copy`], [`verify`], [`workload`] | the workloads |
+//! | [`random`] | random numbers that a seed repeats |
+//! | [`extents`] | where a file's bytes are on the disk, and in which state |
 //! | [`storage`], [`limits`] | facts about the filesystem, its device and the kernel |
 //! | [`loop_device`], [`mount`] | filesystems made for a test |
 //! | [`error`] | the one shape of a failure |
@@ -19,11 +23,16 @@ pub mod buffer;
 pub mod copy;
 pub mod engine;
 pub mod error;
+pub mod extents;
 mod file;
 pub mod fill;
 pub mod limits;
 pub mod loop_device;
 pub mod mount;
+pub mod oracle;
+pub mod random;
+pub mod recorder;
 pub mod stamp;
 pub mod storage;
 pub mod verify;
+pub mod workload;

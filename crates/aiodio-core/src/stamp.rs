@@ -4,6 +4,8 @@
 //! and again at its end, so that the foreign half of a torn sector can be named too. Everything is little-endian on every
 //! architecture: a disk written on s390x can be examined on x86.
 
+use crate::random::mix;
+
 /// Bytes covered by one stamp. Direct I/O has no smaller unit on any Linux device.
 pub const SECTOR_BYTES: usize = 512;
 
@@ -80,14 +82,20 @@ impl Key {
             rest.copy_from_slice(&full[..rest.len()]);
         }
     }
-}
 
-/// Steele, Lea and Flood's finaliser (`SplitMix64`): every input bit changes about half of the output bits.
-fn mix(mut x: u64) -> u64 {
-    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    /// The same for any `offset`: memory that begins inside a sector gets the last bytes of its stamp first.
+    pub fn fill_from(self, offset: u64, memory: &mut [u8]) {
+        let at = (offset % SECTOR) as usize;
+        let head = if at == 0 { 0 } else { memory.len().min(SECTOR_BYTES - at) };
+        let (head, rest) = memory.split_at_mut(head);
+        if !head.is_empty() {
+            let full = self.at(offset / SECTOR).bytes();
+            head.copy_from_slice(&full[at..at + head.len()]);
+        }
+        if !rest.is_empty() {
+            self.fill(offset + head.len() as u64, rest);
+        }
+    }
 }
 
 impl Stamp {
@@ -160,13 +168,14 @@ impl Stamp {
         })
     }
 
-    /// The stamp whose last 32 bytes these are; the rest may be anything.
-    pub fn read_trailer(found: &[u8; SECTOR_BYTES]) -> Option<Self> {
-        (found[504..CRC_AT] == MAGIC[..4]).then(|| Self {
-            seed: u64_at(found, TRAILER_AT),
-            sector: u64_at(found, 488),
-            file: u32_at(found, 496),
-            generation: u32_at(found, 500),
+    /// The stamp whose last 32 bytes these end with; the rest may be anything.
+    pub fn read_trailer(found: &[u8]) -> Option<Self> {
+        let trailer: &[u8; SECTOR_BYTES - TRAILER_AT] = found.last_chunk()?;
+        (trailer[24..28] == MAGIC[..4]).then(|| Self {
+            seed: u64_at(trailer, 0),
+            sector: u64_at(trailer, 8),
+            file: u32_at(trailer, 16),
+            generation: u32_at(trailer, 20),
         })
     }
 }
@@ -258,6 +267,16 @@ mod tests {
                 let expected = key.at(sector + index as u64).bytes();
                 prop_assert_eq!(found, &expected[..found.len()]);
             }
+        }
+
+        #[test]
+        fn filling_from_inside_a_sector_gives_the_same_bytes(seed: u64, from in 0_usize..2000, bytes in 0_usize..2000) {
+            let key = Key { seed, file: 1, generation: 2 };
+            let mut whole = vec![0; from + bytes];
+            key.fill(0, &mut whole);
+            let mut part = vec![0; bytes];
+            key.fill_from(from as u64, &mut part);
+            prop_assert_eq!(&part, &whole[from..]);
         }
     }
 }

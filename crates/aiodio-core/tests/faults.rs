@@ -122,7 +122,7 @@ proptest! {
         for round in 0..40_u64 {
             while let Some(buffer) = free.pop() {
                 let offset = round * 5000;
-                queue.push(Operation { write: round % 2 == 1, file: 0, offset, bytes: 5000, buffer });
+                queue.push(Operation { write: round % 2 == 1, file: 0, offset, bytes: 5000, buffer, generation: 0 });
             }
             queue.wait(1 + (round as usize % depth), &mut done).unwrap();
             prop_assert_eq!(done.len() + queue.in_flight(), depth);
@@ -254,7 +254,7 @@ fn scripted(write: bool, resume: usize, results: Vec<i64>) -> (Result<usize, Err
     let engine = Scripted { results: results.into_iter(), asked: Rc::clone(&asked), events: Vec::new() };
     let file = tempfile::tempfile().unwrap();
     let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(resume)).unwrap();
-    queue.push(Operation { write, file: 0, offset: 1 << 20, bytes: 8192, buffer });
+    queue.push(Operation { write, file: 0, offset: 1 << 20, bytes: 8192, buffer, generation: 0 });
     let mut done = Vec::new();
     queue.wait(1, &mut done).unwrap();
     let asked = asked.borrow().iter().map(|(offset, at, bytes)| (offset - (1 << 20), at - start, *bytes)).collect();
@@ -290,6 +290,6 @@ fn more_bytes_than_asked_for_are_a_broken_engine() {
     let engine = Scripted { results: vec![513].into_iter(), asked: Rc::default(), events: Vec::new() };
     let file = tempfile::tempfile().unwrap();
     let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(1)).unwrap();
-    queue.push(Operation { write: false, file: 0, offset: 0, bytes: 512, buffer: pool.buffers.remove(0) });
+    queue.push(Operation { write: false, file: 0, offset: 0, bytes: 512, buffer: pool.buffers.remove(0), generation: 0 });
     assert_eq!(queue.wait(1, &mut Vec::new()).unwrap_err().step, Step::Reap);
 }

@@ -95,7 +95,7 @@ fn a_wait_that_is_interrupted_again_and_again_still_ends_with_the_data() {
         let mut pool = Pool::new(1, size(4096), Align::Offset(0)).unwrap();
         let one = size(1);
         let mut queue = Queue::new(engine.open(one).unwrap(), one, vec![read.into()], &pool.registrations, one).unwrap();
-        queue.push(Operation { write: false, file: 0, offset: 0, bytes: 9, buffer: pool.buffers.remove(0) });
+        queue.push(Operation { write: false, file: 0, offset: 0, bytes: 9, buffer: pool.buffers.remove(0), generation: 0 });
         let writer = std::thread::spawn(move || {
             std::thread::sleep(Duration::from_millis(200));
             write.write_all(b"half").unwrap();

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use aiodio_core::fill::fill;
+use aiodio_core::oracle::{Change, Ending, Oracle};
 use aiodio_core::stamp::{Key, SECTOR, SECTOR_BYTES, STALE_DISK_FILE};
 use aiodio_core::verify::{self, BadRange, Kind, Outcome, Rung, TornWith};
 use common::{KEY, check, workplaces};
@@ -59,7 +60,7 @@ fn an_undamaged_file_of_any_length_is_good() {
     each_place(|place| {
         for bytes in [0, 1, 31, 32, 511, 512, 513, 4096, 100_000, BYTES, (1 << 20) + 4096, (2 << 20) + 1] {
             let outcome = after(place, bytes, |_| {});
-            assert!(outcome.is_good(bytes), "{bytes}: {outcome:?}");
+            assert!(outcome.is_good(), "{bytes}: {outcome:?}");
             assert_eq!(outcome.sectors, bytes.div_ceil(SECTOR));
         }
     });
@@ -129,7 +130,8 @@ fn a_flipped_bit_is_a_mutation_of_one_bit() {
             assert_eq!((range.kind, range.offset, range.bytes), (Kind::Mutated, 5 * 512, 512), "byte {at}");
             assert_eq!((range.differing_bytes, range.differing_bits), (1, 1));
             assert_eq!(range.first_difference, Some(5 * SECTOR + at));
-            assert_eq!(range.found[0] ^ range.expected[0], 4);
+            let shown = (5 * SECTOR + at - range.shown_at) as usize;
+            assert_eq!((range.shown_at % 16, range.found[shown] ^ range.expected[shown]), (0, 4));
         }
     });
 }
@@ -192,7 +194,9 @@ fn a_file_that_is_too_short_or_too_long_is_told() {
 
         let outcome = after(place, BYTES, |file| file.set_len(BYTES + 4096).unwrap());
         assert_eq!((outcome.bytes_found, outcome.sectors_bad), (BYTES + 4096, 0));
-        assert!(!outcome.is_good(BYTES));
+        assert!(!outcome.is_good());
+        let range = only(outcome);
+        assert_eq!((range.kind, range.offset, range.bytes), (Kind::BeyondEnd, BYTES, 4096));
     });
 }
 
@@ -220,7 +224,7 @@ fn the_number_of_described_ranges_is_limited_and_the_others_are_counted() {
         write(&file, sector, &[0; 512]);
     }
     for max in [0, 1, 16] {
-        let options = verify::Options { path: path.clone(), bytes: BYTES, key: KEY, rung: Rung::Cache, ranges_max: max };
+        let options = verify::Options { path: path.clone(), offset: 0, bytes: BYTES, key: KEY, rung: Rung::Cache, ranges_max: max };
         let outcome = verify::verify(&options);
         assert_eq!(outcome.ranges.len(), max);
         assert_eq!((outcome.ranges_total, outcome.sectors_bad), (SECTORS / 2, SECTORS / 2));
@@ -239,7 +243,7 @@ fn nothing_is_claimed_about_a_disk_that_does_not_exist() {
     let outcome = check(&path, BYTES, Rung::Disk);
     assert!(!outcome.direct && outcome.error.is_none());
     assert_eq!(outcome.sectors, 0);
-    assert!(check(&path, BYTES, Rung::Cache).is_good(BYTES));
+    assert!(check(&path, BYTES, Rung::Cache).is_good());
 }
 
 #[test]
@@ -312,7 +316,7 @@ proptest! {
                 expected[sector as usize] = Some(plant(&file, sector, fault));
             }
         }
-        let options = verify::Options { path, bytes: BYTES, key: KEY, rung: Rung::Cache, ranges_max: usize::MAX };
+        let options = verify::Options { path, offset: 0, bytes: BYTES, key: KEY, rung: Rung::Cache, ranges_max: usize::MAX };
         let outcome = verify::verify(&options);
         let mut found = vec![None; SECTORS as usize];
         for range in &outcome.ranges {
@@ -323,5 +327,35 @@ proptest! {
         }
         prop_assert_eq!(outcome.sectors_bad, expected.iter().flatten().count() as u64);
         prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn long_holes_are_not_read_but_what_lies_in_them_is_found() {
+    for place in workplaces() {
+        let path = place.path().join("sparse");
+        let file = std::fs::File::create(&path).unwrap();
+        let mut oracle = Oracle::new(KEY.seed, KEY.file);
+        let mut write = |offset: u64| {
+            let mut data = vec![0; 5000];
+            oracle.stamps(1).fill_from(offset, &mut data);
+            file.write_all_at(&data, offset).unwrap();
+            let change = oracle.begin(Change::write(offset, 5000, 1));
+            oracle.end(change, Ending::Done);
+        };
+        for offset in [0, 200_000, 100 << 20] {
+            write(offset);
+        }
+        for rung in [Rung::Cache, Rung::Disk] {
+            let found = verify::verify_expected(&path, &oracle, rung, 4);
+            assert!(found.is_good(), "{found:?}");
+            assert_eq!((found.bytes_found, found.sectors), ((100 << 20) + 5000, ((100_u64 << 20) + 5000).div_ceil(512)));
+        }
+        // Where nothing was written.
+        file.write_all_at(&[7; 10], 50 << 20).unwrap();
+        for rung in [Rung::Cache, Rung::Disk] {
+            let found = verify::verify_expected(&path, &oracle, rung, 4);
+            assert_eq!((found.ranges_total, found.ranges[0].first_difference), (1, Some(50 << 20)), "{rung:?}");
+        }
     }
 }

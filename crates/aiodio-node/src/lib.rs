@@ -1,7 +1,25 @@
 //! The Node addon: converts types between TypeScript and `aiodio-core`, and nothing else. What a field means is told there.
 
+pub mod aio_rounds;
+pub mod aio_stress;
+pub mod dio_limits;
+pub mod expectation;
+pub mod faultfs;
+pub mod fork_dma;
+pub mod fsx;
+pub mod invalidate;
+pub mod mmap_fork;
+pub mod pattern;
+pub mod race;
+pub mod race_types;
+pub mod races;
+pub mod record;
+pub mod segments;
+pub mod short_read;
+pub mod stress;
 mod task;
 mod types;
+pub mod unwritten;
 
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
@@ -29,7 +47,7 @@ pub fn fill_file(o: FillOptions) -> AsyncTask<Work<FillOutcome>> {
     })
 }
 
-type Progress = ThreadsafeFunction<f64, (), f64, Status, false, true>;
+pub(crate) type Progress = ThreadsafeFunction<f64, (), f64, Status, false, true>;
 
 /// Copies a file block by block with many blocks in flight.
 #[napi(ts_return_type = "Promise<CopyOutcome>")]

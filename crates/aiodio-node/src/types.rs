@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 
 use aiodio_core::buffer::Align;
 use aiodio_core::error::{Error, Result, Step};
+use aiodio_core::oracle::Content;
 use aiodio_core::{copy, engine, limits, mount, stamp, storage, verify};
-use napi::bindgen_prelude::{BigInt, Buffer};
+use napi::bindgen_prelude::{BigInt, Buffer, Either};
 use napi_derive::napi;
 
 /// Integers that a JavaScript number holds exactly.
@@ -20,14 +21,14 @@ pub(crate) fn size(name: &str, value: f64) -> Result<u64> {
     }
 }
 
-fn positive(name: &str, value: f64) -> Result<NonZeroUsize> {
+pub(crate) fn positive(name: &str, value: f64) -> Result<NonZeroUsize> {
     usize::try_from(size(name, value)?)
         .ok()
         .and_then(NonZeroUsize::new)
         .ok_or_else(|| Error::new(Step::Options, format!("{name} must be at least 1 and fit the memory, not {value}")))
 }
 
-fn key(seed: &BigInt, file_id: u32, generation: u32) -> Result<stamp::Key> {
+pub(crate) fn key(seed: &BigInt, file_id: u32, generation: u32) -> Result<stamp::Key> {
     let (negative, seed, lossless) = seed.get_u64();
     if negative || !lossless {
         return Err(Error::new(Step::Options, "seed must be from 0 to 2^64 - 1"));
@@ -66,11 +67,22 @@ pub struct FillOutcome {
     pub error: Option<Failure>,
 }
 
+/// "logical", "page", or a decimal byte offset inside a page.
+pub(crate) fn align(text: &str, logical_block_bytes: NonZeroUsize) -> Result<Align> {
+    match text {
+        "logical" => Ok(Align::Step(logical_block_bytes)),
+        "page" => Ok(Align::Offset(0)),
+        offset => offset.parse().map(Align::Offset).map_err(|_| {
+            Error::new(Step::Options, format!("bufferAlign must be logical, page or a byte offset, not \"{offset}\""))
+        }),
+    }
+}
+
 #[napi(object, object_from_js = false)]
 #[derive(Debug)]
 pub struct Failure {
-    /// "open", "stat", "buffers", "setup", "submit", "reap", "read", "write", "short-read", "short-write", "fsync", "loop-device",
-    /// "mount", "unmount" or "options".
+    /// "open", "stat", "buffers", "setup", "submit", "reap", "read", "write", "short-read", "short-write", "fsync", "truncate",
+    /// "loop-device", "mount", "unmount" or "options".
     pub step: String,
     pub message: String,
     pub errno: Option<i32>,
@@ -172,13 +184,7 @@ impl TryFrom<CopyOptions> for copy::Options {
     type Error = Error;
     fn try_from(o: CopyOptions) -> Result<Self> {
         let logical_block_bytes = positive("logicalBlockBytes", o.logical_block_bytes)?;
-        let align = match o.buffer_align.as_str() {
-            "logical" => Align::Step(logical_block_bytes),
-            "page" => Align::Offset(0),
-            offset => Align::Offset(offset.parse().map_err(|_| {
-                Error::new(Step::Options, format!("bufferAlign must be logical, page or a byte offset, not \"{offset}\""))
-            })?),
-        };
+        let align = align(&o.buffer_align, logical_block_bytes)?;
         Ok(Self {
             source: o.source.into(),
             destination: o.destination.into(),
@@ -255,6 +261,8 @@ impl From<engine::Stats> for EngineStats {
 #[derive(Debug)]
 pub struct VerifyOptions {
     pub path: String,
+    /// Where the stamps begin, a multiple of 512 (default 0).
+    pub offset: Option<f64>,
     pub bytes: f64,
     pub seed: BigInt,
     pub file_id: u32,
@@ -271,6 +279,7 @@ impl TryFrom<VerifyOptions> for verify::Options {
         Ok(Self {
             key: key(&o.seed, o.file_id, o.generation)?,
             path: o.path.into(),
+            offset: size("offset", o.offset.unwrap_or(0.0))?,
             bytes: size("bytes", o.bytes)?,
             rung: o.rung.parse()?,
             ranges_max: o.ranges_max as usize,
@@ -313,7 +322,7 @@ pub struct BadRange {
     pub offset: f64,
     pub bytes: f64,
     #[napi(
-        ts_type = "'zeros' | 'misplaced' | 'stale' | 'stale-disk' | 'other-file' | 'other-run' | 'torn' | 'mutated' | 'garbage' | 'missing' | 'read-error'"
+        ts_type = "'zeros' | 'misplaced' | 'stale' | 'stale-disk' | 'other-file' | 'other-run' | 'torn' | 'mutated' | 'garbage' | 'missing' | 'beyond-end' | 'read-error' | 'read-error-once'"
     )]
     pub kind: String,
     /// For "misplaced" and "other-file": where the data of the range's first sector belongs.
@@ -331,9 +340,22 @@ pub struct BadRange {
     pub torn_with: Option<String>,
     pub errno: Option<i32>,
     pub code: Option<String>,
-    /// Up to 16 bytes from the first difference on.
+    /// What would have been right, oldest first: generations, "zeros"; empty where it is not about content.
+    #[napi(ts_type = "Array<number | 'zeros'>")]
+    pub right: Vec<Either<u32, String>>,
+    /// Offset in the file of the bytes shown.
+    pub shown_at: f64,
+    /// Up to 32 bytes around the first difference.
     pub found: Buffer,
     pub expected: Buffer,
+}
+
+fn right(content: Content) -> Option<Either<u32, String>> {
+    match content {
+        Content::Stamp(generation) | Content::Moved { generation, .. } => Some(Either::A(generation)),
+        Content::Zeros => Some(Either::B("zeros".to_owned())),
+        Content::Anything => None,
+    }
 }
 
 impl From<verify::BadRange> for BadRange {
@@ -353,6 +375,8 @@ impl From<verify::BadRange> for BadRange {
             torn_with: range.torn_with.map(|with| with.name().to_owned()),
             errno: range.errno.map(|errno| errno.0),
             code: range.errno.map(aiodio_core::error::Errno::name),
+            right: range.right.iter().filter_map(|content| right(*content)).collect(),
+            shown_at: range.shown_at as f64,
             found: range.found.into(),
             expected: range.expected.into(),
         }

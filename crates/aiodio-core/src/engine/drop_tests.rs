@@ -95,7 +95,7 @@ fn queue_with_reads_in_flight(engine: Box<dyn RawEngine>, file: OwnedFd) -> Queu
     let mut queue = Queue::new(engine, depth, vec![file], &pool.registrations, ONE).expect("queue");
     for (index, buffer) in pool.buffers.into_iter().enumerate() {
         let offset = (index * BLOCK_BYTES.get()) as u64;
-        queue.push(Operation { write: false, file: 0, offset, bytes: BLOCK_BYTES.get(), buffer });
+        queue.push(Operation { write: false, file: 0, offset, bytes: BLOCK_BYTES.get(), buffer, generation: 0 });
     }
     queue.submit().expect("submit");
     queue
@@ -171,7 +171,7 @@ fn drop_of_a_pipe_read(delay: Duration, broken: bool) -> Duration {
     let mut buffers = Pool::new(1, NonZeroUsize::new(4096).expect("not 0"), Align::Offset(0)).expect("pool");
     let mut queue = Queue::new(engine, ONE, vec![read], &[], ONE).expect("queue");
     queue.drop_is_broken = broken;
-    queue.push(Operation { write: false, file: 0, offset: u64::MAX, bytes: 8, buffer: buffers.buffers.remove(0) });
+    queue.push(Operation { write: false, file: 0, offset: u64::MAX, bytes: 8, buffer: buffers.buffers.remove(0), generation: 0 });
     queue.submit().expect("submit");
     let writer = std::thread::spawn(move || {
         std::thread::sleep(delay);
@@ -247,7 +247,7 @@ fn operations_that_the_kernel_never_got_are_dropped_without_waiting() {
     let pool = Pool::new(1, BLOCK_BYTES, Align::Offset(0)).expect("pool");
     let mut queue = Queue::new(Box::new(Mute), ONE, vec![null()], &[], ONE).expect("queue");
     for buffer in pool.buffers {
-        queue.push(Operation { write: false, file: 0, offset: 0, bytes: 1, buffer });
+        queue.push(Operation { write: false, file: 0, offset: 0, bytes: 1, buffer, generation: 0 });
     }
     drop(queue);
     QUARANTINE.set(None);
@@ -260,7 +260,7 @@ fn a_short_read_at_the_end_of_a_file_is_reported_as_that() {
     file.set_len(1000).expect("size");
     let mut pool = Pool::new(1, BLOCK_BYTES, Align::Offset(0)).expect("pool");
     let mut queue = Queue::new(Box::new(SyncEngine::default()), ONE, vec![file.into()], &[], ONE).expect("queue");
-    queue.push(Operation { write: false, file: 0, offset: 0, bytes: 4096, buffer: pool.buffers.remove(0) });
+    queue.push(Operation { write: false, file: 0, offset: 0, bytes: 4096, buffer: pool.buffers.remove(0), generation: 0 });
     let mut done = Vec::new();
     queue.wait(1, &mut done).expect("wait");
     assert_eq!(done.remove(0).result, Ok(1000));

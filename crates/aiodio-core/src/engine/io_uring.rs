@@ -9,6 +9,7 @@ use super::{Event, RawEngine, Request};
 use crate::buffer::{Registration, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::limits;
+use crate::recorder::Interface;
 
 /// `IORING_MAX_ENTRIES` of `io_uring/io_uring.h`.
 const ENTRIES_MAX: usize = 1 << 15;
@@ -98,6 +99,10 @@ fn build(entries: u32, completions: Option<u32>) -> std::io::Result<IoUring> {
 }
 
 impl RawEngine for IoUringEngine {
+    fn interface(&self) -> Interface {
+        Interface::IoUring
+    }
+
     fn capacity(&self) -> usize {
         self.capacity
     }

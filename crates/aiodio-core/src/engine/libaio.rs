@@ -10,31 +10,32 @@ use libc::{c_long, c_ulong};
 use super::{Event, RawEngine, Request};
 use crate::error::{Errno, Error, Result, Step};
 use crate::limits;
+use crate::recorder::Interface;
 
 /// `struct iocb` of `include/uapi/linux/aio_abi.h`. The fields are 64 bits wide on every architecture; only `key` and `rw_flags`
 /// change places with the byte order.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-struct Iocb {
-    data: u64,
+pub(crate) struct Iocb {
+    pub(crate) data: u64,
     #[cfg(target_endian = "little")]
-    key: u32,
-    rw_flags: u32,
+    pub(crate) key: u32,
+    pub(crate) rw_flags: u32,
     #[cfg(target_endian = "big")]
-    key: u32,
-    opcode: u16,
-    reqprio: i16,
-    fildes: u32,
-    buf: u64,
-    nbytes: u64,
-    offset: i64,
-    reserved2: u64,
-    flags: u32,
-    resfd: u32,
+    pub(crate) key: u32,
+    pub(crate) opcode: u16,
+    pub(crate) reqprio: i16,
+    pub(crate) fildes: u32,
+    pub(crate) buf: u64,
+    pub(crate) nbytes: u64,
+    pub(crate) offset: i64,
+    pub(crate) reserved2: u64,
+    pub(crate) flags: u32,
+    pub(crate) resfd: u32,
 }
 
 const IOCB_CMD_PREAD: u16 = 0;
-const IOCB_CMD_PWRITE: u16 = 1;
+pub(crate) const IOCB_CMD_PWRITE: u16 = 1;
 
 /// `struct io_event` of the same header.
 #[repr(C)]
@@ -181,6 +182,10 @@ fn destroy(context: c_ulong) {
 }
 
 impl RawEngine for LibaioEngine {
+    fn interface(&self) -> Interface {
+        Interface::Libaio
+    }
+
     fn capacity(&self) -> usize {
         self.depth
     }

@@ -7,14 +7,14 @@
 //! interrupted `io_getevents` (seed 000), fio compared a buffer that a short read had not filled (seed 001).
 
 mod io_uring;
-mod libaio;
+pub(crate) mod libaio;
 mod sync;
 
 #[cfg(test)]
 pub(crate) mod drop_tests;
 
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 pub use self::io_uring::IoUringEngine;
@@ -22,6 +22,7 @@ pub use self::libaio::LibaioEngine;
 pub use self::sync::SyncEngine;
 use crate::buffer::{Buffer, Registration};
 use crate::error::{Errno, Error, Result, Step};
+use crate::recorder::{self, Interface, OperationId, Recorder};
 
 /// Which of the kernel's interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,11 @@ pub struct Event {
 
 /// One of the kernel's interfaces, bare.
 pub trait RawEngine {
+    /// Its name in the record.
+    fn interface(&self) -> Interface {
+        Interface::Sync
+    }
+
     /// How many requests may be with the kernel at a time.
     fn capacity(&self) -> usize;
 
@@ -168,6 +174,8 @@ pub struct Operation {
     pub bytes: usize,
     /// The memory.
     pub buffer: Buffer,
+    /// For the record: which generation of stamps a write writes.
+    pub generation: u32,
 }
 
 /// An operation that is over.
@@ -183,6 +191,8 @@ pub struct Completion {
     pub bytes: usize,
     /// Given back.
     pub buffer: Buffer,
+    /// As in the operation.
+    pub generation: u32,
     /// Bytes transferred in sum. Fewer than `bytes`: the kernel transfers no more (for a read, the file ends there).
     pub result: std::result::Result<usize, Errno>,
 }
@@ -213,6 +223,9 @@ struct Slot {
     file: u32,
     offset: u64,
     bytes: usize,
+    generation: u32,
+    /// The request that is with the kernel, or about to be.
+    recorded: Option<OperationId>,
     /// Where the transfer goes on: bytes from the operation's start.
     resume_at: usize,
     /// How far it came; beyond `resume_at` when that was rounded down.
@@ -229,6 +242,8 @@ impl Slot {
         file: 0,
         offset: 0,
         bytes: 0,
+        generation: 0,
+        recorded: None,
         resume_at: 0,
         reached: 0,
         retries: 0,
@@ -251,13 +266,46 @@ pub struct Queue {
     ready: Vec<Completion>,
     events: Vec<Event>,
     resume_bytes: u64,
+    /// Go on after a short transfer.
+    resume: bool,
     /// Waits in a row that the kernel refused for lack of memory.
     refused: u32,
     /// Set when the kernel said something that cannot be: nothing it says can be relied upon from then on.
     broken: Option<Error>,
     stats: Stats,
+    record: Option<Record>,
     #[cfg(test)]
     pub(crate) drop_is_broken: bool,
+}
+
+/// Where the queue's requests are recorded.
+struct Record {
+    recorder: Recorder,
+    interface: Interface,
+    /// Number and flags of each file.
+    files: Vec<(u32, u16)>,
+}
+
+impl Record {
+    fn current(interface: Interface, files: &[OwnedFd]) -> Option<Self> {
+        let recorder = recorder::current()?;
+        let files = files.iter().map(|file| recorder::describe(&recorder, file.as_fd())).collect();
+        Some(Self { recorder, interface, files })
+    }
+
+    fn begin(&self, request: &Request, resumed: bool, generation: u32) -> OperationId {
+        let (file, flags) = self.files[request.file as usize];
+        self.recorder.begin(&recorder::Begin {
+            kind: if request.write { recorder::Kind::Write } else { recorder::Kind::Read },
+            interface: self.interface,
+            flags: flags | if resumed { recorder::RESUMED } else { 0 },
+            file,
+            offset: request.offset,
+            bytes: request.bytes as u64,
+            address: request.start as u64,
+            generation,
+        })
+    }
 }
 
 impl std::fmt::Debug for Queue {
@@ -285,6 +333,7 @@ impl Queue {
         let fds: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
         engine.register(&fds, memory)?;
         let capacity = engine.capacity().min(depth);
+        let record = Record::current(engine.interface(), &files);
         Ok(Self {
             engine,
             files,
@@ -296,12 +345,21 @@ impl Queue {
             ready: Vec::with_capacity(depth),
             events: Vec::with_capacity(depth),
             resume_bytes: resume_bytes.get() as u64,
+            resume: true,
             refused: 0,
             broken: None,
             stats: Stats::default(),
+            record,
             #[cfg(test)]
             drop_is_broken: false,
         })
+    }
+
+    /// Reports short transfers as the kernel does instead of going on with them: for tests of the kernel's own behaviour.
+    #[must_use]
+    pub fn report_short(mut self) -> Self {
+        self.resume = false;
+        self
     }
 
     /// Operations pushed and not yet given back.
@@ -338,6 +396,7 @@ impl Queue {
             file: operation.file,
             offset: operation.offset,
             bytes: operation.bytes,
+            generation: operation.generation,
             ..Slot::FREE
         };
         self.stage(index);
@@ -394,6 +453,13 @@ impl Queue {
             }
             let end = self.staged.len().min(next + room);
             let offered = &self.staged[next..end];
+            if let Some(record) = &self.record {
+                for request in offered {
+                    let slot = &mut self.slots[request.slot as usize];
+                    let resumed = slot.resume_at > 0 || slot.retries > 0;
+                    slot.recorded.get_or_insert_with(|| record.begin(request, resumed, slot.generation));
+                }
+            }
             // SAFETY: the slots own the buffers until their events are reaped; if that cannot be, they are leaked.
             match unsafe { self.engine.submit(offered) } {
                 Ok(taken) => {
@@ -420,7 +486,17 @@ impl Queue {
                     self.stats.retried_eagain += 1;
                     std::thread::sleep(RETRY_PAUSE);
                 }
-                Err(errno) => break Err(refusal(&offered[0], errno)),
+                Err(errno) => {
+                    if let Some(record) = &self.record {
+                        for (index, request) in offered.iter().enumerate() {
+                            let errno = if index == 0 { errno.0 } else { libc::ECANCELED };
+                            if let Some(recorded) = self.slots[request.slot as usize].recorded.take() {
+                                record.recorder.end(recorded, -i64::from(errno));
+                            }
+                        }
+                    }
+                    break Err(refusal(&offered[0], errno));
+                }
             }
         };
         self.staged.drain(..next);
@@ -439,6 +515,15 @@ impl Queue {
         }
         done.append(&mut self.ready);
         Ok(())
+    }
+
+    /// Submits what is staged and appends what is over already to `done`, without waiting for more.
+    pub fn poll(&mut self, done: &mut Vec<Completion>) -> Result<()> {
+        self.submit()?;
+        if self.with_kernel > 0 {
+            self.reap(0)?;
+        }
+        self.wait(0, done)
     }
 
     /// Takes events off the kernel, `min` or fewer, and turns each into a completion or a further request.
@@ -480,6 +565,11 @@ impl Queue {
         };
         let index = event.slot as u32;
         slot.state = State::Free;
+        if let Some(record) = &self.record
+            && let Some(recorded) = slot.recorded.take()
+        {
+            record.recorder.end(recorded, event.result);
+        }
         self.with_kernel -= 1;
         self.stats.completed += 1;
         let short = if slot.write { &mut self.stats.short_writes } else { &mut self.stats.short_reads };
@@ -496,6 +586,9 @@ impl Queue {
                 return self.give_back(index, Ok(reached));
             }
             *short += 1;
+            if !self.resume {
+                return self.give_back(index, Ok(end));
+            }
             let aligned = (slot.offset + end as u64) / self.resume_bytes * self.resume_bytes;
             let resume_at = usize::try_from(aligned.saturating_sub(slot.offset)).unwrap_or(0);
             if resume_at > slot.resume_at {
@@ -535,7 +628,8 @@ impl Queue {
         let Some(buffer) = slot.buffer.take() else { return };
         slot.state = State::Free;
         self.free.push(index);
-        self.ready.push(Completion { write: slot.write, file: slot.file, offset: slot.offset, bytes: slot.bytes, buffer, result });
+        let Slot { write, file, offset, bytes, generation, .. } = *slot;
+        self.ready.push(Completion { write, file, offset, bytes, buffer, generation, result });
     }
 
     /// Waits for what the kernel has, submits nothing more, and returns the counts.

@@ -2,6 +2,7 @@
 
 use super::{Event, RawEngine, Request};
 use crate::error::Errno;
+use crate::recorder::Interface;
 
 /// Does each request while it is submitted.
 #[derive(Debug, Default)]
@@ -10,6 +11,10 @@ pub struct SyncEngine {
 }
 
 impl RawEngine for SyncEngine {
+    fn interface(&self) -> Interface {
+        Interface::Sync
+    }
+
     fn capacity(&self) -> usize {
         usize::MAX
     }

@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
+use super::check::bytes_of;
 use crate::error::Errno;
-use crate::stamp::{SECTOR, STALE_DISK_FILE, Stamp};
+use crate::oracle::Content;
+use crate::stamp::{Key, SECTOR, STALE_DISK_FILE, Stamp};
 
 /// What bad bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,7 +14,7 @@ pub enum Kind {
     Zeros,
     /// A whole stamp of this file and run that belongs at another offset.
     Misplaced,
-    /// A whole stamp of this place with another generation.
+    /// A whole stamp of this place with a generation that it may not have any more (or not yet).
     Stale,
     /// A whole stamp of [`STALE_DISK_FILE`], whatever the run: a block that was free when the test began, exposed.
     StaleDisk,
@@ -28,8 +30,12 @@ pub enum Kind {
     Garbage,
     /// The file ends before.
     Missing,
+    /// The file should have ended before.
+    BeyondEnd,
     /// The kernel reports an error for these bytes.
     ReadError,
+    /// The kernel reported an error for these bytes and gave them when they were asked for again, in smaller pieces.
+    ReadErrorOnce,
 }
 
 impl Kind {
@@ -46,7 +52,9 @@ impl Kind {
             Self::Mutated => "mutated",
             Self::Garbage => "garbage",
             Self::Missing => "missing",
+            Self::BeyondEnd => "beyond-end",
             Self::ReadError => "read-error",
+            Self::ReadErrorOnce => "read-error-once",
         }
     }
 }
@@ -79,8 +87,8 @@ impl TornWith {
     }
 }
 
-/// Bytes of the first difference that a range shows.
-const SHOWN_BYTES: usize = 16;
+/// Bytes that a range shows, from the first difference's multiple of 16 on.
+const SHOWN_BYTES: usize = 32;
 
 /// Neighbouring sectors that are wrong in the same way. Offsets and lengths in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,14 +117,18 @@ pub struct BadRange {
     pub torn_with: Option<TornWith>,
     /// For [`Kind::ReadError`].
     pub errno: Option<Errno>,
-    /// Up to 16 bytes from the first difference on.
+    /// What would have been right, oldest generation first; empty where it is not about content.
+    pub right: Vec<Content>,
+    /// Offset in the file of the bytes shown, a multiple of 16 unless the range starts behind it.
+    pub shown_at: u64,
+    /// Up to 32 bytes around the first difference.
     pub found: Vec<u8>,
-    /// What they should be.
+    /// What they should be; where several contents are right, the newest.
     pub expected: Vec<u8>,
 }
 
 impl BadRange {
-    pub(super) fn new(offset: u64, bytes: u64, kind: Kind) -> Self {
+    pub(crate) fn new(offset: u64, bytes: u64, kind: Kind) -> Self {
         Self {
             offset,
             bytes,
@@ -130,6 +142,8 @@ impl BadRange {
             first_difference: None,
             torn_with: None,
             errno: None,
+            right: Vec::new(),
+            shown_at: offset,
             found: Vec::new(),
             expected: Vec::new(),
         }
@@ -145,6 +159,7 @@ impl BadRange {
             && self.generation == next.generation
             && self.file == next.file
             && self.seed == next.seed
+            && self.right == next.right
             && displacement(self) == displacement(next)
     }
 }
@@ -152,27 +167,35 @@ impl BadRange {
 /// A sector counts as partly right when so many bytes at one of its ends are.
 const TORN_BYTES_MIN: usize = 16;
 
-/// Says what a sector that is not `expected` is. `found` has fewer than 512 bytes only at the end of a file.
-pub(super) fn explain(expected: Stamp, found: &[u8]) -> BadRange {
-    let offset = expected.sector * SECTOR;
+/// Says what a sector, or a piece of one, is that is none of `contents`.
+pub(super) fn explain(key: Key, contents: &[Content], offset: u64, found: &[u8]) -> BadRange {
     let mut range = BadRange::new(offset, found.len() as u64, Kind::Garbage);
-    let right = expected.bytes();
-    let right = &right[..found.len()];
+    range.right = contents.to_vec();
+    let newest = contents.last().copied().unwrap_or(Content::Zeros);
+    let expected = match newest {
+        Content::Stamp(generation) => Key { generation, ..key }.at(offset / SECTOR),
+        // Moved by less than whole sectors, no stamp is in its place: the difference is named as far as can be.
+        Content::Moved { generation, by } => Key { generation, ..key }.at(offset.wrapping_add_signed(-by) / SECTOR),
+        Content::Zeros | Content::Anything => key.at(offset / SECTOR),
+    };
+    let right = bytes_of(key, newest, offset, found.len());
     let differs = |at: &usize| found[*at] != right[*at];
     let Some(first) = (0..found.len()).find(differs) else { return range };
     let last = (0..found.len()).rev().find(differs).unwrap_or(first);
-    let shown = first..found.len().min(first + SHOWN_BYTES);
+    let at = first / 16 * 16;
+    let shown = at..found.len().min(at + SHOWN_BYTES);
+    range.shown_at = offset + at as u64;
     range.found = found[shown.clone()].to_vec();
     range.expected = right[shown].to_vec();
     range.first_difference = Some(offset + first as u64);
-    for (found, right) in found.iter().zip(right) {
+    for (found, right) in found.iter().zip(&right) {
         range.differing_bytes += u64::from(found != right);
         range.differing_bits += u64::from((found ^ right).count_ones());
     }
 
     if found.iter().all(|byte| *byte == 0) {
         range.kind = Kind::Zeros;
-    } else if let Some(stamp) = whole_stamp(found) {
+    } else if let Some(stamp) = whole_stamp(offset, found) {
         range.kind = relation(expected, stamp);
         range.generation = Some(stamp.generation);
         range.file = Some(stamp.file);
@@ -182,7 +205,8 @@ pub(super) fn explain(expected: Stamp, found: &[u8]) -> BadRange {
         }
     } else {
         let foreign = first..last + 1;
-        if let Some((with, stamp)) = torn_with(expected, found, foreign, range.differing_bytes) {
+        if let Some((with, stamp)) = torn_with(expected, newest, (offset % SECTOR) as usize, found, foreign, range.differing_bytes)
+        {
             range.kind = Kind::Torn;
             range.torn_with = Some(with);
             range.generation = stamp.map(|stamp| stamp.generation);
@@ -194,13 +218,14 @@ pub(super) fn explain(expected: Stamp, found: &[u8]) -> BadRange {
     range
 }
 
-/// The stamp that these bytes are whole; of a file's short last sector, the stamp that they are the first bytes of.
-fn whole_stamp(found: &[u8]) -> Option<Stamp> {
+/// The stamp that these bytes are whole; of a piece, the stamp that says at its end of the sector that they are a part of it.
+fn whole_stamp(offset: u64, found: &[u8]) -> Option<Stamp> {
     if let Some(sector) = found.first_chunk() {
         return Stamp::read(sector);
     }
-    let stamp = Stamp::read_header(found)?;
-    (stamp.bytes()[..found.len()] == *found).then_some(stamp)
+    let at = (offset % SECTOR) as usize;
+    let stamp = if at == 0 { Stamp::read_header(found)? } else { Stamp::read_trailer(found)? };
+    (stamp.bytes()[at..at + found.len()] == *found).then_some(stamp)
 }
 
 fn relation(expected: Stamp, found: Stamp) -> Kind {
@@ -219,7 +244,15 @@ fn relation(expected: Stamp, found: Stamp) -> Kind {
 
 /// What the part of a sector is that replaces the expected bytes at one of its ends, and which stamp it comes from if that can be
 /// told: a stamp names itself at both ends, so the foreign start is recognised by its header and the foreign end by its trailer.
-fn torn_with(expected: Stamp, found: &[u8], foreign: Range<usize>, differing_bytes: u64) -> Option<(TornWith, Option<Stamp>)> {
+/// `found` starts `at` bytes into the sector.
+fn torn_with(
+    expected: Stamp,
+    right: Content,
+    at: usize,
+    found: &[u8],
+    foreign: Range<usize>,
+    differing_bytes: u64,
+) -> Option<(TornWith, Option<Stamp>)> {
     // A few wrong bytes, in a header above all, would make anything out of it.
     if foreign.len() < TORN_BYTES_MIN {
         return None;
@@ -228,13 +261,13 @@ fn torn_with(expected: Stamp, found: &[u8], foreign: Range<usize>, differing_byt
     // have their first fields in common.
     let (head, tail) = (0..foreign.end, foreign.start..found.len());
     let zeros = |part: &Range<usize>| found[part.clone()].iter().all(|byte| *byte == 0);
-    if zeros(&head) || zeros(&tail) {
+    if right != Content::Zeros && (zeros(&head) || zeros(&tail)) {
         return Some((TornWith::Zeros, None));
     }
-    let header = Stamp::read_header(found).map(|stamp| (stamp, &head));
-    let trailer = found.first_chunk().and_then(Stamp::read_trailer).map(|stamp| (stamp, &tail));
+    let header = if at == 0 { Stamp::read_header(found).map(|stamp| (stamp, &head)) } else { None };
+    let trailer = Stamp::read_trailer(found).map(|stamp| (stamp, &tail));
     for (stamp, part) in [header, trailer].into_iter().flatten() {
-        if stamp != expected && stamp.bytes()[part.clone()] == found[part.clone()] {
+        if stamp != expected && stamp.bytes()[at..].get(part.clone()) == Some(&found[part.clone()]) {
             let with = match relation(expected, stamp) {
                 Kind::Stale => TornWith::Stale,
                 Kind::StaleDisk => TornWith::StaleDisk,

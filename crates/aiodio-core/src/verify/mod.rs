@@ -4,18 +4,22 @@
 //! `disk` makes the data durable, drops it from the page cache and reads it with `O_DIRECT`. The two have their own verdicts: cache
 //! bad and disk good is another bug than the reverse.
 
+mod check;
 mod explain;
 
 use std::fs::File;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use self::explain::explain;
+pub use self::check::check_memory;
+use self::check::{Findings, check};
 pub use self::explain::{BadRange, Kind, TornWith};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
+use crate::oracle::{Content, Expected, Stamped};
 use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
 use crate::{file, storage};
 
@@ -44,7 +48,9 @@ impl std::str::FromStr for Rung {
 pub struct Options {
     /// The file.
     pub path: PathBuf,
-    /// Its size.
+    /// Where its stamps begin; what lies before is not looked at.
+    pub offset: u64,
+    /// Its size: where its stamps end.
     pub bytes: u64,
     /// Its stamps.
     pub key: Key,
@@ -75,8 +81,8 @@ pub struct Outcome {
 
 impl Outcome {
     /// Whether every expected byte was read and is right, and no byte is too many.
-    pub fn is_good(&self, bytes: u64) -> bool {
-        self.error.is_none() && self.sectors_bad == 0 && self.bytes_found == bytes
+    pub fn is_good(&self) -> bool {
+        self.error.is_none() && self.ranges_total == 0
     }
 }
 
@@ -84,20 +90,31 @@ impl Outcome {
 const CACHE_CHUNK_BYTES: usize = 256 << 10;
 const DISK_CHUNK_BYTES: usize = 1 << 20;
 
-/// Verifies. Its memory does not grow with the file nor with what is wrong in it.
+/// A hole so long, with neither blocks nor pages (`SEEK_DATA` finds both), is not read where only zeros are right: reading it would
+/// test how fast zeros can be made. Shorter ones are.
+const HOLE_BYTES: u64 = 64 << 10;
+
+/// Verifies a file that holds one generation of stamps.
 pub fn verify(options: &Options) -> Outcome {
+    let expected = Stamped { key: options.key, offset: options.offset, bytes: options.bytes };
+    verify_expected(&options.path, &expected, options.rung, options.ranges_max)
+}
+
+/// Verifies a file that should be as `expected` says, and describes up to `ranges_max` bad ranges. Its memory does not grow with the
+/// file nor with what is wrong in it.
+pub fn verify_expected(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize) -> Outcome {
     let mut outcome = Outcome::default();
-    if let Err(error) = run(options, &mut outcome) {
+    if let Err(error) = run(path, expected, rung, ranges_max, &mut outcome) {
         outcome.error = Some(error);
     }
     outcome
 }
 
-fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
-    let path = &options.path;
+fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outcome: &mut Outcome) -> Result<()> {
+    let (bytes_min, bytes_max) = expected.sizes().into_inner();
     let buffered = file::open_to_read(path, file::Flags::default())?;
     outcome.bytes_found = file::size(path, &buffered)?;
-    let (file, chunk_bytes) = match options.rung {
+    let (file, chunk_bytes) = match rung {
         Rung::Cache => (buffered, CACHE_CHUNK_BYTES),
         Rung::Disk => {
             file::sync(path, buffered.sync_data())?;
@@ -113,23 +130,29 @@ fn run(options: &Options, outcome: &mut Outcome) -> Result<()> {
             }
         }
     };
-    outcome.direct = options.rung == Rung::Disk;
-    outcome.sectors = options.bytes.div_ceil(SECTOR);
+    outcome.direct = rung == Rung::Disk;
+    let end = bytes_max.min(outcome.bytes_found);
+    outcome.sectors = end.max(bytes_min).div_ceil(SECTOR).saturating_sub(expected.start() / SECTOR);
     let unit = read_unit(path, &file, outcome.direct)?;
     let chunk_bytes = chunk_bytes.max(unit.get());
-    let wanted = usize::try_from(options.bytes).unwrap_or(usize::MAX).clamp(1, chunk_bytes);
+    let wanted = usize::try_from(end).unwrap_or(usize::MAX).clamp(1, chunk_bytes);
     let chunk = NonZeroUsize::new(wanted.next_multiple_of(unit.get())).unwrap_or(unit);
     let mut buffer = Pool::new(1, chunk, Align::Offset(0))?.buffers.remove(0);
     let mut verifier = Verifier {
-        options,
+        path,
+        expected,
+        bytes_min,
         file,
         unit: unit.get() as u64,
-        findings: Findings::new(options.ranges_max),
+        findings: Findings::new(ranges_max),
+        hole: 0..0,
         #[cfg(test)]
         unreadable: tests::UNREADABLE.take(),
     };
-    let end = options.bytes.min(outcome.bytes_found);
     let result = verifier.all(end, &mut buffer);
+    if outcome.bytes_found > bytes_max {
+        verifier.findings.add(BadRange::new(bytes_max, outcome.bytes_found - bytes_max, Kind::BeyondEnd), 0);
+    }
     verifier.findings.finish(outcome);
     result
 }
@@ -151,11 +174,16 @@ fn read_unit(path: &Path, file: &File, direct: bool) -> Result<NonZeroUsize> {
     Ok(NonZeroUsize::new(block).unwrap_or(NonZeroUsize::MIN))
 }
 
-struct Verifier<'options> {
-    options: &'options Options,
+struct Verifier<'caller> {
+    path: &'caller Path,
+    expected: &'caller dyn Expected,
+    /// What is missing before this is missing.
+    bytes_min: u64,
     file: File,
     unit: u64,
     findings: Findings,
+    /// What the filesystem has said is one.
+    hole: Range<u64>,
     /// Bytes that cannot be read, for the test of what happens then.
     #[cfg(test)]
     unreadable: Vec<std::ops::Range<u64>>,
@@ -164,9 +192,16 @@ struct Verifier<'options> {
 impl Verifier<'_> {
     /// Everything before `end`, and what is missing behind it.
     fn all(&mut self, end: u64, buffer: &mut Buffer) -> Result<()> {
-        let mut offset = 0;
+        let mut offset = self.expected.start() / self.unit * self.unit;
         while offset < end {
-            let bytes = (end - offset).min(buffer.len() as u64);
+            if self.is_hole(offset, end) {
+                offset += HOLE_BYTES;
+                continue;
+            }
+            let mut bytes = (end - offset).min(buffer.len() as u64);
+            if let Some(hole) = (1..bytes / HOLE_BYTES).map(|index| index * HOLE_BYTES).find(|at| self.is_hole(offset + at, end)) {
+                bytes = hole;
+            }
             match self.piece(offset, bytes, buffer)? {
                 Read::All => offset += bytes,
                 // The file has become shorter since its size was asked for.
@@ -180,14 +215,36 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// Whether [`HOLE_BYTES`] from here on are a hole, and should be.
+    fn is_hole(&mut self, offset: u64, end: u64) -> bool {
+        let window = offset..offset + HOLE_BYTES;
+        if !window.start.is_multiple_of(self.unit) || window.end > end {
+            return false;
+        }
+        let mut zeros = true;
+        self.expected.each(window.clone(), &mut |_, contents| zeros &= *contents == [Content::Zeros]);
+        if zeros && !(self.hole.start <= offset && offset < self.hole.end) {
+            // SAFETY: moves the offset of an open file, which nothing here depends on.
+            let data = unsafe { libc::lseek64(self.file.as_raw_fd(), offset as i64, libc::SEEK_DATA) };
+            self.hole = match u64::try_from(data) {
+                Ok(data) => offset..data,
+                // There are no data behind it. Whatever else it cannot tell is read.
+                Err(_) if Errno::last() == Errno(libc::ENXIO) => offset..u64::MAX,
+                Err(_) => offset..offset,
+            };
+        }
+        zeros && window.end <= self.hole.end
+    }
+
     fn missing(&mut self, end: u64) {
-        if end < self.options.bytes {
-            let mut sectors = self.options.bytes.div_ceil(SECTOR) - end / SECTOR;
+        let end = end.max(self.expected.start());
+        if end < self.bytes_min {
+            let mut sectors = self.bytes_min.div_ceil(SECTOR) - end / SECTOR;
             // The sector that the file ends in counts once.
             if !end.is_multiple_of(SECTOR) && self.findings.ends_at(end) {
                 sectors -= 1;
             }
-            self.findings.add(BadRange::new(end, self.options.bytes - end, Kind::Missing), sectors);
+            self.findings.add(BadRange::new(end, self.bytes_min - end, Kind::Missing), sectors);
         }
     }
 
@@ -195,7 +252,7 @@ impl Verifier<'_> {
     fn piece(&mut self, offset: u64, bytes: u64, buffer: &mut Buffer) -> Result<Read> {
         match self.read(offset, bytes, buffer) {
             Ok(got) => {
-                self.check(offset, &buffer[..got as usize]);
+                check(self.expected, offset, &buffer[..got as usize], &mut self.findings);
                 Ok(if got == bytes { Read::All } else { Read::EndsAt(offset + got) })
             }
             Err(errno) if is_about_the_medium(errno) => {
@@ -204,15 +261,21 @@ impl Verifier<'_> {
                     self.findings.add(range, bytes.div_ceil(SECTOR));
                     return Ok(Read::All);
                 }
+                let errors = self.findings.read_errors();
                 let half = (bytes / 2).next_multiple_of(self.unit).min(bytes - 1) / self.unit * self.unit;
-                match self.piece(offset, half, buffer)? {
-                    Read::All => self.piece(offset + half, bytes - half, buffer),
-                    Read::EndsAt(end) => Ok(Read::EndsAt(end)),
+                let read = match self.piece(offset, half, buffer)? {
+                    Read::All => self.piece(offset + half, bytes - half, buffer)?,
+                    Read::EndsAt(end) => Read::EndsAt(end),
+                };
+                if self.findings.read_errors() == errors {
+                    let passed = BadRange { errno: Some(errno), ..BadRange::new(offset, bytes, Kind::ReadErrorOnce) };
+                    self.findings.add_passed(passed);
                 }
+                Ok(read)
             }
             Err(errno) => {
                 let message = format!("Reading {bytes} bytes at offset {offset} failed");
-                Err(Error::new(Step::Read, message).errno(errno).path(&self.options.path).offset(offset))
+                Err(Error::new(Step::Read, message).errno(errno).path(self.path).offset(offset))
             }
         }
     }
@@ -221,6 +284,13 @@ impl Verifier<'_> {
     fn read(&self, offset: u64, bytes: u64, buffer: &mut Buffer) -> std::result::Result<u64, Errno> {
         #[cfg(test)]
         if self.unreadable.iter().any(|bad| bad.start < offset + bytes && offset < bad.end) {
+            return Err(Errno(libc::EIO));
+        }
+        #[cfg(test)]
+        if tests::UNREADABLE_ONCE.with_borrow_mut(|ranges| {
+            let hit = ranges.iter().position(|bad| bad.start < offset + bytes && offset < bad.end);
+            hit.map(|index| ranges.remove(index)).is_some()
+        }) {
             return Err(Errno(libc::EIO));
         }
         let mut got = 0;
@@ -245,22 +315,6 @@ impl Verifier<'_> {
         }
         Ok(got.min(bytes))
     }
-
-    /// Compares memory with the stamps of its place in the file.
-    fn check(&mut self, offset: u64, memory: &[u8]) {
-        let key = self.options.key;
-        let mut sector = offset / SECTOR;
-        let (whole, rest) = memory.as_chunks::<SECTOR_BYTES>();
-        for found in whole {
-            if !key.at(sector).matches(found) {
-                self.findings.add(explain(key.at(sector), found), 1);
-            }
-            sector += 1;
-        }
-        if !rest.is_empty() && *rest != key.at(sector).bytes()[..rest.len()] {
-            self.findings.add(explain(key.at(sector), rest), 1);
-        }
-    }
 }
 
 enum Read {
@@ -273,63 +327,31 @@ fn is_about_the_medium(errno: Errno) -> bool {
     matches!(errno.0, libc::EIO | libc::EBADMSG | libc::EUCLEAN | libc::EILSEQ | libc::ENODATA | libc::EREMOTEIO | libc::ETIMEDOUT)
 }
 
-/// Collects bad ranges in ascending order, merging neighbours.
-#[derive(Debug)]
-struct Findings {
-    max: usize,
-    ranges: Vec<BadRange>,
-    total: u64,
-    sectors_bad: u64,
-    open: Option<BadRange>,
-}
-
-impl Findings {
-    fn new(max: usize) -> Self {
-        Self { max, ranges: Vec::new(), total: 0, sectors_bad: 0, open: None }
-    }
-
-    fn add(&mut self, next: BadRange, sectors: u64) {
-        self.sectors_bad += sectors;
-        if let Some(open) = &mut self.open
-            && open.continues_with(&next)
-        {
-            open.bytes += next.bytes;
-            open.differing_bytes += next.differing_bytes;
-            open.differing_bits += next.differing_bits;
-            return;
-        }
-        self.close();
-        self.open = Some(next);
-    }
-
-    fn ends_at(&self, offset: u64) -> bool {
-        self.open.as_ref().is_some_and(|open| open.offset + open.bytes == offset)
-    }
-
-    fn close(&mut self) {
-        if let Some(range) = self.open.take() {
-            self.total += 1;
-            if self.ranges.len() < self.max {
-                self.ranges.push(range);
-            }
-        }
-    }
-
-    fn finish(mut self, outcome: &mut Outcome) {
-        self.close();
-        outcome.sectors_bad = self.sectors_bad;
-        outcome.ranges = self.ranges;
-        outcome.ranges_total = self.total;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::cell::RefCell;
 
     thread_local! {
+        /// Bytes whose next read fails.
+        pub(super) static UNREADABLE_ONCE: RefCell<Vec<std::ops::Range<u64>>> = const { RefCell::new(Vec::new()) };
         pub(super) static UNREADABLE: RefCell<Vec<std::ops::Range<u64>>> = const { RefCell::new(Vec::new()) };
+    }
+
+    #[test]
+    fn an_error_that_does_not_come_again_is_told() {
+        let key = Key { seed: 1, file: 2, generation: 3 };
+        let bytes = 1 << 20;
+        let file = tempfile::NamedTempFile::new().expect("file");
+        crate::fill::fill(file.path(), bytes, key).expect("fill");
+        UNREADABLE_ONCE.with_borrow_mut(|ranges| ranges.push(300_000..300_001));
+        let options = Options { path: file.path().to_owned(), offset: 0, bytes, key, rung: Rung::Cache, ranges_max: 9 };
+        let outcome = verify(&options);
+        let [range] = outcome.ranges.as_slice() else { panic!("{outcome:?}") };
+        assert_eq!((range.kind, range.errno), (Kind::ReadErrorOnce, Some(Errno(libc::EIO))));
+        assert!((range.offset..range.offset + range.bytes).contains(&300_000));
+        assert_eq!((outcome.sectors_bad, outcome.ranges_total, outcome.is_good()), (0, 1, false));
+        assert!(verify(&options).is_good());
     }
 
     #[test]
@@ -342,7 +364,7 @@ mod tests {
             // A bad sector in front of two more and of the last, partial one.
             std::os::unix::fs::FileExt::write_all_at(file.as_file(), &[0; 512], 2 << 20).expect("write");
             UNREADABLE.set(vec![5000..5001, (1 << 20) - 1..(1 << 20) + 1, bytes - 1..bytes]);
-            let options = Options { path: file.path().to_owned(), bytes, key, rung, ranges_max: 9 };
+            let options = Options { path: file.path().to_owned(), offset: 0, bytes, key, rung, ranges_max: 9 };
             let outcome = verify(&options);
             assert!(outcome.error.is_none(), "{outcome:?}");
             if rung == Rung::Disk && !outcome.direct {
@@ -361,6 +383,32 @@ mod tests {
             assert_eq!(found, expected);
             assert_eq!(outcome.ranges[0].errno, Some(Errno(libc::EIO)));
             assert_eq!(outcome.sectors_bad, 3 * unit / 512 + 1 + (bytes - last).div_ceil(512));
+        }
+    }
+
+    #[test]
+    fn what_lies_before_the_stamps_is_not_looked_at() {
+        let key = Key { seed: 1, file: 2, generation: 3 };
+        let (offset, bytes) = (5 * SECTOR, 40 * SECTOR + 100);
+        for rung in [Rung::Cache, Rung::Disk] {
+            let file = tempfile::NamedTempFile::new().expect("file");
+            let mut memory = vec![7; bytes as usize];
+            key.fill(offset, &mut memory[offset as usize..]);
+            memory[20 * SECTOR_BYTES..][..SECTOR_BYTES].fill(0);
+            std::os::unix::fs::FileExt::write_all_at(file.as_file(), &memory, 0).expect("write");
+            let options = Options { path: file.path().to_owned(), offset, bytes, key, rung, ranges_max: 9 };
+            let outcome = verify(&options);
+            assert!(outcome.error.is_none(), "{outcome:?}");
+            if rung == Rung::Disk && !outcome.direct {
+                continue;
+            }
+            assert_eq!((outcome.sectors, outcome.sectors_bad), (36, 1));
+            assert_eq!((outcome.ranges[0].kind, outcome.ranges[0].offset), (Kind::Zeros, 20 * SECTOR));
+            // A file that ends before its stamps begin misses all of them.
+            file.as_file().set_len(2 * SECTOR).expect("truncate");
+            let outcome = verify(&options);
+            assert_eq!((outcome.sectors, outcome.sectors_bad), (36, 36));
+            assert_eq!((outcome.ranges[0].kind, outcome.ranges[0].offset), (Kind::Missing, offset));
         }
     }
 }

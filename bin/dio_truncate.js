@@ -1,0 +1,4 @@
+#!/usr/bin/env node
+import { runStandalone } from "../dist/ts/run/standalone.js";
+
+process.exit(await runStandalone("dio_truncate", process.argv.slice(2)));

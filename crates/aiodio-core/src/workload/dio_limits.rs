@@ -1,0 +1,477 @@
+//! Direct I/O that must fail, with the errno that it must fail with, and direct I/O that must work in spite of everything.
+//!
+//! Each check is one or more calls whose results are returned as they are; nothing is repeated or smoothed over. A call that must
+//! fail must not have changed the file either: the file is stamped, and what it holds in the end is known to the byte (see
+//! [`BLOCK_BYTES`] and [`run`]).
+
+use std::ffi::c_void;
+use std::fs::{File, OpenOptions};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::pattern::Pattern;
+use crate::buffer::{Align, Buffer, Pool, page_bytes};
+use crate::error::{Errno, Error, Result, Step};
+use crate::file::{self, Flags};
+use crate::stamp::Key;
+
+/// Length of each regular transfer, and the unit that LTP gives the file's size in.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A file whose stamps of `key` are at least [`BLOCK_BYTES`] long. Its first block is written several times, at last with what
+    /// it holds now.
+    pub path: PathBuf,
+    /// The file's size.
+    pub bytes: u64,
+    /// Its stamps.
+    pub key: Key,
+    /// Offset and length alignment that direct I/O needs here, in bytes: transfers are at least that long.
+    pub align_bytes: usize,
+}
+
+/// What a call must return.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// So many bytes.
+    Bytes(usize),
+    /// This error.
+    Error(Errno),
+    /// Either of both.
+    Either(usize, Errno),
+}
+
+impl Expected {
+    fn is(self, got: std::result::Result<usize, Errno>) -> bool {
+        match (self, got) {
+            (Self::Bytes(bytes) | Self::Either(bytes, _), Ok(got)) => bytes == got,
+            (Self::Error(errno) | Self::Either(_, errno), Err(got)) => errno == got,
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Expected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{bytes}"),
+            Self::Error(errno) => f.write_str(&errno.name()),
+            Self::Either(bytes, errno) => write!(f, "{bytes} or {}", errno.name()),
+        }
+    }
+}
+
+/// One call and what came of it.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// The call, for a person.
+    pub call: &'static str,
+    /// What it must return.
+    pub expected: Expected,
+    /// What it returned: bytes, or an offset for `lseek`.
+    pub got: std::result::Result<usize, Errno>,
+    /// The data that it left in memory is not what the file holds.
+    pub wrong_data: bool,
+}
+
+impl Attempt {
+    /// Whether it is as it must be.
+    pub fn is_good(&self) -> bool {
+        !self.wrong_data && self.expected.is(self.got)
+    }
+}
+
+/// What is checked, in LTP's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Seeking to a negative offset.
+    NegativeOffset,
+    /// One byte.
+    OddCount,
+    /// Reading where the file has ended.
+    BeyondEnd,
+    /// Descriptor -1.
+    InvalidDescriptor,
+    /// The first descriptor number that this process may not have.
+    DescriptorOutOfRange,
+    /// A descriptor that was open.
+    ClosedDescriptor,
+    /// `/dev/null`.
+    CharacterDevice,
+    /// A file that is mapped at the same time.
+    MappedFile,
+    /// The same after the mapping is gone.
+    UnmappedFile,
+    /// A descriptor for writing only.
+    NotOpenForReading,
+    /// A descriptor for reading only.
+    NotOpenForWriting,
+    /// Memory that starts at an odd address.
+    UnalignedMemory,
+    /// Memory that may only be read.
+    ReadOnlyMemory,
+    /// Addresses where no memory is.
+    NoMemory,
+    /// With `O_SYNC` besides.
+    Synchronous,
+}
+
+impl Check {
+    /// The spelling in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NegativeOffset => "negative-offset",
+            Self::OddCount => "odd-count",
+            Self::BeyondEnd => "beyond-end",
+            Self::InvalidDescriptor => "invalid-descriptor",
+            Self::DescriptorOutOfRange => "descriptor-out-of-range",
+            Self::ClosedDescriptor => "closed-descriptor",
+            Self::CharacterDevice => "character-device",
+            Self::MappedFile => "mapped-file",
+            Self::UnmappedFile => "unmapped-file",
+            Self::NotOpenForReading => "not-open-for-reading",
+            Self::NotOpenForWriting => "not-open-for-writing",
+            Self::UnalignedMemory => "unaligned-memory",
+            Self::ReadOnlyMemory => "read-only-memory",
+            Self::NoMemory => "no-memory",
+            Self::Synchronous => "synchronous",
+        }
+    }
+}
+
+/// One check.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Which.
+    pub check: Check,
+    /// Its calls; none when it could not be made at all.
+    pub attempts: Vec<Attempt>,
+    /// Why it could not be made.
+    pub unsupported: Option<Errno>,
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Why not all checks were made.
+    pub error: Option<Error>,
+    /// In the order of [`Check`].
+    pub findings: Vec<Finding>,
+}
+
+/// Makes all checks. Afterwards the file holds the stamps that it held before.
+pub fn run(options: &Options) -> Outcome {
+    let mut findings = Vec::new();
+    let error = Checks::new(options).and_then(|mut checks| checks.all(&mut findings)).err();
+    Outcome { error, findings }
+}
+
+type Make<'options> = fn(&mut Checks<'options>) -> Result<Vec<Attempt>>;
+
+struct Checks<'options> {
+    options: &'options Options,
+    /// Open for both, `O_DIRECT`.
+    file: File,
+    /// Length of a transfer.
+    bytes: usize,
+    /// One page more than a transfer, so that it fits at an odd address too.
+    buffer: Buffer,
+    generation: u32,
+}
+
+impl<'options> Checks<'options> {
+    fn new(options: &'options Options) -> Result<Self> {
+        let bytes = BLOCK_BYTES.max(options.align_bytes);
+        if options.bytes < bytes as u64 {
+            let message = format!("The file must have at least {bytes} bytes, the smallest direct transfer here");
+            return Err(Error::new(Step::Options, message).path(&options.path));
+        }
+        let room = NonZeroUsize::new(bytes + page_bytes()).unwrap_or(NonZeroUsize::MIN);
+        Ok(Self {
+            options,
+            file: file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?,
+            bytes,
+            buffer: Pool::new(1, room, Align::Offset(0))?.buffers.remove(0),
+            generation: options.key.generation,
+        })
+    }
+
+    fn all(&mut self, findings: &mut Vec<Finding>) -> Result<()> {
+        let checks: [(Check, Make<'options>); 15] = [
+            (Check::NegativeOffset, |checks| Ok(checks.negative_offset())),
+            (Check::OddCount, Self::odd_count),
+            (Check::BeyondEnd, |checks| Ok(checks.beyond_end())),
+            (Check::InvalidDescriptor, |checks| Ok(checks.descriptor(-1))),
+            (Check::DescriptorOutOfRange, |checks| Ok(checks.descriptor_out_of_range())),
+            (Check::ClosedDescriptor, Self::closed_descriptor),
+            (Check::CharacterDevice, Self::character_device),
+            (Check::MappedFile, Self::mapped_file),
+            (Check::UnmappedFile, |checks| Ok(checks.write_and_read())),
+            (Check::NotOpenForReading, Self::not_open_for_reading),
+            (Check::NotOpenForWriting, Self::not_open_for_writing),
+            (Check::UnalignedMemory, |checks| Ok(checks.unaligned_memory())),
+            (Check::ReadOnlyMemory, Self::read_only_memory),
+            (Check::NoMemory, Self::no_memory),
+            (Check::Synchronous, Self::synchronous),
+        ];
+        for (check, make) in checks {
+            let finding = match make(self) {
+                Ok(attempts) => Finding { check, attempts, unsupported: None },
+                Err(Error { step: Step::Open, errno: Some(errno), .. }) if check == Check::CharacterDevice => {
+                    Finding { check, attempts: Vec::new(), unsupported: Some(errno) }
+                }
+                Err(error) => return Err(error),
+            };
+            findings.push(finding);
+        }
+        Ok(())
+    }
+
+    /// What the first block holds in that generation.
+    fn pattern(&self, generation: u32) -> Pattern {
+        Pattern::Stamps(Key { generation, ..self.options.key })
+    }
+
+    /// Fills the buffer, from `at` on, with what the first block holds now.
+    fn fill(&mut self, at: usize) {
+        let pattern = self.pattern(self.generation);
+        let end = at + self.bytes;
+        pattern.fill(0, &mut self.buffer[at..end]);
+    }
+
+    fn spoil(&mut self, at: usize) {
+        let pattern = self.pattern(self.generation);
+        let end = at + self.bytes;
+        pattern.spoil(&mut self.buffer[at..end]);
+    }
+
+    fn attempt(call: &'static str, expected: Expected, got: std::result::Result<usize, Errno>) -> Attempt {
+        Attempt { call, expected, got, wrong_data: false }
+    }
+
+    /// Reads the first block to `at` in the buffer, and compares it with what it must be.
+    fn read(&mut self, fd: RawFd, at: usize, expected: Expected) -> Attempt {
+        self.spoil(at);
+        let got = pread(fd, self.buffer.as_ptr().wrapping_add(at).cast(), self.bytes, 0);
+        let wrong = got == Ok(self.bytes) && self.pattern(self.generation).check(0, &self.buffer[at..at + self.bytes]).is_some();
+        Attempt { wrong_data: wrong, ..Self::attempt("read", expected, got) }
+    }
+
+    /// Writes the first block anew and reads it back.
+    fn write_and_read(&mut self) -> Vec<Attempt> {
+        self.write_and_read_through(self.file.as_raw_fd(), self.generation.wrapping_add(1))
+    }
+
+    fn write_and_read_through(&mut self, fd: RawFd, generation: u32) -> Vec<Attempt> {
+        self.generation = generation;
+        self.fill(0);
+        let got = pwrite(fd, self.buffer.as_ptr().cast(), self.bytes, 0);
+        let write = Self::attempt("write", Expected::Bytes(self.bytes), got);
+        vec![write, self.read(fd, 0, Expected::Bytes(self.bytes))]
+    }
+
+    fn negative_offset(&self) -> Vec<Attempt> {
+        // SAFETY: a system call without memory.
+        let sought = unsafe { libc::lseek64(self.file.as_raw_fd(), -1, libc::SEEK_SET) };
+        let got = usize::try_from(sought).map_err(|_| Errno::last());
+        vec![Self::attempt("lseek to -1", Expected::Error(Errno(libc::EINVAL)), got)]
+    }
+
+    /// What a byte is written with is what the file holds there, so that a filesystem that accepts it changes nothing.
+    fn odd_count(&mut self) -> Result<Vec<Attempt>> {
+        let expected = Expected::Error(Errno(libc::EINVAL));
+        let fd = self.file.as_raw_fd();
+        self.spoil(0);
+        let read = Self::attempt("read of 1 byte", expected, pread(fd, self.buffer.as_ptr().cast(), 1, 0));
+        let got = self.buffer[0];
+        self.fill(0);
+        let wrong_data = read.got == Ok(1) && got != self.buffer[0];
+        let write = Self::attempt("write of 1 byte", expected, pwrite(fd, self.buffer.as_ptr().cast(), 1, 0));
+        if write.got.is_ok() {
+            // It went through the page cache; the direct transfers that follow must not wait for it.
+            file::fsync(&self.options.path, &self.file)?;
+        }
+        Ok(vec![Attempt { wrong_data, ..read }, write])
+    }
+
+    fn beyond_end(&mut self) -> Vec<Attempt> {
+        let unit = self.bytes as u64;
+        let offset = (self.options.bytes.next_multiple_of(unit) + unit) as libc::off64_t;
+        let got = pread(self.file.as_raw_fd(), self.buffer.as_ptr().cast(), self.bytes, offset);
+        vec![Self::attempt("read behind the end", Expected::Either(0, Errno(libc::EINVAL)), got)]
+    }
+
+    fn descriptor(&mut self, fd: RawFd) -> Vec<Attempt> {
+        let expected = Expected::Error(Errno(libc::EBADF));
+        let start = self.buffer.as_ptr().cast();
+        vec![
+            Self::attempt("read", expected, pread(fd, start, self.bytes, 0)),
+            Self::attempt("write", expected, pwrite(fd, start, self.bytes, 0)),
+        ]
+    }
+
+    fn descriptor_out_of_range(&mut self) -> Vec<Attempt> {
+        // SAFETY: sysconf has no memory effects.
+        let limit = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+        self.descriptor(RawFd::try_from(limit).unwrap_or(RawFd::MAX))
+    }
+
+    /// The number is one that no other thread gets meanwhile: the kernel gives out the lowest ones.
+    fn closed_descriptor(&mut self) -> Result<Vec<Attempt>> {
+        let failed = || Error::new(Step::Open, "No descriptor can be duplicated").errno(Errno::last()).path(&self.options.path);
+        // SAFETY: a system call without memory.
+        let limit = unsafe { libc::sysconf(libc::_SC_OPEN_MAX) };
+        let high = RawFd::try_from(limit.clamp(2, 1024) - 1).unwrap_or(0);
+        // SAFETY: as above.
+        let fd = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_DUPFD_CLOEXEC, high) };
+        if fd < 0 {
+            return Err(failed());
+        }
+        // SAFETY: the number was given to nobody else.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+        Ok(self.descriptor(fd))
+    }
+
+    fn character_device(&mut self) -> Result<Vec<Attempt>> {
+        let null = open(Path::new("/dev/null"), true, true, libc::O_DIRECT)?;
+        let start = self.buffer.as_ptr().cast();
+        Ok(vec![
+            Self::attempt("read of /dev/null", Expected::Bytes(0), pread(null.as_raw_fd(), start, self.bytes, 0)),
+            Self::attempt("write to /dev/null", Expected::Bytes(self.bytes), pwrite(null.as_raw_fd(), start, self.bytes, 0)),
+        ])
+    }
+
+    fn mapped_file(&mut self) -> Result<Vec<Attempt>> {
+        let mapping = Mapping::new(self.bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, self.file.as_raw_fd())?;
+        // Its pages are in the page cache when the direct write comes.
+        mapping.touch();
+        Ok(self.write_and_read())
+    }
+
+    fn not_open_for_reading(&mut self) -> Result<Vec<Attempt>> {
+        let file = open(&self.options.path, false, true, libc::O_DIRECT)?;
+        Ok(vec![self.read(file.as_raw_fd(), 0, Expected::Error(Errno(libc::EBADF)))])
+    }
+
+    fn not_open_for_writing(&mut self) -> Result<Vec<Attempt>> {
+        let file = open(&self.options.path, true, false, libc::O_DIRECT)?;
+        self.spoil(0);
+        let got = pwrite(file.as_raw_fd(), self.buffer.as_ptr().cast(), self.bytes, 0);
+        Ok(vec![Self::attempt("write", Expected::Error(Errno(libc::EBADF)), got)])
+    }
+
+    fn unaligned_memory(&mut self) -> Vec<Attempt> {
+        let expected = Expected::Error(Errno(libc::EINVAL));
+        let read = self.read(self.file.as_raw_fd(), 1, expected);
+        self.fill(1);
+        let got = pwrite(self.file.as_raw_fd(), self.buffer.as_ptr().wrapping_add(1).cast(), self.bytes, 0);
+        vec![read, Self::attempt("write", expected, got)]
+    }
+
+    fn read_only_memory(&mut self) -> Result<Vec<Attempt>> {
+        let mut mapping =
+            Mapping::new(self.bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+        self.generation = self.generation.wrapping_add(1);
+        let pattern = self.pattern(self.generation);
+        pattern.fill(0, mapping.memory());
+        mapping.protect(libc::PROT_READ)?;
+        let fd = self.file.as_raw_fd();
+        Ok(vec![
+            Self::attempt("read to it", Expected::Error(Errno(libc::EFAULT)), pread(fd, mapping.start, self.bytes, 0)),
+            Self::attempt("write from it", Expected::Bytes(self.bytes), pwrite(fd, mapping.start, self.bytes, 0)),
+            self.read(fd, 0, Expected::Bytes(self.bytes)),
+        ])
+    }
+
+    /// Two kinds of address: one that the kernel knows and gives no access to, and the second page of the address space, where
+    /// nothing is mapped (`vm.mmap_min_addr`). An unmapped hole of our own would not do: another thread may get that memory, and
+    /// then the kernel would read the file into it.
+    fn no_memory(&mut self) -> Result<Vec<Attempt>> {
+        let none = Mapping::new(self.bytes, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+        let nowhere: *mut c_void = std::ptr::without_provenance_mut(page_bytes());
+        let expected = Expected::Error(Errno(libc::EFAULT));
+        let fd = self.file.as_raw_fd();
+        Ok(vec![
+            Self::attempt("read to memory without access", expected, pread(fd, none.start, self.bytes, 0)),
+            Self::attempt("write from memory without access", expected, pwrite(fd, none.start, self.bytes, 0)),
+            Self::attempt("read to an unmapped address", expected, pread(fd, nowhere, self.bytes, 0)),
+            Self::attempt("write from an unmapped address", expected, pwrite(fd, nowhere, self.bytes, 0)),
+        ])
+    }
+
+    /// The last one: it gives the first block its first content again.
+    fn synchronous(&mut self) -> Result<Vec<Attempt>> {
+        let file = open(&self.options.path, true, true, libc::O_DIRECT | libc::O_SYNC)?;
+        Ok(self.write_and_read_through(file.as_raw_fd(), self.options.key.generation))
+    }
+}
+
+fn open(path: &Path, read: bool, write: bool, flags: i32) -> Result<File> {
+    OpenOptions::new()
+        .read(read)
+        .write(write)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| Error::new(Step::Open, "The file cannot be opened with O_DIRECT").errno(Errno::from(&error)).path(path))
+}
+
+/// One call; the kernel checks the memory, whatever it is.
+fn pread(fd: RawFd, start: *mut c_void, bytes: usize, offset: libc::off64_t) -> std::result::Result<usize, Errno> {
+    // SAFETY: `start` is memory of this module's for `bytes` bytes, or an address that can never be anybody's.
+    let got = unsafe { libc::pread64(fd, start, bytes, offset) };
+    usize::try_from(got).map_err(|_| Errno::last())
+}
+
+fn pwrite(fd: RawFd, start: *mut c_void, bytes: usize, offset: libc::off64_t) -> std::result::Result<usize, Errno> {
+    // SAFETY: the kernel only reads, and says EFAULT where it can't.
+    let got = unsafe { libc::pwrite64(fd, start, bytes, offset) };
+    usize::try_from(got).map_err(|_| Errno::last())
+}
+
+/// A mapping that goes with the value.
+struct Mapping {
+    start: *mut c_void,
+    bytes: usize,
+}
+
+impl Mapping {
+    fn new(bytes: usize, protection: i32, flags: i32, fd: RawFd) -> Result<Self> {
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(Error::new(Step::Buffers, format!("{bytes} bytes cannot be mapped")).errno(Errno::last()));
+        }
+        Ok(Self { start, bytes })
+    }
+
+    /// For anonymous mappings that may be written.
+    fn memory(&mut self) -> &mut [u8] {
+        // SAFETY: mapped, zeroed by the kernel, and nobody else's.
+        unsafe { std::slice::from_raw_parts_mut(self.start.cast(), self.bytes) }
+    }
+
+    /// Reads the first byte.
+    fn touch(&self) {
+        // SAFETY: mapped and readable; other holders of the file may change it, so it is read once and not looked at.
+        unsafe { self.start.cast::<u8>().read_volatile() };
+    }
+
+    fn protect(&mut self, protection: i32) -> Result<()> {
+        // SAFETY: the mapping is this value's.
+        if unsafe { libc::mprotect(self.start, self.bytes, protection) } != 0 {
+            return Err(Error::new(Step::Buffers, "Memory cannot be made read-only").errno(Errno::last()));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is this value's.
+        unsafe { libc::munmap(self.start, self.bytes) };
+    }
+}

@@ -1,0 +1,93 @@
+//! Leaves recognisable old data in a filesystem's free blocks, so that a file that shows what its blocks held before is caught.
+
+use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::buffer::{Align, Pool};
+use crate::error::{Errno, Error, Result, Step};
+use crate::file;
+use crate::stamp::{Key, STALE_DISK_FILE};
+
+/// Long enough to keep a device busy; the same block is written again and again, since nobody asks which of them was exposed.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Writes `bytes` bytes (rounded up to a page) of stale stamps to a file of that name, with direct I/O where the filesystem has it,
+/// removes it, and waits until its blocks are free: journalling filesystems hand out the blocks of a removed file only when the
+/// removal is on the disk.
+pub fn dirty_free_blocks(path: &Path, bytes: u64, seed: u64) -> Result<()> {
+    let written = write(path, bytes, seed);
+    // The blocks must be free again, whatever went wrong.
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return written,
+        Err(error) => {
+            let error = Error::new(Step::Open, "The file cannot be removed").errno(Errno::from(&error)).path(path);
+            return written.and(Err(error));
+        }
+    }
+    written?;
+    sync_filesystem(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// `syncfs(2)`: what was deleted is free to be used again only from then on (btrfs pins it until its transaction commits).
+pub fn sync_filesystem(directory: &Path) -> Result<()> {
+    let handle = file::open_to_read(directory, file::Flags::default())?;
+    // SAFETY: a descriptor that is open during the call.
+    if unsafe { libc::syncfs(handle.as_raw_fd()) } == 0 {
+        return Ok(());
+    }
+    Err(Error::new(Step::Fsync, "The filesystem could not be synced").errno(Errno::last()).path(directory))
+}
+
+fn write(path: &Path, bytes: u64, seed: u64) -> Result<()> {
+    let direct = file::Flags { direct: true, sync: false };
+    let (file, direct) = match file::open_to_write(path, false, direct) {
+        Ok(file) => (file, true),
+        Err(error) if error.errno == Some(Errno(libc::EINVAL)) => {
+            (file::open_to_write(path, false, file::Flags::default())?, false)
+        }
+        Err(error) => return Err(error),
+    };
+    let bytes = bytes.next_multiple_of(crate::buffer::page_bytes() as u64);
+    let chunk = usize::try_from(bytes).unwrap_or(usize::MAX).clamp(1, CHUNK_BYTES);
+    let mut pool = Pool::new(1, NonZeroUsize::new(chunk).unwrap_or(NonZeroUsize::MIN), Align::Offset(0))?;
+    let buffer = &mut *pool.buffers[0];
+    Key { seed, file: STALE_DISK_FILE, generation: 0 }.fill(0, buffer);
+    let mut offset = 0;
+    while offset < bytes {
+        let length = (bytes - offset).min(chunk as u64);
+        file.write_all_at(&buffer[..length as usize], offset).map_err(|error| {
+            let message = "The free blocks cannot be filled with old data";
+            Error::new(Step::Write, message).errno(Errno::from(&error)).path(path).offset(offset)
+        })?;
+        offset += length;
+    }
+    if direct { Ok(()) } else { file::fsync(path, &file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_gone_afterwards() {
+        let place = tempfile::tempdir().expect("directory");
+        let path = place.path().join("dirty_file");
+        dirty_free_blocks(&path, 5 << 20, 1).expect("dirty");
+        assert!(!path.exists());
+        let error = dirty_free_blocks(&place.path().join("missing/dirty_file"), 4096, 1).expect_err("must fail");
+        assert_eq!(error.step, Step::Open);
+    }
+
+    #[test]
+    fn what_it_writes_is_recognised_as_old_data() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        write(file.path(), (4 << 20) + 4096, 9).expect("write");
+        let expected = crate::oracle::Stamped { key: Key { seed: 9, file: 1, generation: 1 }, offset: 0, bytes: (4 << 20) + 4096 };
+        let found = crate::verify::verify_expected(file.path(), &expected, crate::verify::Rung::Cache, 1);
+        assert_eq!(found.sectors_bad, found.sectors);
+        assert_eq!(found.ranges[0].kind, crate::verify::Kind::StaleDisk);
+    }
+}

@@ -1,0 +1,257 @@
+//! Reads directly into memory while another thread forks.
+//!
+//! `fork(2)` makes the pages of ordinary memory read-only for both sides, to be copied when one of them writes. A device that
+//! transfers into such a page meanwhile writes to the page itself. When a thread that has the page's other half to fill makes the
+//! kernel copy it at that moment, what the device delivers to the old page is lost, unless the kernel copies pinned pages at the
+//! fork. Several things must come together, and this brings them together: the memory is inherited by children, it starts
+//! somewhere inside a page, so that two neighbouring reads share one, and reads and forks go on without a pause.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Barrier, PoisonError, RwLock};
+use std::thread::ScopedJoinHandle;
+
+use super::pattern::{Fault, Pattern};
+use crate::buffer::{Align, Memory, Pool, page_bytes};
+use crate::error::{Errno, Error, Result, Step};
+use crate::file::{self, Flags};
+use crate::stamp::{Key, SECTOR_BYTES};
+
+/// Enough for calls that are not deep.
+const STACK_BYTES: usize = 256 << 10;
+
+/// A worker's reads of its part of one chunk at most, where no child is made meanwhile.
+const READS_MAX: u32 = 64;
+
+/// Read in one go by all workers together, in bytes.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Written before with the stamps of `key`.
+    pub path: PathBuf,
+    /// Its size, a multiple of [`CHUNK_BYTES`].
+    pub bytes: u64,
+    /// Its stamps.
+    pub key: Key,
+    /// Where in a page the memory starts, in bytes; less than the page size.
+    pub alignment: usize,
+    /// Threads that read: all but the last read one page of each chunk, the last one the rest. Two to the number of pages of a
+    /// chunk.
+    pub workers: usize,
+}
+
+/// A read that went wrong; its worker reads no more.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// 0-based.
+    pub worker: usize,
+    /// What it was.
+    pub fault: Fault,
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Why it could not go on.
+    pub error: Option<Error>,
+    /// One for each worker that did not get through.
+    pub troubles: Vec<Trouble>,
+    /// Reads made.
+    pub reads: u64,
+    /// Children made.
+    pub forks: u64,
+    /// Those that were made while a read was under way.
+    pub forks_during_reads: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Reads that have begun, and that are over.
+    begun: AtomicU64,
+    over: AtomicU64,
+    forks: AtomicU64,
+    overlapping: AtomicU64,
+    workers_done: AtomicUsize,
+}
+
+/// Reads the file once.
+pub fn run(options: &Options) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Err(error) = read_all(options, &mut outcome) {
+        outcome.error = Some(error);
+    }
+    outcome
+}
+
+/// The most workers that each have a page of a chunk.
+pub fn workers_max() -> usize {
+    CHUNK_BYTES / page_bytes()
+}
+
+fn read_all(options: &Options, outcome: &mut Outcome) -> Result<()> {
+    let refuse = |message: String| Err(Error::new(Step::Options, message));
+    if !(2..=workers_max()).contains(&options.workers) {
+        return refuse(format!("There must be 2 to {} workers, not {}", workers_max(), options.workers));
+    }
+    if !options.bytes.is_multiple_of(CHUNK_BYTES as u64) {
+        return refuse(format!("The size of {} bytes is not a multiple of {CHUNK_BYTES}", options.bytes));
+    }
+    let chunk = NonZeroUsize::new(CHUNK_BYTES).unwrap_or(NonZeroUsize::MIN);
+    let mut buffer = Pool::of(Memory::Inherited, 1, chunk, Align::Offset(options.alignment))?.buffers.remove(0);
+    let page = page_bytes();
+    let mut workers = Vec::with_capacity(options.workers);
+    let mut rest = &mut *buffer;
+    let mut at = 0;
+    for number in 0..options.workers {
+        let bytes = if number + 1 == options.workers { rest.len() } else { page };
+        let (memory, behind) = rest.split_at_mut(bytes);
+        rest = behind;
+        let file = file::open_to_read(&options.path, Flags { direct: true, sync: false })?;
+        workers.push(Worker { path: &options.path, file, key: options.key, at, memory });
+        at += bytes as u64;
+    }
+    let counts = Counts::default();
+    let together = Barrier::new(options.workers);
+    let chunks = options.bytes / CHUNK_BYTES as u64;
+    let count = options.workers;
+    // All threads start at once, or none: those that wait for one that cannot be started would wait for ever.
+    let start = RwLock::new(false);
+    let may_start = || *start.read().unwrap_or_else(PoisonError::into_inner);
+    let no_thread = |error: std::io::Error| {
+        Error::new(Step::Buffers, "No more threads can be started: use fewer workers").errno(Errno::from(&error))
+    };
+    let builder = || std::thread::Builder::new().stack_size(STACK_BYTES);
+    let (faults, forked) = std::thread::scope(|scope| {
+        let mut go = start.write().unwrap_or_else(PoisonError::into_inner);
+        let forker = builder()
+            .spawn_scoped(scope, || if may_start() { fork_until_done(&counts, count) } else { Ok(()) })
+            .map_err(no_thread)?;
+        let mut threads = Vec::with_capacity(count);
+        for worker in workers {
+            let (counts, together, may_start) = (&counts, &together, &may_start);
+            let thread = builder()
+                .spawn_scoped(scope, move || if may_start() { worker.read_chunks(chunks, counts, together).err() } else { None })
+                .map_err(no_thread)?;
+            threads.push(thread);
+        }
+        *go = true;
+        drop(go);
+        let faults: Vec<_> = threads.into_iter().map(joined).collect();
+        Ok((faults, joined(forker)))
+    })?;
+    outcome.troubles =
+        faults.into_iter().enumerate().filter_map(|(worker, fault)| Some(Trouble { worker, fault: fault? })).collect();
+    outcome.reads = counts.begun.into_inner();
+    outcome.forks = counts.forks.into_inner();
+    outcome.forks_during_reads = counts.overlapping.into_inner();
+    forked
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Makes children, one after the other, that end at once.
+fn fork_until_done(counts: &Counts, workers: usize) -> Result<()> {
+    while counts.workers_done.load(Ordering::SeqCst) < workers {
+        let over = counts.over.load(Ordering::SeqCst);
+        let begun = counts.begun.load(Ordering::SeqCst);
+        // SAFETY: the child has one thread of a process that had several: it may call async-signal-safe functions only, and calls
+        // one of them.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: ends the child without running anything of the parent's.
+            unsafe { libc::_exit(0) };
+        }
+        if child < 0 {
+            return Err(Error::new(Step::Setup, "No child can be made by fork").errno(Errno::last()));
+        }
+        let meanwhile = counts.begun.load(Ordering::SeqCst);
+        counts.forks.fetch_add(1, Ordering::Relaxed);
+        counts.overlapping.fetch_add(u64::from(begun > over || meanwhile > begun), Ordering::Relaxed);
+        loop {
+            // SAFETY: no status is asked for.
+            let waited = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            if waited == child || Errno::last() != Errno(libc::EINTR) {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One reading thread.
+struct Worker<'run> {
+    path: &'run Path,
+    file: File,
+    key: Key,
+    /// Where its part of a chunk begins, in bytes.
+    at: u64,
+    memory: &'run mut [u8],
+}
+
+impl Worker<'_> {
+    /// Reads its part of each chunk, at the same time as the others theirs, and again until a child was made meanwhile: a fork of a
+    /// large process takes longer than a read. After a fault it goes on waiting with them, and reads nothing.
+    fn read_chunks(mut self, chunks: u64, counts: &Counts, together: &Barrier) -> std::result::Result<(), Fault> {
+        let mut result = Ok(());
+        for chunk in 0..chunks {
+            together.wait();
+            let before = counts.overlapping.load(Ordering::Relaxed);
+            for _ in 0..READS_MAX {
+                if result.is_err() || counts.overlapping.load(Ordering::Relaxed) > before {
+                    break;
+                }
+                result = self.read_chunk(chunk, counts);
+            }
+        }
+        counts.workers_done.fetch_add(1, Ordering::SeqCst);
+        result
+    }
+
+    fn read_chunk(&mut self, chunk: u64, counts: &Counts) -> std::result::Result<(), Fault> {
+        let offset = chunk * CHUNK_BYTES as u64 + self.at;
+        let pattern = Pattern::Stamps(self.key);
+        pattern.spoil(self.memory);
+        counts.begun.fetch_add(1, Ordering::SeqCst);
+        let read = self.read(offset);
+        counts.over.fetch_add(1, Ordering::SeqCst);
+        read.map_err(Fault::Failed)?;
+        pattern.check(offset, self.memory).map_or(Ok(()), |wrong| Err(Fault::Wrong(wrong)))
+    }
+
+    /// EINTR is tried again, a short read is resumed where a sector begins.
+    fn read(&mut self, offset: u64) -> Result<()> {
+        let bytes = self.memory.len();
+        let mut done = 0;
+        while done < bytes {
+            let rest = &mut self.memory[done..];
+            let at = (offset + done as u64) as libc::off64_t;
+            // SAFETY: `rest` is borrowed exclusively for the call.
+            let got = unsafe { libc::pread64(self.file.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len(), at) };
+            let Ok(got) = usize::try_from(got) else {
+                match Errno::last() {
+                    Errno(libc::EINTR) => continue,
+                    errno => {
+                        let message = format!("Reading {bytes} bytes directly at offset {offset} failed");
+                        return Err(Error::new(Step::Read, message).errno(errno).path(self.path).offset(offset));
+                    }
+                }
+            };
+            let reached = done + got;
+            let next = if reached == bytes { bytes } else { reached / SECTOR_BYTES * SECTOR_BYTES };
+            if next <= done {
+                let message = format!("Only {reached} of {bytes} bytes could be read at offset {offset}");
+                let error = Error::new(Step::ShortRead, message).path(self.path).offset(offset);
+                return Err(error.transferred(bytes as u64, reached as u64));
+            }
+            done = next;
+        }
+        Ok(())
+    }
+}

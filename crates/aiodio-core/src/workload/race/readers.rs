@@ -1,0 +1,174 @@
+//! Threads that read a file while it changes. Each has an open file description of its own, so nothing is shared between readers
+//! but the inode.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::Instant;
+
+use super::board::{Board, Seen, Turn};
+use super::{BadRead, Gaze};
+use crate::buffer::{Align, Buffer, Pool};
+use crate::error::{Errno, Error, Result, Step};
+use crate::stamp::SECTOR;
+use crate::verify::check_memory;
+use crate::{file, random};
+
+/// Bad ranges described of one read.
+const RANGES_MAX: usize = 8;
+
+/// What all readers have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look<'caller> {
+    pub(super) path: &'caller Path,
+    pub(super) gaze: Gaze,
+    pub(super) direct: bool,
+    /// The length of each read.
+    pub(super) bytes: NonZeroUsize,
+}
+
+/// Reads, turn by turn, until it is over.
+pub(super) fn read(board: &Board, look: Look<'_>, number: usize) {
+    let result = Reader::open(board, look, number).and_then(|mut reader| {
+        board.ready();
+        reader.turns()
+    });
+    if let Err(error) = result {
+        board.fail(error);
+    }
+}
+
+struct Reader<'caller> {
+    board: &'caller Board,
+    look: Look<'caller>,
+    number: usize,
+    file: File,
+    buffer: Buffer,
+    random: random::Random,
+    /// Where the next read through the whole file goes on.
+    next: u64,
+}
+
+/// Where a turn's reads are made.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Everywhere, one read after the other.
+    Through,
+    /// Where writes are in flight.
+    Beside { first: u64, count: u64 },
+    /// At the end of the file, so many bytes before it.
+    End { before: u64 },
+}
+
+impl<'caller> Reader<'caller> {
+    fn open(board: &'caller Board, look: Look<'caller>, number: usize) -> Result<Self> {
+        let file = file::open_to_read(look.path, file::Flags { direct: look.direct, sync: false })?;
+        let buffer = Pool::new(1, look.bytes, Align::Offset(0))?.buffers.remove(0);
+        Ok(Self { board, look, number, file, buffer, random: random::Random::new(number as u64), next: 0 })
+    }
+
+    fn turns(&mut self) -> Result<()> {
+        let mut lap = 0;
+        while let Some(turn) = self.board.turn_after(lap) {
+            lap = turn.lap;
+            self.turn(&turn)?;
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, turn: &Turn) -> Result<()> {
+        let began = Instant::now();
+        let place = self.place(turn);
+        let mut spent = 0;
+        while !self.board.is_spent(spent, began) && !self.board.is_over() {
+            let offset = match place {
+                Place::Through => self.next,
+                Place::Beside { first, count } => first + self.random.below(count) * self.look.bytes.get() as u64,
+                Place::End { before } => file::size(self.look.path, &self.file)?.saturating_sub(before),
+            };
+            let whole = self.read(offset)?;
+            if matches!(place, Place::Through) {
+                self.next = if whole { offset + self.look.bytes.get() as u64 } else { 0 };
+            }
+            spent += self.look.bytes.get() as u64;
+        }
+        Ok(())
+    }
+
+    /// Half of the turns look where LTP looks, the others where something is more likely to be wrong.
+    fn place(&self, Turn { lap, newest }: &Turn) -> Place {
+        let bytes = self.look.bytes.get() as u64;
+        let as_ltp = (lap + self.number as u64).is_multiple_of(2);
+        match self.look.gaze {
+            Gaze::Whole if as_ltp || newest.is_empty() => Place::Through,
+            Gaze::Whole => {
+                let first = newest.start / bytes * bytes;
+                Place::Beside { first, count: (newest.end - first).div_ceil(bytes) }
+            }
+            Gaze::End => Place::End { before: if as_ltp { 0 } else { bytes } },
+        }
+    }
+
+    /// One read and its check. Returns whether it was read in full.
+    fn read(&mut self, offset: u64) -> Result<bool> {
+        let ticket = self.board.begin_read();
+        let got = self.transfer(offset);
+        let got_bytes = *got.as_ref().unwrap_or(&0);
+        let range = offset..offset + got_bytes as u64;
+        let seen = self.board.end_read(&ticket, &range);
+        let got = got.map_err(|errno| {
+            let message = format!("Reading {} bytes at offset {offset} failed", self.look.bytes);
+            Error::new(Step::Read, message).errno(errno).path(self.look.path).offset(offset)
+        })?;
+        self.check(&range, &seen);
+        Ok(got == self.look.bytes.get())
+    }
+
+    fn check(&self, range: &Range<u64>, seen: &Seen) {
+        let memory = &self.buffer[..(range.end - range.start) as usize];
+        let found = check_memory(seen, range.start, memory, RANGES_MAX);
+        let wanted = range.start + self.look.bytes.get() as u64;
+        let wrong_end = seen.steady_sizes.as_ref().is_some_and(|sizes| {
+            let ends_early = range.end < wanted.min(*sizes.start());
+            let ends_late = range.end > *sizes.end() && !memory.is_empty();
+            ends_early || ends_late
+        });
+        if wrong_end || !found.is_good() {
+            let sizes = seen.steady_sizes.clone().filter(|_| wrong_end);
+            let Self { number, look, .. } = self;
+            self.board.report(BadRead {
+                reader: *number,
+                offset: range.start,
+                bytes: memory.len() as u64,
+                direct: look.direct,
+                found,
+                sizes,
+            });
+        }
+    }
+
+    /// Fewer bytes only at the end of the file.
+    fn transfer(&mut self, offset: u64) -> std::result::Result<usize, Errno> {
+        let mut got = 0;
+        while got < self.buffer.len() {
+            let target = &mut self.buffer[got..];
+            // SAFETY: `target` has room for that many bytes.
+            let count = unsafe {
+                libc::pread64(self.file.as_raw_fd(), target.as_mut_ptr().cast(), target.len(), (offset + got as u64) as i64)
+            };
+            match usize::try_from(count) {
+                Ok(0) => break,
+                Ok(count) => got += count,
+                Err(_) if Errno::last() == Errno(libc::EINTR) => continue,
+                Err(_) => return Err(Errno::last()),
+            }
+            // A direct read that ends inside a sector has met the end of the file, and could not go on there.
+            if self.look.direct && !(got as u64).is_multiple_of(SECTOR) {
+                break;
+            }
+        }
+        Ok(got)
+    }
+}

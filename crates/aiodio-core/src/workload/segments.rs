@@ -1,0 +1,365 @@
+//! Writes a segment of a file and reads it back, again and again, directly on one side or on both; with children, each does that
+//! to its own segment of the one file while the others do it to theirs.
+//!
+//! LTP's diotest programs are of this kind. What they look for is the coherence of direct I/O with the page cache: a direct read
+//! must see what was written through the page cache, and a buffered read what was written past it, at once and next to others. With
+//! pages larger than a segment, neighbours share pages, and one child's buffered I/O meets another's direct I/O in them.
+//!
+//! LTP forks its children; here they are threads, which the kernel's I/O paths cannot tell apart from processes: a child has
+//! descriptors and memory of its own either way.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::pattern::{Fault, Pattern};
+use crate::buffer::{Align, Buffer, Pool};
+use crate::copy::PROGRESS_INTERVAL;
+use crate::error::{Errno, Error, Result, Step};
+use crate::file::{self, Flags};
+use crate::stamp::{Key, SECTOR};
+
+/// What to do.
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other, like the flags of open(2)")]
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Created with mode 0666 if need be, never truncated.
+    pub path: PathBuf,
+    /// Where the first child's segment begins in the file, a multiple of 512; the others' follow without a gap.
+    pub offset: u64,
+    /// The length of one buffer in bytes, a multiple of 512.
+    pub buffer_bytes: NonZeroUsize,
+    /// A segment is so many buffers long.
+    pub buffers: NonZeroUsize,
+    /// Transfer a segment with `preadv(2)` and `pwritev(2)`, else with one `pread(2)` or `pwrite(2)` for each buffer.
+    pub vectored: bool,
+    /// How often each child writes and reads its segment.
+    pub iterations: u32,
+    /// How many work at the same time, at most [`CHILDREN_MAX`].
+    pub children: NonZeroUsize,
+    /// Write with `O_DIRECT`.
+    pub direct_write: bool,
+    /// Read with `O_DIRECT`.
+    pub direct_read: bool,
+    /// `fsync(2)` after each write through the page cache that a direct read follows.
+    pub sync_before_direct_read: bool,
+    /// Whose stamps; its generation is the last one that the file may hold from before. Iteration 1 writes the next one.
+    pub key: Key,
+    /// LTP's bytes instead of stamps.
+    pub ltp_pattern: bool,
+}
+
+/// Each child has two descriptors and memory for its segment.
+pub const CHILDREN_MAX: usize = 10_000;
+
+/// What a child found; it stops there.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// 0-based.
+    pub child: usize,
+    /// 1-based.
+    pub iteration: u32,
+    /// What it was.
+    pub fault: Fault,
+}
+
+/// How it went.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Why it could not start.
+    pub error: Option<Error>,
+    /// One for each child that did not get through.
+    pub troubles: Vec<Trouble>,
+    /// Transfers of whole segments, writes and reads.
+    pub transfers: u64,
+    /// Those that began while another child's was under way.
+    pub overlapping: u64,
+    /// From the start of the first child to the end of the last.
+    pub elapsed: Duration,
+}
+
+impl Options {
+    fn segment_bytes(&self) -> u64 {
+        self.buffer_bytes.get() as u64 * self.buffers.get() as u64
+    }
+
+    /// Where the last child's segment ends in the file.
+    pub fn end(&self) -> Option<u64> {
+        self.segment_bytes()
+            .checked_mul(self.children.get() as u64)?
+            .checked_add(self.offset)
+            .filter(|end| i64::try_from(*end).is_ok())
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |message: String| Err(Error::new(Step::Options, message));
+        if self.end().is_none() {
+            return refuse("The segments reach beyond the largest file offset: use a smaller offset or fewer buffers".to_owned());
+        }
+        if !self.offset.is_multiple_of(SECTOR) || !(self.buffer_bytes.get() as u64).is_multiple_of(SECTOR) {
+            return refuse(format!("Offset and buffer size must be multiples of {SECTOR}"));
+        }
+        if self.children.get() > CHILDREN_MAX {
+            return refuse(format!("{} children are more than {CHILDREN_MAX}: use fewer", self.children));
+        }
+        Ok(())
+    }
+}
+
+/// Enough for a child's calls, which are not deep.
+const STACK_BYTES: usize = 256 << 10;
+
+/// Does it. `progress` is told the iterations that the first child has behind it.
+pub fn run(options: &Options, progress: impl Fn(u32) + Sync) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Err(error) = all(options, &progress, &mut outcome) {
+        outcome.error = Some(error);
+    }
+    outcome
+}
+
+fn all(options: &Options, progress: &(impl Fn(u32) + Sync), outcome: &mut Outcome) -> Result<()> {
+    options.check()?;
+    let counts = Counts::default();
+    let mut children = Vec::with_capacity(options.children.get());
+    for number in 0..options.children.get() {
+        children.push(Child::new(options, &counts, number)?);
+    }
+    // All start at once, or none: a child that cannot be started must not leave the others racing alone.
+    let start = RwLock::new(false);
+    let began = Instant::now();
+    let ended: Vec<Option<Trouble>> = std::thread::scope(|scope| {
+        let mut go = start.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut threads = Vec::with_capacity(children.len());
+        for child in &mut children {
+            let start = &start;
+            let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || {
+                if !*start.read().unwrap_or_else(std::sync::PoisonError::into_inner) {
+                    return None;
+                }
+                child.work(progress)
+            });
+            match thread {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    let message = "No more threads can be started: use fewer children";
+                    return Err(Error::new(Step::Buffers, message).errno(Errno::from(&error)));
+                }
+            }
+        }
+        *go = true;
+        drop(go);
+        Ok(threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect())
+    })?;
+    outcome.elapsed = began.elapsed();
+    outcome.troubles = ended.into_iter().flatten().collect();
+    outcome.transfers = counts.transfers.into_inner();
+    outcome.overlapping = counts.overlapping.into_inner();
+    Ok(())
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    under_way: AtomicUsize,
+    transfers: AtomicU64,
+    overlapping: AtomicU64,
+}
+
+struct Child<'run> {
+    options: &'run Options,
+    counts: &'run Counts,
+    number: usize,
+    offset: u64,
+    writer: File,
+    reader: File,
+    /// Written from, spoilt, and read into: what is read is compared with what it must be, not with a copy.
+    buffers: Vec<Buffer>,
+}
+
+impl<'run> Child<'run> {
+    fn new(options: &'run Options, counts: &'run Counts, number: usize) -> Result<Self> {
+        let writer = file::open_to_write(&options.path, false, Flags { direct: options.direct_write, sync: false })?;
+        let reader = file::open_to_read(&options.path, Flags { direct: options.direct_read, sync: false })?;
+        let buffers = Pool::new(options.buffers.get(), options.buffer_bytes, Align::Offset(0))?.buffers;
+        let offset = options.offset + options.segment_bytes() * number as u64;
+        Ok(Self { options, counts, number, offset, writer, reader, buffers })
+    }
+
+    /// Until the first trouble.
+    fn work(&mut self, progress: &impl Fn(u32)) -> Option<Trouble> {
+        let mut reported = Instant::now();
+        for iteration in 1..=self.options.iterations {
+            if let Err(fault) = self.iteration(iteration) {
+                return Some(Trouble { child: self.number, iteration, fault });
+            }
+            if self.number == 0 && reported.elapsed() >= PROGRESS_INTERVAL {
+                reported = Instant::now();
+                progress(iteration);
+            }
+        }
+        None
+    }
+
+    fn iteration(&mut self, iteration: u32) -> std::result::Result<(), Fault> {
+        let Options { path, key, ltp_pattern, direct_write, direct_read, .. } = self.options;
+        let pattern = Pattern::of(Key { generation: key.generation.wrapping_add(iteration), ..*key }, *ltp_pattern);
+        let bytes = self.options.buffer_bytes.get() as u64;
+        for (buffer, index) in self.buffers.iter_mut().zip(0..) {
+            pattern.fill(self.offset + index * bytes, buffer);
+        }
+        self.transfer(true, *direct_write).map_err(Fault::Failed)?;
+        if self.options.sync_before_direct_read && *direct_read && !*direct_write {
+            file::fsync(path, &self.writer).map_err(Fault::Failed)?;
+        }
+        for buffer in &mut self.buffers {
+            pattern.spoil(buffer);
+        }
+        self.transfer(false, *direct_read).map_err(Fault::Failed)?;
+        for (buffer, index) in self.buffers.iter().zip(0..) {
+            if let Some(wrong) = pattern.check(self.offset + index * bytes, buffer) {
+                return Err(Fault::Wrong(wrong));
+            }
+        }
+        Ok(())
+    }
+
+    fn transfer(&mut self, write: bool, direct: bool) -> Result<()> {
+        let others = self.counts.under_way.fetch_add(1, Ordering::SeqCst);
+        self.counts.transfers.fetch_add(1, Ordering::Relaxed);
+        self.counts.overlapping.fetch_add(u64::from(others > 0), Ordering::Relaxed);
+        let file = if write { &self.writer } else { &self.reader };
+        let transfer = Transfer { path: &self.options.path, file, write, direct };
+        let result = if self.options.vectored {
+            transfer.all(&mut self.buffers, self.offset)
+        } else {
+            let bytes = self.options.buffer_bytes.get() as u64;
+            let mut offsets = (0..).map(|index| self.offset + index * bytes);
+            self.buffers
+                .iter_mut()
+                .try_for_each(|buffer| transfer.all(std::slice::from_mut(buffer), offsets.next().unwrap_or_default()))
+        };
+        self.counts.under_way.fetch_sub(1, Ordering::SeqCst);
+        result
+    }
+}
+
+/// One side of one file.
+struct Transfer<'run> {
+    path: &'run Path,
+    file: &'run File,
+    write: bool,
+    direct: bool,
+}
+
+impl Transfer<'_> {
+    /// Transfers all buffers, which lie one behind the other in the file. EINTR is tried again, a short transfer is resumed.
+    fn all(&self, buffers: &mut [Buffer], offset: u64) -> Result<()> {
+        let total: usize = buffers.iter().map(Buffer::len).sum();
+        let mut done = 0;
+        while done < total {
+            let vectors = rest(buffers, done);
+            let at = (offset + done as u64) as libc::off64_t;
+            let got = match (&vectors[..], self.write) {
+                // SAFETY: the vector covers a part of a buffer that is borrowed for the call.
+                ([one], true) => unsafe { libc::pwrite64(self.file.as_raw_fd(), one.iov_base, one.iov_len, at) },
+                // SAFETY: as above, and the borrow is exclusive.
+                ([one], false) => unsafe { libc::pread64(self.file.as_raw_fd(), one.iov_base, one.iov_len, at) },
+                // SAFETY: as above.
+                (_, true) => unsafe { libc::pwritev64(self.file.as_raw_fd(), vectors.as_ptr(), vectors.len() as i32, at) },
+                // SAFETY: as above.
+                (_, false) => unsafe { libc::preadv64(self.file.as_raw_fd(), vectors.as_ptr(), vectors.len() as i32, at) },
+            };
+            let Ok(got) = usize::try_from(got) else {
+                match Errno::last() {
+                    Errno(libc::EINTR) => continue,
+                    errno => return Err(self.failed(errno, total, offset)),
+                }
+            };
+            // A direct transfer goes on where a sector begins.
+            let reached = done + got;
+            let next = if self.direct { reached / SECTOR as usize * SECTOR as usize } else { reached };
+            if reached < total && next <= done {
+                return Err(self.short(total, reached, offset));
+            }
+            done = if reached >= total { total } else { next };
+        }
+        Ok(())
+    }
+
+    fn failed(&self, errno: Errno, bytes: usize, offset: u64) -> Error {
+        let (step, what) = if self.write { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
+        let how = if self.direct { " directly" } else { "" };
+        let message = format!("{what} {bytes} bytes{how} at offset {offset} failed");
+        Error::new(step, message).errno(errno).path(self.path).offset(offset)
+    }
+
+    fn short(&self, bytes: usize, got: usize, offset: u64) -> Error {
+        let (step, what) = if self.write { (Step::ShortWrite, "written") } else { (Step::ShortRead, "read") };
+        let message = format!("Only {got} of {bytes} bytes could be {what} at offset {offset}");
+        Error::new(step, message).path(self.path).offset(offset).transferred(bytes as u64, got as u64)
+    }
+}
+
+/// What is left of the buffers behind the first `done` bytes.
+fn rest(buffers: &mut [Buffer], mut done: usize) -> Vec<libc::iovec> {
+    let mut vectors = Vec::with_capacity(buffers.len());
+    for buffer in buffers {
+        let skipped = done.min(buffer.len());
+        done -= skipped;
+        if skipped < buffer.len() {
+            let iov_base = buffer.as_ptr().wrapping_add(skipped).cast();
+            vectors.push(libc::iovec { iov_base, iov_len: buffer.len() - skipped });
+        }
+    }
+    vectors
+}
+
+/// Creates the file, which must not exist, and writes it with `O_DIRECT`, block by block.
+pub fn write_blocks(path: &Path, block_bytes: NonZeroUsize, blocks: u64, pattern: impl Fn(u64) -> Pattern) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o666)
+        .custom_flags(libc::O_DIRECT)
+        .open(path)
+        .map_err(|error| Error::new(Step::Open, "The file cannot be created").errno(Errno::from(&error)).path(path))?;
+    let mut pool = Pool::new(1, block_bytes, Align::Offset(0))?;
+    let transfer = Transfer { path, file: &file, write: true, direct: true };
+    for block in 0..blocks {
+        let offset = block * block_bytes.get() as u64;
+        pattern(block).fill(offset, &mut pool.buffers[0]);
+        transfer.all(&mut pool.buffers, offset)?;
+    }
+    Ok(())
+}
+
+/// Reads the file through the page cache and compares each block with its pattern: LTP's comparison.
+pub fn check_blocks(
+    path: &Path,
+    block_bytes: NonZeroUsize,
+    blocks: u64,
+    pattern: impl Fn(u64) -> Pattern,
+) -> std::result::Result<(), Fault> {
+    let file = file::open_to_read(path, Flags::default()).map_err(Fault::Failed)?;
+    let mut pool = Pool::new(1, block_bytes, Align::Offset(0)).map_err(Fault::Failed)?;
+    let transfer = Transfer { path, file: &file, write: false, direct: false };
+    for block in 0..blocks {
+        let offset = block * block_bytes.get() as u64;
+        pattern(block).spoil(&mut pool.buffers[0]);
+        transfer.all(&mut pool.buffers, offset).map_err(Fault::Failed)?;
+        if let Some(wrong) = pattern(block).check(offset, &pool.buffers[0]) {
+            return Err(Fault::Wrong(wrong));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the file can be opened, or made, with `O_DIRECT`.
+pub fn probe_direct(path: &Path) -> Result<()> {
+    file::open_to_write(path, true, Flags { direct: true, sync: false }).map(drop)
+}

@@ -1,0 +1,404 @@
+//! Reads through the page cache, many in flight, while other threads drop, read ahead and reclaim the pages: each must return all it
+//! was asked for, and nothing behind what it says it returned may have changed.
+//!
+//! The disturbers act at the beat of the reads, once for each batch that is reaped: no thread is ever busy waiting.
+
+use std::num::NonZeroUsize;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::buffer::{Align, Buffer, Pool};
+use crate::copy::PROGRESS_INTERVAL;
+use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
+use crate::error::{Errno, Error, Result, Step};
+use crate::file;
+use crate::oracle::Stamped;
+use crate::random::Random;
+use crate::recorder::{self, Begin, Kind as Recorded};
+use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
+use crate::verify::{BadRange, check_memory};
+
+/// What to read and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// A file full of stamps.
+    pub path: PathBuf,
+    /// Its size in bytes; not 0. It need not be a multiple of the block: the last read is then shorter, and rightly so.
+    pub bytes: u64,
+    /// Its stamps.
+    pub key: Key,
+    /// Length of a read; a multiple of 512.
+    pub block_bytes: NonZeroUsize,
+    /// Reads in flight.
+    pub depth: NonZeroUsize,
+    /// The kernel's interface.
+    pub engine: Kind,
+    /// Where the buffers lie in their pages.
+    pub align: Align,
+    /// How often the file is read: in order, which the kernel's readahead follows, and in random order, by turns.
+    pub passes: u32,
+    /// Go on where a read ended short, as careful programs do, instead of reporting it.
+    pub resubmit: bool,
+    /// Disturb the page cache.
+    pub disturb: bool,
+    /// What the order of the reads and the disturbances follow from.
+    pub seed: u64,
+}
+
+/// What is wrong with a read.
+#[derive(Clone, Debug)]
+pub enum Wrong {
+    /// It ended before it had to, and not at the end of the file.
+    Short,
+    /// It ended before it had to, and memory behind what it returned has changed.
+    Touched {
+        /// Byte offset in the buffer of the first change.
+        first: u64,
+    },
+    /// It says that it was complete, but left memory as it was.
+    Unfilled {
+        /// The same of what it left.
+        first: u64,
+    },
+    /// It returned more than the file has.
+    Long,
+    /// It returned other data than the file's.
+    Data {
+        /// The first bad ranges.
+        ranges: Vec<BadRange>,
+        /// How many there are.
+        total: u64,
+    },
+    /// The kernel completed it with an error.
+    Refused(Errno),
+}
+
+/// A read that went wrong.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Byte offset in the file.
+    pub offset: u64,
+    /// Bytes asked for.
+    pub asked: u64,
+    /// Bytes that were there to be read.
+    pub expected: u64,
+    /// Bytes that the kernel says it read.
+    pub got: u64,
+    /// What is wrong.
+    pub wrong: Wrong,
+}
+
+/// How it went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Why it could not go on.
+    pub error: Option<Error>,
+    /// The first reads that went wrong.
+    pub troubles: Vec<Trouble>,
+    /// How many there were.
+    pub troubles_total: u64,
+    /// Reads that were checked.
+    pub reads: u64,
+    /// Of these, those that ended at the end of the file, short and right.
+    pub at_end: u64,
+    /// Times that pages were dropped (`POSIX_FADV_DONTNEED`).
+    pub dropped: u64,
+    /// Times that pages were read ahead (`readahead(2)`).
+    pub read_ahead: u64,
+    /// Times that pages were reclaimed (`MADV_PAGEOUT`).
+    pub reclaimed: u64,
+    /// The kernel has no `MADV_PAGEOUT` or `MADV_POPULATE_READ` (Linux 5.14).
+    pub no_reclaim: bool,
+    /// The queue's counts.
+    pub stats: Stats,
+    /// The reading alone.
+    pub elapsed: Duration,
+}
+
+const TROUBLES_MAX: usize = 16;
+const RANGES_MAX: usize = 4;
+/// No stamp has a sector of it.
+const POISON: u8 = 0xa5;
+
+/// Reads. `progress` is told the bytes read so far.
+pub fn run(options: &Options, progress: impl FnMut(u64)) -> Outcome {
+    match options.engine.open(options.depth) {
+        Ok(engine) => run_with(engine, options, progress),
+        Err(error) => Outcome { error: Some(error), ..Outcome::default() },
+    }
+}
+
+/// Reads through the given engine.
+pub fn run_with(engine: Box<dyn RawEngine>, options: &Options, progress: impl FnMut(u64)) -> Outcome {
+    match Reader::prepare(engine, options) {
+        Ok((reader, queue)) => reader.run(queue, progress),
+        Err(error) => Outcome { error: Some(error), ..Outcome::default() },
+    }
+}
+
+/// What the disturbers wait for.
+#[derive(Debug, Default)]
+struct Beat {
+    count: Mutex<u64>,
+    changed: Condvar,
+    over: AtomicBool,
+}
+
+impl Beat {
+    fn next(&self) {
+        *self.count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.changed.notify_all();
+    }
+
+    fn end(&self) {
+        // Under the lock, so that nobody goes to sleep after having looked.
+        let count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        self.over.store(true, Ordering::Relaxed);
+        drop(count);
+        self.changed.notify_all();
+    }
+
+    /// Waits until the count is not `last`, and returns it; none when it is all over.
+    fn wait(&self, last: u64) -> Option<u64> {
+        let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
+        while *count == last && !self.over.load(Ordering::Relaxed) {
+            count = self.changed.wait(count).unwrap_or_else(PoisonError::into_inner);
+        }
+        if self.over.load(Ordering::Relaxed) { None } else { Some(*count) }
+    }
+}
+
+/// Ends the disturbers on every way out.
+struct Over<'beat>(&'beat Beat);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Disturbances {
+    dropped: AtomicU64,
+    read_ahead: AtomicU64,
+    reclaimed: AtomicU64,
+    no_reclaim: AtomicBool,
+}
+
+struct Reader<'options> {
+    options: &'options Options,
+    expected: Stamped,
+    free: Vec<Buffer>,
+    random: Random,
+    outcome: Outcome,
+}
+
+impl<'options> Reader<'options> {
+    fn prepare(engine: Box<dyn RawEngine>, options: &'options Options) -> Result<(Self, Queue)> {
+        if options.bytes == 0 || !options.block_bytes.get().is_multiple_of(SECTOR_BYTES) {
+            return Err(Error::new(Step::Options, "The block size must be a multiple of 512, and the file not empty"));
+        }
+        let file = file::open_to_read(&options.path, file::Flags::default())?;
+        let pool = Pool::new(options.depth.get(), options.block_bytes, options.align)?;
+        let queue = Queue::new(engine, options.depth, vec![file.into()], &pool.registrations, NonZeroUsize::MIN)?;
+        let queue = if options.resubmit { queue } else { queue.report_short() };
+        let reader = Self {
+            options,
+            expected: Stamped { key: options.key, offset: 0, bytes: options.bytes },
+            free: pool.buffers,
+            random: Random::new(options.seed),
+            outcome: Outcome::default(),
+        };
+        Ok((reader, queue))
+    }
+
+    fn run(mut self, mut queue: Queue, progress: impl FnMut(u64)) -> Outcome {
+        let start = Instant::now();
+        let (beat, disturbances) = (Beat::default(), Disturbances::default());
+        let result = std::thread::scope(|scope| {
+            let over = Over(&beat);
+            if self.options.disturb {
+                let file = queue.file(0).try_clone().map_err(|error| {
+                    Error::new(Step::Open, "The file cannot be opened once more")
+                        .errno(Errno::from(&error))
+                        .path(&self.options.path)
+                })?;
+                disturb(scope, self.options, file, &beat, &disturbances)?;
+            }
+            let result = self.passes(&mut queue, &beat, progress);
+            drop(over);
+            result
+        });
+        self.outcome.error = result.err();
+        self.outcome.elapsed = start.elapsed();
+        self.outcome.stats = queue.finish();
+        self.outcome.dropped = disturbances.dropped.load(Ordering::Relaxed);
+        self.outcome.read_ahead = disturbances.read_ahead.load(Ordering::Relaxed);
+        self.outcome.reclaimed = disturbances.reclaimed.load(Ordering::Relaxed);
+        self.outcome.no_reclaim = disturbances.no_reclaim.load(Ordering::Relaxed);
+        self.outcome
+    }
+
+    fn passes(&mut self, queue: &mut Queue, beat: &Beat, mut progress: impl FnMut(u64)) -> Result<()> {
+        let block = self.options.block_bytes.get() as u64;
+        let blocks = self.options.bytes.div_ceil(block);
+        let mut done = Vec::with_capacity(self.free.len());
+        let mut reported = Instant::now();
+        for pass in 0..self.options.passes {
+            let mut next = 0;
+            while next < blocks || queue.in_flight() > 0 {
+                while next < blocks
+                    && let Some(mut buffer) = self.free.pop()
+                {
+                    let number = if pass % 2 == 0 { next } else { self.random.below(blocks) };
+                    // What an earlier read left must not pass for what this one returns.
+                    buffer.fill(POISON);
+                    let bytes = buffer.len();
+                    queue.push(Operation { write: false, file: 0, offset: number * block, bytes, buffer, generation: 0 });
+                    next += 1;
+                }
+                queue.wait(1, &mut done).map_err(|error| error.path(&self.options.path))?;
+                for completion in done.drain(..) {
+                    self.complete(completion);
+                }
+                beat.next();
+                if reported.elapsed() >= PROGRESS_INTERVAL {
+                    reported = Instant::now();
+                    progress(self.outcome.reads * block);
+                }
+            }
+        }
+        progress(self.outcome.reads * block);
+        Ok(())
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        let Completion { offset, bytes, buffer, result, .. } = completion;
+        let (asked, expected) = (bytes as u64, (self.options.bytes - offset).min(bytes as u64));
+        let got = *result.as_ref().unwrap_or(&0) as u64;
+        let wrong = match result {
+            Ok(_) => self.check(offset, expected, got, &buffer),
+            Err(errno) => Some(Wrong::Refused(errno)),
+        };
+        self.outcome.reads += 1;
+        self.outcome.at_end += u64::from(expected < asked);
+        self.free.push(buffer);
+        if let Some(wrong) = wrong {
+            self.outcome.troubles_total += 1;
+            if self.outcome.troubles.len() < TROUBLES_MAX {
+                self.outcome.troubles.push(Trouble { offset, asked, expected, got, wrong });
+            }
+        }
+    }
+
+    fn check(&self, offset: u64, expected: u64, got: u64, memory: &[u8]) -> Option<Wrong> {
+        if got > expected {
+            return Some(Wrong::Long);
+        }
+        let (read, rest) = memory.split_at(got as usize);
+        let found = check_memory(&self.expected, offset, read, RANGES_MAX);
+        if let Some(first) = found.ranges.first() {
+            // The first bad sector is as it was before the read: the kernel did not come there.
+            let at = (first.offset - offset) / SECTOR * SECTOR;
+            let end = (at as usize + SECTOR_BYTES).min(read.len());
+            if read[at as usize..end].iter().all(|byte| *byte == POISON) {
+                return Some(Wrong::Unfilled { first: at });
+            }
+            return Some(Wrong::Data { ranges: found.ranges, total: found.ranges_total });
+        }
+        // Behind the end of a resumed read there may be what an earlier part of it left.
+        if !self.options.resubmit
+            && let Some(at) = rest.iter().position(|byte| *byte != POISON)
+        {
+            return Some(Wrong::Touched { first: got + at as u64 });
+        }
+        (got < expected).then_some(Wrong::Short)
+    }
+}
+
+fn disturb<'scope>(
+    scope: &'scope std::thread::Scope<'scope, '_>,
+    options: &'scope Options,
+    file: OwnedFd,
+    beat: &'scope Beat,
+    disturbances: &'scope Disturbances,
+) -> Result<()> {
+    let file = std::sync::Arc::new(file);
+    let acts: [(&str, Act); 3] = [("drop", drop_pages), ("readahead", read_ahead), ("reclaim", reclaim)];
+    for (number, (name, act)) in acts.into_iter().enumerate() {
+        let file = std::sync::Arc::clone(&file);
+        let disturber = move || {
+            let mut random = Random::new(options.seed ^ (number as u64 + 1) << 56);
+            let mut last = 0;
+            while let Some(count) = beat.wait(last) {
+                last = count;
+                // A few blocks, so that reads meet the edges of what is disturbed.
+                let bytes = (1 + random.below(16)) * options.block_bytes.get() as u64;
+                let offset = random.below(options.bytes) / SECTOR * SECTOR;
+                act(file.as_raw_fd(), offset, bytes.min(options.bytes - offset), disturbances);
+            }
+        };
+        std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, disturber).map_err(|error| {
+            Error::new(Step::Setup, "A thread that disturbs the page cache could not be made").errno(Errno::from(&error))
+        })?;
+    }
+    Ok(())
+}
+
+type Act = fn(RawFd, u64, u64, &Disturbances);
+
+fn drop_pages(fd: RawFd, offset: u64, bytes: u64, disturbances: &Disturbances) {
+    let advise = || {
+        // SAFETY: advice about an open file.
+        unsafe { libc::posix_fadvise64(fd, offset as i64, bytes as i64, libc::POSIX_FADV_DONTNEED) };
+        Ok(())
+    };
+    // SAFETY: open while the disturbers live.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    // Advice cannot fail in a way that matters here.
+    let _ = match recorder::current() {
+        Some(recorder) => {
+            let file = recorder::describe(&recorder, borrowed).0;
+            recorder.span(&Begin::call(Recorded::DropCache, file, offset, bytes), advise)
+        }
+        None => advise(),
+    };
+    disturbances.dropped.fetch_add(1, Ordering::Relaxed);
+}
+
+fn read_ahead(fd: RawFd, offset: u64, bytes: u64, disturbances: &Disturbances) {
+    // SAFETY: reads into the page cache only.
+    unsafe { libc::readahead(fd, offset as i64, bytes as usize) };
+    disturbances.read_ahead.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Maps the pages, so that they are this process's to give away, and has them reclaimed.
+fn reclaim(fd: RawFd, offset: u64, bytes: u64, disturbances: &Disturbances) {
+    if disturbances.no_reclaim.load(Ordering::Relaxed) {
+        return;
+    }
+    let page = crate::buffer::page_bytes() as u64;
+    let start = offset / page * page;
+    let length = (offset + bytes - start) as usize;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let map = unsafe { libc::mmap64(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, start as i64) };
+    if map == libc::MAP_FAILED {
+        disturbances.no_reclaim.store(true, Ordering::Relaxed);
+        return;
+    }
+    // Faults all pages in, as touching them would, but without a SIGBUS where one can't be read (Linux 5.14).
+    // SAFETY: advice about the mapping just made.
+    let populated = unsafe { libc::madvise(map, length, libc::MADV_POPULATE_READ) } == 0;
+    let unsupported = !populated && Errno::last().0 == libc::EINVAL;
+    // SAFETY: the same.
+    if unsupported || unsafe { libc::madvise(map, length, libc::MADV_PAGEOUT) } != 0 {
+        disturbances.no_reclaim.store(true, Ordering::Relaxed);
+    } else {
+        disturbances.reclaimed.fetch_add(1, Ordering::Relaxed);
+    }
+    // SAFETY: the same mapping, which nothing refers to.
+    unsafe { libc::munmap(map, length) };
+}

@@ -1,0 +1,415 @@
+//! Random operations by many threads on a few files, through several of the kernel's interfaces at once, under a storm of signals.
+//!
+//! Each file has an [`Oracle`] that is told of every change before it is submitted and after it is reaped, so that reads are checked
+//! when they complete and the files can be verified when all is over. A buffer is used again only after its completion
+//! ([`Queue`](crate::engine::Queue) sees to it); with [`Options::commit_old_mistake`] the test does what fsstress did before 2023, to
+//! prove that this is found to be the test's own fault.
+
+mod mistake;
+mod plan;
+mod storm;
+mod turn;
+mod worker;
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use self::plan::{Action, Weights};
+use self::storm::{Storm, Targets};
+use self::turn::Turns;
+use self::worker::Worker;
+use crate::buffer::Align;
+use crate::engine::{Kind, RawEngine, Stats};
+use crate::error::{Errno, Error, Result, Step};
+use crate::file;
+use crate::oracle::Oracle;
+use crate::verify::BadRange;
+
+/// What to do.
+#[allow(clippy::struct_excessive_bools, reason = "they are independent of each other, like the flags of open(2)")]
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the files are made: `stress0`, `stress1`, …; older ones of these names are removed.
+    pub directory: PathBuf,
+    /// Threads.
+    pub workers: NonZeroUsize,
+    /// Operations of each.
+    pub operations: u64,
+    /// What the plan and the stamps follow from.
+    pub seed: u64,
+    /// The first file's number in the stamps.
+    pub first_file: u32,
+    /// How many files they share.
+    pub files: NonZeroUsize,
+    /// How long a file may become, in bytes; at least `block_bytes`.
+    pub file_bytes: u64,
+    /// The longest operation, in bytes; a multiple of `unit_bytes`.
+    pub block_bytes: NonZeroUsize,
+    /// Operations that a worker has in flight at most.
+    pub depth: NonZeroUsize,
+    /// The kernel's interfaces; each asynchronous operation goes through one of them, at random.
+    pub engines: Vec<Kind>,
+    /// Use `O_DIRECT`, where the filesystem has it.
+    pub direct: bool,
+    /// Use the page cache too.
+    pub buffered: bool,
+    /// Where the buffers lie in their pages.
+    pub align: Align,
+    /// What direct offsets and lengths must be multiples of.
+    pub unit_bytes: NonZeroUsize,
+    /// Truncate while other operations on the file are in flight, instead of between them.
+    pub truncate_beside: bool,
+    /// Signal the workers all the time.
+    pub signals: bool,
+    /// Use the buffer of a direct write through [`Kind::Libaio`] again as soon as a signal interrupts the wait for it.
+    pub commit_old_mistake: bool,
+}
+
+/// What an operation that went wrong was.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Like `pread` or `ftruncate`.
+    pub call: &'static str,
+    /// The file's name.
+    pub file: String,
+    /// Byte offset in it.
+    pub offset: u64,
+    /// Bytes; of a truncate the new size.
+    pub bytes: u64,
+    /// `libaio`, `io_uring`, `io_uring-fixed` or `sync`.
+    pub engine: &'static str,
+    /// With `O_DIRECT`.
+    pub direct: bool,
+}
+
+/// What went wrong.
+#[derive(Clone, Debug)]
+pub enum Wrong {
+    /// The kernel completed it with an error.
+    Refused(Errno),
+    /// A read returned data that nobody can have written there.
+    Data {
+        /// The first bad ranges.
+        ranges: Vec<BadRange>,
+        /// How many there are.
+        total: u64,
+    },
+    /// A transfer that went no further, although neither the end of the file nor an error was there.
+    Short {
+        /// Bytes transferred.
+        got: u64,
+        /// Bytes that should have been, at least.
+        least: u64,
+    },
+    /// A read returned more than there can have been.
+    Long {
+        /// Bytes transferred.
+        got: u64,
+        /// Bytes that there were, at most.
+        most: u64,
+    },
+    /// `fstat(2)`, while nobody else used the file.
+    Size {
+        /// In bytes.
+        found: u64,
+        /// What would be right.
+        least: u64,
+        /// What would be right.
+        most: u64,
+    },
+}
+
+/// One operation that went wrong.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Which.
+    pub operation: Operation,
+    /// How.
+    pub wrong: Wrong,
+}
+
+/// A file as the operations have left it.
+#[derive(Debug)]
+pub struct FileLeft {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it should be.
+    pub expected: Oracle,
+}
+
+/// How it went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Why it could not go on. What was found before stands.
+    pub error: Option<Error>,
+    /// The first operations that went wrong.
+    pub troubles: Vec<Trouble>,
+    /// How many there were.
+    pub troubles_total: u64,
+    /// The files.
+    pub files: Vec<FileLeft>,
+    /// The engines' counts, of all workers.
+    pub stats: Stats,
+    /// Operations done, by [`Action`].
+    pub done: [u64; Action::ALL.len()],
+    /// Of these reads and writes, those with `O_DIRECT`.
+    pub direct: u64,
+    /// Kinds that this seed leaves out.
+    pub left_out: Vec<Action>,
+    /// Kinds that the filesystem does not have.
+    pub unsupported: Vec<Action>,
+    /// The filesystem has no direct I/O.
+    pub no_direct: bool,
+    /// Signals sent.
+    pub signals: u64,
+    /// System calls other than the engines' that a signal interrupted, all called again.
+    pub interrupted_calls: u64,
+    /// Times that the old mistake was committed.
+    pub mistakes: u64,
+    /// Direct reads across the end of a file that failed with EIO, and succeeded when they ended there.
+    pub collisions: u64,
+    /// From the first operation to the last completion.
+    pub elapsed: Duration,
+}
+
+/// Troubles described; all are counted.
+const TROUBLES_MAX: usize = 16;
+/// Where a fault is in everything, going on shows nothing new.
+const TROUBLES_ENOUGH: u64 = 1000;
+
+/// One of the files, as the workers share it.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    name: String,
+    turns: Turns,
+    state: Mutex<State>,
+}
+
+/// What the oracle does not keep.
+#[derive(Debug)]
+struct State {
+    oracle: Oracle,
+    generation: u32,
+    sizing: Sizing,
+}
+
+/// What happens to a file's size: a read that no truncate touched knows what it was.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sizing {
+    /// The file was at least so long; only in a copy.
+    least: u64,
+    /// Truncates so far, the unfinished included.
+    truncates: u64,
+    truncating: u64,
+}
+
+impl File {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the workers share.
+struct Run<'caller> {
+    options: &'caller Options,
+    /// [`Options::engines`] opened for a worker.
+    open: &'caller (dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+    weights: Weights,
+    files: Vec<File>,
+    /// Whether the files can be opened with `O_DIRECT`.
+    direct: bool,
+    targets: Targets,
+    stop: AtomicBool,
+    unsupported: [AtomicBool; Action::ALL.len()],
+    finished: AtomicU64,
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    error: Option<Error>,
+    troubles: Vec<Trouble>,
+    total: u64,
+    stats: Stats,
+    done: [u64; Action::ALL.len()],
+    direct: u64,
+    interrupted_calls: u64,
+    mistakes: u64,
+    collisions: u64,
+}
+
+impl Run<'_> {
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self, trouble: Trouble) {
+        let mut found = self.found();
+        found.total += 1;
+        if found.troubles.len() < TROUBLES_MAX {
+            found.troubles.push(trouble);
+        }
+        if found.total >= TROUBLES_ENOUGH {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn give_up(&self, error: Error) {
+        self.found().error.get_or_insert(error);
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does it all. `progress` is told the operations done so far, now and then.
+pub fn run(options: &Options, progress: impl FnMut(u64)) -> Outcome {
+    run_with(&Kind::open, options, progress)
+}
+
+/// The same through engines that `open` makes.
+pub fn run_with(
+    open: &(dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+    options: &Options,
+    progress: impl FnMut(u64),
+) -> Outcome {
+    match prepare(open, options) {
+        Ok(run) => run.all(progress),
+        Err(error) => Outcome { error: Some(error), ..Outcome::default() },
+    }
+}
+
+fn prepare<'caller>(
+    open: &'caller (dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+    options: &'caller Options,
+) -> Result<Run<'caller>> {
+    let (block, unit) = (options.block_bytes.get() as u64, options.unit_bytes.get() as u64);
+    let wrong = if options.engines.is_empty() || !(options.direct || options.buffered) {
+        Some("There is nothing to do without an engine, or with neither direct nor buffered I/O")
+    } else if !block.is_multiple_of(unit) || options.file_bytes <= block {
+        Some("The block size must be a multiple of what direct I/O needs, and smaller than the file")
+    } else {
+        None
+    };
+    if let Some(wrong) = wrong {
+        return Err(Error::new(Step::Options, wrong));
+    }
+    let mut files = Vec::new();
+    for index in 0..options.files.get() {
+        let name = format!("stress{index}");
+        let path = options.directory.join(&name);
+        create_anew(&path)?;
+        let oracle = Oracle::new(options.seed, options.first_file + index as u32);
+        let state = Mutex::new(State { oracle, generation: 0, sizing: Sizing::default() });
+        files.push(File { path, name, turns: Turns::default(), state });
+    }
+    let direct = options.direct
+        && match file::open_to_write(&files[0].path, true, file::Flags { direct: true, sync: false }) {
+            Ok(_) => true,
+            Err(error) if error.errno == Some(Errno(libc::EINVAL)) && options.buffered => false,
+            Err(error) => return Err(error),
+        };
+    Ok(Run {
+        options,
+        open,
+        weights: Weights::new(options.seed),
+        files,
+        direct,
+        targets: Targets::default(),
+        stop: AtomicBool::new(false),
+        unsupported: Default::default(),
+        finished: AtomicU64::new(0),
+        found: Mutex::default(),
+    })
+}
+
+fn create_anew(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::new(Step::Open, "The file of an earlier run cannot be removed").errno(Errno::from(&error)).path(path))
+        }
+        _ => file::open_to_write(path, true, file::Flags::default()).map(|_| ()),
+    }
+}
+
+impl Run<'_> {
+    fn all(self, mut progress: impl FnMut(u64)) -> Outcome {
+        let start = Instant::now();
+        let mut signals = 0;
+        let storm = if self.options.signals { Some(Storm::start(self.targets.clone())) } else { None }.transpose();
+        match storm {
+            Err(error) => self.give_up(error),
+            Ok(storm) => {
+                self.workers(&mut progress);
+                signals = storm.as_ref().map_or(0, Storm::sent);
+            }
+        }
+        let elapsed = start.elapsed();
+        let found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let is_off = |action: &Action| self.unsupported[action.index()].load(Ordering::Relaxed);
+        let files = self.files.into_iter().map(|file| FileLeft {
+            path: file.path,
+            expected: file.state.into_inner().unwrap_or_else(PoisonError::into_inner).oracle,
+        });
+        Outcome {
+            error: found.error,
+            troubles: found.troubles,
+            troubles_total: found.total,
+            files: files.collect(),
+            stats: found.stats,
+            done: found.done,
+            direct: found.direct,
+            left_out: self.weights.left_out().collect(),
+            unsupported: Action::ALL.into_iter().filter(is_off).collect(),
+            no_direct: self.options.direct && !self.direct,
+            signals,
+            interrupted_calls: found.interrupted_calls,
+            mistakes: found.mistakes,
+            collisions: found.collisions,
+            elapsed,
+        }
+    }
+
+    fn workers(&self, progress: &mut impl FnMut(u64)) {
+        let (done, finished) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            for index in 0..self.options.workers.get() {
+                let done = done.clone();
+                let worker = move || {
+                    let _target = self.targets.add();
+                    if let Err(error) = Worker::new(self, index).and_then(Worker::run) {
+                        self.give_up(error);
+                    }
+                    drop(done);
+                };
+                let spawned = std::thread::Builder::new().name(format!("stress-{index}")).spawn_scoped(scope, worker);
+                if let Err(error) = spawned {
+                    self.give_up(Error::new(Step::Setup, "A worker thread could not be made").errno(Errno::from(&error)));
+                }
+            }
+            drop(done);
+            // Nothing is sent: the channel closes when the last worker has ended.
+            while finished.recv_timeout(crate::copy::PROGRESS_INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                progress(self.finished.load(Ordering::Relaxed));
+            }
+        });
+        progress(self.finished.load(Ordering::Relaxed));
+    }
+}
+
+/// Adds one worker's counts.
+fn add(sum: &mut Stats, stats: &Stats) {
+    sum.submitted += stats.submitted;
+    sum.completed += stats.completed;
+    sum.partial_submits += stats.partial_submits;
+    sum.retried_eagain += stats.retried_eagain;
+    sum.retried_eintr += stats.retried_eintr;
+    sum.short_reads += stats.short_reads;
+    sum.short_writes += stats.short_writes;
+    sum.cq_overflows += stats.cq_overflows;
+    sum.fsyncs += stats.fsyncs;
+    sum.in_flight_max = sum.in_flight_max.max(stats.in_flight_max);
+    sum.leaked_buffers += stats.leaked_buffers;
+}

@@ -1,0 +1,592 @@
+//! One thread of the stress: it does what its plan says, and reaps what it has submitted.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use super::mistake;
+use super::plan::{Action, Plan, Shape, Step as Planned};
+use super::turn::Mode;
+use super::{Operation, Run, Sizing, State, Trouble, Wrong, add};
+use crate::buffer::{Buffer, Pool, page_bytes};
+use crate::engine::{Completion, Kind, Operation as Transfer, Queue, RawEngine, Stats};
+use crate::error::{Errno, Error, Result, Step};
+use crate::file;
+use crate::oracle::{Change, ChangeId, Ending, Expected, ReadId, SizeChange};
+use crate::recorder::{self, Begin, Kind as Recorded};
+use crate::verify::check_memory;
+
+/// Tries of a plain system call that signals keep interrupting.
+const TRIES_MAX: u32 = 1000;
+/// Bad ranges described of one read.
+const RANGES_MAX: usize = 2;
+
+/// What a buffer in flight is about.
+enum Purpose {
+    Change(ChangeId),
+    Read {
+        id: ReadId,
+        /// As it was when the read began.
+        then: Sizing,
+    },
+}
+
+struct InFlight {
+    purpose: Purpose,
+    mode: Mode,
+    file: usize,
+}
+
+pub(super) struct Worker<'run, 'caller> {
+    run: &'run Run<'caller>,
+    plan: Plan,
+    queues: Vec<Queue>,
+    free: Vec<Buffer>,
+    /// By the address of its buffer, which has one use at a time.
+    in_flight: HashMap<usize, InFlight>,
+    /// By file: buffered.
+    files: Vec<OwnedFd>,
+    /// By file, with `O_DIRECT`, where the filesystem has it.
+    direct_files: Vec<OwnedFd>,
+    careless: Option<Box<dyn RawEngine>>,
+    done: [u64; Action::ALL.len()],
+    direct: u64,
+    interrupted_calls: u64,
+    mistakes: u64,
+    collisions: u64,
+}
+
+fn engine_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Libaio => "libaio",
+        Kind::IoUring { fixed: false } => "io_uring",
+        Kind::IoUring { fixed: true } => "io_uring-fixed",
+        Kind::Sync => "sync",
+    }
+}
+
+impl<'run, 'caller> Worker<'run, 'caller> {
+    /// Call it in the thread that runs it: a ring belongs to the thread that made it.
+    pub(super) fn new(run: &'run Run<'caller>, index: usize) -> Result<Self> {
+        let options = run.options;
+        let pool = Pool::new(options.depth.get(), options.block_bytes, options.align)?;
+        let open = |direct| -> Result<Vec<OwnedFd>> {
+            let flags = file::Flags { direct, sync: false };
+            run.files.iter().map(|file| Ok(file::open_to_write(&file.path, true, flags)?.into())).collect()
+        };
+        let mut queues = Vec::new();
+        for kind in &options.engines {
+            // Buffered ones first, then the direct ones.
+            let mut files = open(false)?;
+            if run.direct {
+                files.extend(open(true)?);
+            }
+            let engine = (run.open)(*kind, options.depth)?;
+            // A short transfer is resumed on the grid of direct I/O, which is right for the others too.
+            queues.push(Queue::new(engine, options.depth, files, &pool.registrations, options.unit_bytes)?);
+        }
+        let careless = options.commit_old_mistake && run.direct && options.engines.contains(&Kind::Libaio);
+        let shape = Shape {
+            files: run.files.len(),
+            engines: queues.len(),
+            unit: options.unit_bytes.get() as u64,
+            block_bytes: options.block_bytes.get() as u64,
+            file_bytes: options.file_bytes,
+            direct: run.direct,
+            buffered: options.buffered,
+        };
+        Ok(Self {
+            run,
+            plan: Plan::new(options.seed, index as u64, shape, run.weights),
+            queues,
+            free: pool.buffers,
+            in_flight: HashMap::new(),
+            files: open(false)?,
+            direct_files: if run.direct { open(true)? } else { Vec::new() },
+            careless: if careless { Some((run.open)(Kind::Libaio, NonZeroUsize::MIN)?) } else { None },
+            done: [0; Action::ALL.len()],
+            direct: 0,
+            interrupted_calls: 0,
+            mistakes: 0,
+            collisions: 0,
+        })
+    }
+
+    /// Carries the plan out, and leaves the counts with the run.
+    pub(super) fn run(mut self) -> Result<()> {
+        let result = self.operations();
+        let ended = if result.is_ok() { self.drain() } else { Ok(()) };
+        let mut sum = Stats::default();
+        for queue in std::mem::take(&mut self.queues) {
+            add(&mut sum, &queue.finish());
+        }
+        // After an error: their changes stay in flight for the oracle, which makes it lenient; others must not wait for ever.
+        for (_, InFlight { mode, file, .. }) in self.in_flight.drain() {
+            self.run.files[file].turns.end(mode);
+        }
+        let mut found = self.run.found();
+        add(&mut found.stats, &sum);
+        for (sum, done) in found.done.iter_mut().zip(self.done) {
+            *sum += done;
+        }
+        found.direct += self.direct;
+        found.interrupted_calls += self.interrupted_calls;
+        found.mistakes += self.mistakes;
+        found.collisions += self.collisions;
+        drop(found);
+        result.and(ended)
+    }
+
+    fn operations(&mut self) -> Result<()> {
+        for _ in 0..self.run.options.operations {
+            if self.run.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let step = self.plan.next();
+            let off = self.run.unsupported[step.action.index()].load(Ordering::Relaxed);
+            if !off {
+                self.step(&step)?;
+                self.done[step.action.index()] += 1;
+            }
+            self.run.finished.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, step: &Planned) -> Result<()> {
+        match step.action {
+            Action::Write | Action::Read => self.transfer(step),
+            Action::Fsync => self.fsync(step),
+            Action::MmapWrite => self.alone(step),
+            Action::Truncate | Action::Allocate | Action::AllocateKeep | Action::Punch | Action::Zero => self.reshape(step),
+        }
+    }
+
+    /// Waits for a turn, with nothing in flight that somebody else could be waiting for.
+    fn turn(&mut self, file: usize, mode: Mode) -> Result<()> {
+        let run = self.run;
+        let turns = &run.files[file].turns;
+        if !turns.try_begin(mode) {
+            self.drain()?;
+            turns.begin(mode);
+        }
+        Ok(())
+    }
+
+    fn transfer(&mut self, step: &Planned) -> Result<()> {
+        let run = self.run;
+        let file = &run.files[step.file];
+        let mode = if step.direct { Mode::Direct } else { Mode::Buffered };
+        self.turn(step.file, mode)?;
+        let mut buffer = match self.buffer() {
+            Ok(buffer) => buffer,
+            Err(error) => {
+                file.turns.end(mode);
+                return Err(error);
+            }
+        };
+        let bytes = step.bytes as usize;
+        let mut generation = 0;
+        let purpose = if step.action == Action::Write {
+            let mut state = file.state();
+            state.generation += 1;
+            generation = state.generation;
+            let id = state.oracle.begin(Change::write(step.offset, step.bytes, generation));
+            let key = state.oracle.stamps(generation);
+            drop(state);
+            key.fill(step.offset, &mut buffer[..bytes]);
+            Purpose::Change(id)
+        } else {
+            // What an earlier use left there must not pass for what is read.
+            buffer[..bytes].fill(POISON);
+            let mut state = file.state();
+            let then = Sizing { least: *state.oracle.sizes().start(), ..state.sizing };
+            Purpose::Read { id: state.oracle.begin_read(), then }
+        };
+        self.direct += u64::from(step.direct);
+        let in_flight = InFlight { purpose, mode, file: step.file };
+        let kind = run.options.engines[step.engine];
+        if self.careless.is_some() && step.direct && step.action == Action::Write && kind == Kind::Libaio {
+            return self.mistreat(step, buffer, generation, in_flight);
+        }
+        self.in_flight.insert(buffer.as_ptr() as usize, in_flight);
+        let index = step.file + if step.direct { run.files.len() } else { 0 };
+        let write = step.action == Action::Write;
+        let queue = &mut self.queues[step.engine];
+        queue.push(Transfer { write, file: index as u32, offset: step.offset, bytes, buffer, generation });
+        if step.submit {
+            queue.submit()?;
+        }
+        Ok(())
+    }
+
+    fn mistreat(&mut self, step: &Planned, buffer: Buffer, generation: u32, in_flight: InFlight) -> Result<()> {
+        let Some(engine) = self.careless.as_mut() else { return Ok(()) };
+        let mut state = self.run.files[step.file].state();
+        // As it would be stamped for another write of the same place.
+        state.generation += 1;
+        let next = state.oracle.stamps(state.generation);
+        drop(state);
+        let bytes = step.bytes as usize;
+        let write = mistake::Write { file: &self.direct_files[step.file], offset: step.offset, bytes, generation, next };
+        let written = mistake::write(engine.as_mut(), &write, buffer);
+        let result = match &written {
+            Ok(written) => usize::try_from(written.result).map_err(|_| Errno(-written.result as i32)),
+            Err(error) => Err(error.errno.unwrap_or(Errno(libc::EIO))),
+        };
+        let mistake::Written { buffer, mistaken, .. } = match written {
+            Ok(written) => written,
+            Err(error) => {
+                self.run.files[step.file].turns.end(in_flight.mode);
+                return Err(error);
+            }
+        };
+        self.mistakes += u64::from(mistaken);
+        let kind = self.run.options.engines[step.engine];
+        let offset = step.offset;
+        let index = (step.file + self.run.files.len()) as u32;
+        self.complete(kind, in_flight, Completion { write: true, file: index, offset, bytes, buffer, generation, result })
+    }
+
+    /// A free buffer, after waiting for one if need be.
+    fn buffer(&mut self) -> Result<Buffer> {
+        loop {
+            if let Some(buffer) = self.free.pop() {
+                return Ok(buffer);
+            }
+            let busiest = (0..self.queues.len()).max_by_key(|index| self.queues[*index].in_flight()).unwrap_or(0);
+            self.reap(busiest, 1)?;
+        }
+    }
+
+    fn reap(&mut self, queue: usize, min: usize) -> Result<()> {
+        let mut done = Vec::new();
+        self.queues[queue].wait(min, &mut done)?;
+        let kind = self.run.options.engines[queue];
+        for completion in done {
+            let Some(in_flight) = self.in_flight.remove(&(completion.buffer.as_ptr() as usize)) else {
+                return Err(Error::new(Step::Reap, "A buffer came back that was not in flight"));
+            };
+            self.complete(kind, in_flight, completion)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for everything.
+    fn drain(&mut self) -> Result<()> {
+        for queue in 0..self.queues.len() {
+            while self.queues[queue].in_flight() > 0 {
+                self.reap(queue, self.queues[queue].in_flight())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, kind: Kind, in_flight: InFlight, completion: Completion) -> Result<()> {
+        let Completion { write, file: index, offset, bytes, mut buffer, mut result, .. } = completion;
+        let InFlight { purpose, mode, file } = in_flight;
+        let shared = &self.run.files[file];
+        if let (Mode::Direct, Purpose::Read { then, .. }, Err(Errno(libc::EIO))) = (mode, &purpose, result) {
+            let again = self.read_to_end(file, then, offset, &mut buffer[..bytes]);
+            self.collisions += u64::from(again.is_ok());
+            result = again;
+        }
+        let wrong = {
+            let mut state = shared.state();
+            match purpose {
+                Purpose::Change(id) => {
+                    let (ending, wrong) = write_ending(bytes, result);
+                    state.oracle.end(id, ending);
+                    wrong
+                }
+                Purpose::Read { id, then } => {
+                    let undisturbed = then.truncating == 0 && then.truncates == state.sizing.truncates;
+                    let least = if undisturbed { then.least.saturating_sub(offset).min(bytes as u64) } else { 0 };
+                    let most = if undisturbed { state.oracle.sizes().end().saturating_sub(offset) } else { u64::MAX };
+                    let wrong = check_read(&state, id, offset, &buffer, result, least, most);
+                    state.oracle.end_read(id);
+                    wrong
+                }
+            }
+        };
+        shared.turns.end(mode);
+        self.free.push(buffer);
+        let Some(wrong) = wrong else { return Ok(()) };
+        let operation = Operation {
+            call: if write { "pwrite" } else { "pread" },
+            file: shared.name.clone(),
+            offset,
+            bytes: bytes as u64,
+            engine: engine_name(kind),
+            direct: index as usize >= self.run.files.len(),
+        };
+        self.wrong(operation, wrong)
+    }
+
+    /// A direct read that failed with EIO once more, but only up to the end of the file; EIO where it did not go beyond.
+    ///
+    /// Behind the end XFS keeps room for later buffered writes, as delayed allocation without pages. A direct read is not stopped at
+    /// the end before it looks for extents, and when it meets such room there it takes it for a collision with buffered
+    /// writes and fails (`iomap_dio_iter()` in `fs/iomap/direct-io.c`: "Direct I/O collision with buffered writes!"; seen
+    /// on Linux 6.18). No data come to harm, so what is before the end must be readable, and right.
+    fn read_to_end(&self, file: usize, then: &Sizing, offset: u64, memory: &mut [u8]) -> std::result::Result<usize, Errno> {
+        let least = then.least.min(*self.run.files[file].state().oracle.sizes().start());
+        let unit = self.run.options.unit_bytes.get() as u64;
+        let bytes = least.saturating_sub(offset).next_multiple_of(unit) as usize;
+        if bytes >= memory.len() {
+            return Err(Errno(libc::EIO));
+        }
+        let fd = self.direct_files[file].as_raw_fd();
+        loop {
+            // SAFETY: `memory` has room for so many bytes.
+            let got = unsafe { libc::pread64(fd, memory.as_mut_ptr().cast(), bytes, offset as i64) };
+            match usize::try_from(got).map_err(|_| Errno::last()) {
+                Err(Errno(libc::EINTR)) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// A full filesystem ends the test; everything else is a finding.
+    fn wrong(&mut self, operation: Operation, wrong: Wrong) -> Result<()> {
+        if let Wrong::Refused(errno @ Errno(libc::ENOSPC | libc::EDQUOT)) = wrong {
+            let message = "The filesystem is full: use fewer or smaller files";
+            return Err(Error::new(Step::Write, message).errno(errno).offset(operation.offset));
+        }
+        self.run.trouble(Trouble { operation, wrong });
+        Ok(())
+    }
+
+    /// Calls until no signal interrupts.
+    fn call(&mut self, begin: &Begin, mut call: impl FnMut() -> libc::c_int) -> std::result::Result<(), Errno> {
+        let recorder = recorder::current();
+        let mut tries = 0;
+        loop {
+            let mut once = || if call() == 0 { Ok(()) } else { Err(Errno::last()) };
+            let result = match &recorder {
+                Some(recorder) => recorder.span(begin, once),
+                None => once(),
+            };
+            if result != Err(Errno(libc::EINTR)) || tries == TRIES_MAX {
+                return result;
+            }
+            tries += 1;
+            self.interrupted_calls += 1;
+        }
+    }
+
+    fn recorded_file(&self, file: usize) -> u32 {
+        recorder::current().map_or(0, |recorder| recorder::describe(&recorder, self.files[file].as_fd()).0)
+    }
+
+    fn fsync(&mut self, step: &Planned) -> Result<()> {
+        let fd = self.files[step.file].as_raw_fd();
+        let begin = Begin::call(Recorded::Fsync, self.recorded_file(step.file), 0, 0);
+        // SAFETY: an open descriptor.
+        let result = self.call(&begin, || unsafe { libc::fsync(fd) });
+        self.finish_call("fsync", step, 0, 0, result)
+    }
+
+    fn reshape(&mut self, step: &Planned) -> Result<()> {
+        let run = self.run;
+        let file = &run.files[step.file];
+        let alone = step.action == Action::Truncate && !run.options.truncate_beside;
+        let mode = if alone { Mode::Alone } else { Mode::Reshape };
+        self.turn(step.file, mode)?;
+        let Planned { offset, bytes, size, .. } = *step;
+        let keep = libc::FALLOC_FL_KEEP_SIZE;
+        let (kind, flags, change) = match step.action {
+            Action::Truncate => (Recorded::Truncate, None, Change::truncate(size)),
+            Action::Allocate => (Recorded::Allocate, Some(0), Change::allocate(offset, bytes)),
+            Action::AllocateKeep => {
+                (Recorded::Allocate, Some(keep), Change { size: SizeChange::Keep, ..Change::allocate(offset, bytes) })
+            }
+            Action::Punch => (Recorded::Punch, Some(libc::FALLOC_FL_PUNCH_HOLE | keep), Change::zero(offset, bytes)),
+            _ => (Recorded::ZeroRange, Some(libc::FALLOC_FL_ZERO_RANGE | keep), Change::zero(offset, bytes)),
+        };
+        let truncate = u64::from(flags.is_none());
+        let id = {
+            let mut state = file.state();
+            state.sizing.truncates += truncate;
+            state.sizing.truncating += truncate;
+            state.oracle.begin(change)
+        };
+        let fd = self.files[step.file].as_raw_fd();
+        let (at, length) = if flags.is_none() { (0, size) } else { (offset, bytes) };
+        let begin = Begin::call(kind, self.recorded_file(step.file), at, length);
+        let result = self.call(&begin, || match flags {
+            // SAFETY: an open descriptor.
+            None => unsafe { libc::ftruncate64(fd, size as i64) },
+            // SAFETY: as above.
+            Some(flags) => unsafe { libc::fallocate64(fd, flags, offset as i64, bytes as i64) },
+        });
+        {
+            let mut state = file.state();
+            state.sizing.truncating -= truncate;
+            state.oracle.end(id, if result.is_ok() { Ending::Done } else { Ending::Failed });
+        }
+        file.turns.end(mode);
+        match result {
+            Err(Errno(libc::EOPNOTSUPP | libc::ENOSYS)) if flags.is_some() => {
+                run.unsupported[step.action.index()].store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            // Signals came faster than the filesystem could do it even once; it says that it did nothing or a part.
+            Err(Errno(libc::EINTR)) => Ok(()),
+            result => self.finish_call(kind.name(), step, at, length, result),
+        }
+    }
+
+    fn finish_call(
+        &mut self,
+        call: &'static str,
+        step: &Planned,
+        offset: u64,
+        bytes: u64,
+        result: std::result::Result<(), Errno>,
+    ) -> Result<()> {
+        let Err(errno) = result else { return Ok(()) };
+        let file = self.run.files[step.file].name.clone();
+        self.wrong(Operation { call, file, offset, bytes, engine: "sync", direct: false }, Wrong::Refused(errno))
+    }
+
+    /// While nobody else uses the file: its size can be compared, and no truncate can turn a store into SIGBUS.
+    fn alone(&mut self, step: &Planned) -> Result<()> {
+        self.turn(step.file, Mode::Alone)?;
+        let result = self.store(step);
+        self.run.files[step.file].turns.end(Mode::Alone);
+        result
+    }
+
+    fn store(&mut self, step: &Planned) -> Result<()> {
+        let run = self.run;
+        let shared = &run.files[step.file];
+        let fd = self.files[step.file].as_fd();
+        let found = size_of(&shared.path, fd)?;
+        let (least, most) = shared.state().oracle.sizes().into_inner();
+        if !(least..=most).contains(&found) {
+            let operation =
+                Operation { call: "fstat", file: shared.name.clone(), offset: 0, bytes: 0, engine: "sync", direct: false };
+            return self.wrong(operation, Wrong::Size { found, least, most });
+        }
+        let end = (step.offset + step.bytes).min(found);
+        if step.offset >= end {
+            return Ok(());
+        }
+        let page = page_bytes() as u64;
+        let start = step.offset / page * page;
+        let mapping = match Mapping::new(fd, start, (end - start) as usize) {
+            Ok(mapping) => mapping,
+            Err(Errno(libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP)) => {
+                // FUSE without a shared mmap, or a kernel before 5.14, where a full filesystem would be a SIGBUS.
+                run.unsupported[step.action.index()].store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            Err(errno) => return self.finish_call("mmap", step, start, end - start, Err(errno)),
+        };
+        let bytes = end - step.offset;
+        let (id, key) = {
+            let mut state = shared.state();
+            state.generation += 1;
+            let generation = state.generation;
+            let change = Change { size: SizeChange::Keep, ..Change::write(step.offset, bytes, generation) };
+            (state.oracle.begin(change), state.oracle.stamps(generation))
+        };
+        let mut data = vec![0; bytes as usize];
+        key.fill(step.offset, &mut data);
+        let address = mapping.start.wrapping_add((step.offset - start) as usize);
+        let record = recorder::current();
+        let begin = Begin {
+            address: address as u64,
+            generation: key.generation,
+            ..Begin::call(Recorded::MmapWrite, self.recorded_file(step.file), step.offset, bytes)
+        };
+        let recorded = record.as_ref().map(|recorder| recorder.begin(&begin));
+        // SAFETY: inside the mapping; nobody makes the file shorter meanwhile.
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), address, data.len()) };
+        if let (Some(recorder), Some(recorded)) = (&record, recorded) {
+            recorder.end(recorded, 0);
+        }
+        shared.state().oracle.end(id, Ending::Done);
+        Ok(())
+    }
+}
+
+/// No stamp begins with it, and it is no zero.
+const POISON: u8 = 0xa5;
+
+fn write_ending(bytes: usize, result: std::result::Result<usize, Errno>) -> (Ending, Option<Wrong>) {
+    match result {
+        Ok(got) if got == bytes => (Ending::Done, None),
+        Ok(got) => (Ending::Partial(got as u64), Some(Wrong::Short { got: got as u64, least: bytes as u64 })),
+        Err(errno) => (Ending::Failed, Some(Wrong::Refused(errno))),
+    }
+}
+
+fn check_read(
+    state: &State,
+    id: ReadId,
+    offset: u64,
+    memory: &[u8],
+    result: std::result::Result<usize, Errno>,
+    least: u64,
+    most: u64,
+) -> Option<Wrong> {
+    let got = match result {
+        Ok(got) => got as u64,
+        Err(errno) => return Some(Wrong::Refused(errno)),
+    };
+    if got > most {
+        return Some(Wrong::Long { got, most });
+    }
+    let outcome = check_memory(&state.oracle.seen_by(id), offset, &memory[..got as usize], RANGES_MAX);
+    if outcome.ranges_total > 0 {
+        return Some(Wrong::Data { ranges: outcome.ranges, total: outcome.ranges_total });
+    }
+    (got < least).then_some(Wrong::Short { got, least })
+}
+
+fn size_of(path: &std::path::Path, fd: std::os::fd::BorrowedFd<'_>) -> Result<u64> {
+    let duplicate = fd
+        .try_clone_to_owned()
+        .map_err(|error| Error::new(Step::Stat, "The file's size cannot be learnt").errno(Errno::from(&error)).path(path))?;
+    file::size(path, &duplicate.into())
+}
+
+/// A shared mapping of a part of a file, ready to be stored to.
+struct Mapping {
+    start: *mut u8,
+    bytes: usize,
+}
+
+impl Mapping {
+    /// `offset` is a multiple of the page size. The pages are made writable now, so that a filesystem that is full says so.
+    fn new(fd: std::os::fd::BorrowedFd<'_>, offset: u64, bytes: usize) -> std::result::Result<Self, Errno> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start =
+            unsafe { libc::mmap64(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset as i64) };
+        if start == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let mapping = Self { start: start.cast(), bytes };
+        loop {
+            // SAFETY: faults in the mapping's own pages.
+            if unsafe { libc::madvise(start, bytes, libc::MADV_POPULATE_WRITE) } == 0 {
+                return Ok(mapping);
+            }
+            match Errno::last() {
+                Errno(libc::EINTR | libc::EAGAIN) => {}
+                errno => return Err(errno),
+            }
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new`, and nothing refers to it any more.
+        unsafe { libc::munmap(self.start.cast(), self.bytes) };
+    }
+}

@@ -1,0 +1,64 @@
+//! What a race brought to light, in one shape for all of them. The testcase finds the words.
+
+use crate::error::Errno;
+use crate::verify::BadRange;
+
+/// One thing that should not be.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// What it is, as the workload names it, kebab-case.
+    pub kind: &'static str,
+    /// 1-based number of the round that it happened in.
+    pub round: u64,
+    /// Byte offset in the file.
+    pub offset: u64,
+    /// Bytes concerned.
+    pub bytes: u64,
+    /// The kernel's answer, where that is the trouble.
+    pub errno: Option<Errno>,
+    /// Facts of this one: how it was read, what was expected and found, what ran beside it. Half a sentence.
+    pub detail: String,
+    /// The first bad bytes, where data are the trouble.
+    pub range: Option<BadRange>,
+}
+
+impl Trouble {
+    /// One without errno and data.
+    pub fn new(kind: &'static str, round: u64, offset: u64, bytes: u64, detail: impl Into<String>) -> Self {
+        Self { kind, round, offset, bytes, errno: None, detail: detail.into(), range: None }
+    }
+
+    /// Adds the errno.
+    #[must_use]
+    pub fn errno(self, errno: Errno) -> Self {
+        Self { errno: Some(errno), ..self }
+    }
+
+    /// Adds the bad bytes.
+    #[must_use]
+    pub fn range(self, range: BadRange) -> Self {
+        Self { range: Some(range), ..self }
+    }
+}
+
+/// So many are kept; all are counted.
+const KEPT_MAX: usize = 16;
+
+/// All that a workload found.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles {
+    /// The first of them.
+    pub first: Vec<Trouble>,
+    /// How many there were.
+    pub total: u64,
+}
+
+impl Troubles {
+    /// One more.
+    pub fn add(&mut self, trouble: Trouble) {
+        self.total += 1;
+        if self.first.len() < KEPT_MAX {
+            self.first.push(trouble);
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! Asynchronous direct writes into space that has no data yet, read back the moment they complete.
+//!
+//! A filesystem marks such space unwritten until the data are on the disk, and converts it afterwards, which needs a transaction and
+//! so cannot be done where the device's completion arrives. Whoever tells the completion first lets a reader find zeros.
+
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+
+use super::trouble::{Trouble, Troubles};
+use crate::buffer::{Align, Buffer, Pool, page_bytes};
+use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
+use crate::error::{Errno, Error, Result, Step};
+use crate::file::{self, Flags};
+use crate::oracle::{Change, Content, Ending, OneOf, Oracle};
+use crate::random::mix;
+use crate::stamp::Key;
+use crate::verify::{self, check_memory};
+
+/// What is written into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// A file of holes, as in the report.
+    Hole,
+    /// Preallocated (`fallocate(2)`).
+    Allocated,
+    /// Written, and punched out.
+    Punched,
+    /// Written, and zeroed (`FALLOC_FL_ZERO_RANGE`).
+    Zeroed,
+    /// Behind the end of the file.
+    Extended,
+}
+
+impl std::str::FromStr for Space {
+    type Err = Error;
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "hole" => Ok(Self::Hole),
+            "allocated" => Ok(Self::Allocated),
+            "punched" => Ok(Self::Punched),
+            "zeroed" => Ok(Self::Zeroed),
+            "extended" => Ok(Self::Extended),
+            _ => {
+                let message = format!("There is no space \"{name}\": use hole, allocated, punched, zeroed or extended");
+                Err(Error::new(Step::Options, message))
+            }
+        }
+    }
+}
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Made anew.
+    pub path: PathBuf,
+    /// Its size; writes go to a random place in it. At least [`Options::window`].
+    pub bytes: u64,
+    /// Bytes of each write, a multiple of `unit_bytes`.
+    pub block_bytes: NonZeroUsize,
+    /// What direct offsets and lengths must be multiples of.
+    pub unit_bytes: NonZeroUsize,
+    /// Neighbouring blocks in flight together.
+    pub depth: NonZeroUsize,
+    /// How often.
+    pub rounds: u32,
+    /// The kernel's interface.
+    pub engine: Kind,
+    /// What is written into.
+    pub space: Space,
+    /// Seed of the data and the places.
+    pub seed: u64,
+}
+
+impl Options {
+    /// Bytes that one round writes to.
+    pub fn window(&self) -> u64 {
+        (self.block_bytes.get() * self.depth.get()) as u64
+    }
+}
+
+/// How it went.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Why it could not go on; with EOPNOTSUPP: the filesystem has no such space.
+    pub error: Option<Error>,
+    /// What should not be.
+    pub troubles: Troubles,
+    /// Rounds done.
+    pub rounds: u32,
+    /// Writes completed.
+    pub writes: u64,
+    /// Reads at once after a completion.
+    pub reads: u64,
+    /// Those while other writes to the same extent were in flight.
+    pub overlaps: u64,
+    /// The queue's counts.
+    pub stats: Stats,
+    /// What the file is now.
+    pub expected: Option<Oracle>,
+}
+
+/// `write-error`, `short-write`, `read-error`, `short-read`: the kernel's answer. `not-converted`: zeros where a write has completed.
+/// `wrong-data`: something else there. `size-lost`: the file is shorter than a completed write reaches. `neighbour`: bytes that nobody
+/// wrote to are not zero.
+pub const TROUBLES: [&str; 8] =
+    ["write-error", "short-write", "read-error", "short-read", "not-converted", "wrong-data", "size-lost", "neighbour"];
+
+/// How something is read back.
+const WAYS: [&str; 3] = ["O_DIRECT", "the page cache", "a mapping"];
+
+/// Races.
+pub fn run(options: &Options) -> Outcome {
+    match options.engine.open(options.depth) {
+        Ok(engine) => run_with(engine, options),
+        Err(error) => Outcome { error: Some(error), ..Outcome::default() },
+    }
+}
+
+/// Races through the given engine.
+pub fn run_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
+    let mut outcome = Outcome::default();
+    match Race::new(engine, options) {
+        Ok(mut race) => {
+            outcome.error = race.rounds(&mut outcome).err();
+            outcome.stats = race.queue.finish();
+            outcome.expected = Some(race.oracle);
+        }
+        Err(error) => outcome.error = Some(error),
+    }
+    outcome
+}
+
+struct Race<'options> {
+    options: &'options Options,
+    queue: Queue,
+    free: Vec<Buffer>,
+    direct: File,
+    buffered: File,
+    /// For direct reads.
+    back: Buffer,
+    memory: Vec<u8>,
+    scratch: File,
+    oracle: Oracle,
+    round: u32,
+}
+
+impl<'options> Race<'options> {
+    fn new(engine: Box<dyn RawEngine>, options: &'options Options) -> Result<Self> {
+        if options.bytes < options.window() + options.block_bytes.get() as u64 * 2 {
+            let message = format!("A file of {} bytes has no room for {} in flight", options.bytes, options.window());
+            return Err(Error::new(Step::Options, message));
+        }
+        let direct = file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
+        let writing = file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
+        let buffered = file::open_to_write(&options.path, true, Flags::default())?;
+        // SAFETY: advice about an open file: nothing is to be read ahead, so that only what is asked for is looked at.
+        unsafe { libc::posix_fadvise(buffered.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
+        let pool = Pool::new(options.depth.get(), options.block_bytes, Align::Offset(0))?;
+        let queue = Queue::new(engine, options.depth, vec![writing.into()], &pool.registrations, options.unit_bytes)?;
+        let back = Pool::new(1, options.block_bytes, Align::Offset(0))?.buffers.remove(0);
+        let memory = vec![0; options.block_bytes.get()];
+        let oracle = Oracle::new(options.seed, 1);
+        Ok(Self { options, queue, free: pool.buffers, direct, buffered, back, memory, scratch: scratch()?, oracle, round: 0 })
+    }
+
+    fn rounds(&mut self, outcome: &mut Outcome) -> Result<()> {
+        while self.round < self.options.rounds {
+            self.round += 1;
+            let start = self.prepare()?;
+            self.write(start, outcome)?;
+            self.neighbours(start, outcome);
+            outcome.rounds = self.round;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, what: &str, error: &std::io::Error) -> Error {
+        Error::new(Step::Write, format!("{what} failed")).errno(Errno::from(error)).path(&self.options.path)
+    }
+
+    fn fallocate(&self, mode: i32, offset: u64, bytes: u64) -> Result<()> {
+        // SAFETY: an open descriptor.
+        if unsafe { libc::fallocate64(self.buffered.as_raw_fd(), mode, offset as i64, bytes as i64) } == 0 {
+            return Ok(());
+        }
+        Err(self.failed("fallocate", &std::io::Error::last_os_error()))
+    }
+
+    /// Makes the file anew, and says where this round writes to.
+    fn prepare(&mut self) -> Result<u64> {
+        let Options { bytes, space, seed, .. } = *self.options;
+        let (window, block) = (self.options.window(), self.options.block_bytes.get() as u64);
+        // One block before and one behind the window are left alone.
+        let places = (bytes - window - 2 * block) / block + 1;
+        let start = block + mix(seed ^ u64::from(self.round)) % places * block;
+        let guard = start - block..start + window + block;
+        let before = if space == Space::Extended { start } else { bytes };
+        self.buffered.set_len(0).map_err(|error| self.failed("ftruncate", &error))?;
+        self.buffered.set_len(before).map_err(|error| self.failed("ftruncate", &error))?;
+        self.oracle = Oracle::new(seed, 1);
+        let id = self.oracle.begin(Change::truncate(before));
+        self.oracle.end(id, Ending::Done);
+        let length = guard.end - guard.start;
+        match space {
+            Space::Hole | Space::Extended => {}
+            Space::Allocated => self.fallocate(0, guard.start, length)?,
+            Space::Punched | Space::Zeroed => {
+                // What comes back if the punched or zeroed range is not honoured is recognised by its generation, 0.
+                let mut old = vec![0; length as usize];
+                self.oracle.stamps(0).fill(guard.start, &mut old);
+                self.buffered.write_all_at(&old, guard.start).map_err(|error| self.failed("A write", &error))?;
+                file::fsync(&self.options.path, &self.buffered)?;
+                let mode = if space == Space::Punched { libc::FALLOC_FL_PUNCH_HOLE } else { libc::FALLOC_FL_ZERO_RANGE };
+                self.fallocate(mode | libc::FALLOC_FL_KEEP_SIZE, guard.start, length)?;
+            }
+        }
+        Ok(start)
+    }
+
+    fn write(&mut self, start: u64, outcome: &mut Outcome) -> Result<()> {
+        let bytes = self.options.block_bytes.get();
+        let depth = self.options.depth.get() as u64;
+        let key = self.key();
+        let mut changes = Vec::new();
+        // Not in the order of the file, so that no extent just grows.
+        let first = mix(self.options.seed ^ u64::from(self.round) << 32) % depth;
+        for index in 0..depth {
+            let Some(mut buffer) = self.free.pop() else { break };
+            let offset = start + (first + index) % depth * bytes as u64;
+            key.fill(offset, &mut buffer);
+            changes.push((offset, self.oracle.begin(Change::write(offset, bytes as u64, self.round))));
+            self.queue.push(Operation { write: true, file: 0, offset, bytes, buffer, generation: self.round });
+        }
+        let mut done = Vec::new();
+        let mut completed = Vec::new();
+        self.queue.submit()?;
+        while self.queue.in_flight() > 0 || !done.is_empty() {
+            if done.is_empty() {
+                self.queue.wait(1, &mut done)?;
+            }
+            let Some(Completion { offset, buffer, result, .. }) = done.pop() else { continue };
+            self.free.push(buffer);
+            outcome.writes += 1;
+            let change = changes.iter().find(|(at, _)| *at == offset).map(|(_, id)| *id);
+            let trouble = |kind, detail: &str| Trouble::new(kind, self.round.into(), offset, bytes as u64, detail);
+            let ending = match result {
+                Ok(got) if got == bytes => Ending::Done,
+                Ok(got) => {
+                    outcome.troubles.add(trouble("short-write", &format!("{got} of {bytes} bytes")));
+                    Ending::Partial(got as u64)
+                }
+                Err(errno) => {
+                    outcome.troubles.add(trouble("write-error", "O_DIRECT").errno(errno));
+                    Ending::Failed
+                }
+            };
+            if let Some(change) = change {
+                self.oracle.end(change, ending);
+            }
+            if ending != Ending::Done {
+                continue;
+            }
+            self.size(offset + bytes as u64, outcome);
+            outcome.overlaps += u64::from(self.queue.in_flight() > 0);
+            self.read_back(offset, &mut completed, outcome);
+        }
+        // Those whose pages others were writing to.
+        for offset in completed {
+            self.read(offset, 1, outcome);
+            self.read(offset, 2, outcome);
+        }
+        Ok(())
+    }
+
+    fn key(&self) -> Key {
+        self.oracle.stamps(self.round)
+    }
+
+    fn size(&self, least: u64, outcome: &mut Outcome) {
+        let Ok(metadata) = self.buffered.metadata() else { return };
+        if metadata.len() < least {
+            let detail = format!("the file has {} bytes when a write up to byte {least} has completed", metadata.len());
+            outcome.troubles.add(Trouble::new("size-lost", self.round.into(), metadata.len(), least - metadata.len(), detail));
+        }
+    }
+
+    /// At once, each way first in its turn. What is read through the page cache waits where others write to the same page: it would
+    /// be a collision (see the workload of that name), not this race.
+    fn read_back(&mut self, offset: u64, later: &mut Vec<u64>, outcome: &mut Outcome) {
+        let whole_pages = self.options.block_bytes.get().is_multiple_of(page_bytes());
+        if !whole_pages {
+            self.read(offset, 0, outcome);
+            later.push(offset);
+            return;
+        }
+        let first = outcome.writes as usize;
+        for turn in 0..WAYS.len() {
+            self.read(offset, (first + turn) % WAYS.len(), outcome);
+        }
+    }
+
+    fn read(&mut self, offset: u64, way: usize, outcome: &mut Outcome) {
+        outcome.reads += 1;
+        let got = match way {
+            0 => read_all(&self.direct, &mut self.back, offset),
+            1 => read_all(&self.buffered, &mut self.memory, offset),
+            _ => map_once(&self.buffered, &self.scratch, &mut self.memory, offset),
+        };
+        let bytes = self.memory.len();
+        let trouble = |kind, detail: String| Trouble::new(kind, self.round.into(), offset, bytes as u64, detail);
+        match got {
+            Err(errno) => outcome.troubles.add(trouble("read-error", format!("by {}", WAYS[way])).errno(errno)),
+            Ok(got) if got < bytes => {
+                outcome.troubles.add(trouble("short-read", format!("{got} of {bytes} bytes by {}", WAYS[way])));
+            }
+            Ok(_) => {
+                let memory: &[u8] = if way == 0 { &self.back } else { &self.memory };
+                let contents = vec![Content::Stamp(self.round)];
+                let expected = OneOf { key: self.key(), sizes: 0..=u64::MAX, contents };
+                for range in check_memory(&expected, offset, memory, 1).ranges {
+                    let kind = if range.kind == verify::Kind::Zeros { "not-converted" } else { "wrong-data" };
+                    let detail = format!("by {}, after the write's completion", WAYS[way]);
+                    let trouble = Trouble::new(kind, self.round.into(), range.offset, range.bytes, detail);
+                    outcome.troubles.add(trouble.range(range));
+                }
+            }
+        }
+    }
+
+    /// One block before and one behind.
+    fn neighbours(&mut self, start: u64, outcome: &mut Outcome) {
+        let block = self.options.block_bytes.get() as u64;
+        for offset in [start - block, start + self.options.window()] {
+            // Behind the end there is none.
+            let Ok(got) = read_all(&self.buffered, &mut self.memory, offset) else { continue };
+            let expected = OneOf { key: self.key(), sizes: 0..=u64::MAX, contents: vec![Content::Zeros] };
+            for range in check_memory(&expected, offset, &self.memory[..got], 1).ranges {
+                let detail = "beside the writes";
+                let trouble = Trouble::new("neighbour", self.round.into(), range.offset, range.bytes, detail);
+                outcome.troubles.add(trouble.range(range));
+            }
+        }
+    }
+}
+
+/// Reads until it brings no more than the last time: a read may be short anywhere, and only one that stays so tells of the file. It is
+/// repeated whole, because a direct read can't go on at every byte.
+fn read_all(file: &File, memory: &mut [u8], offset: u64) -> std::result::Result<usize, Errno> {
+    let mut before = None;
+    loop {
+        match file.read_at(memory, offset) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(got) if got < memory.len() && before != Some(got) => before = Some(got),
+            result => return result.map_err(|error| Errno::from(&error)),
+        }
+    }
+}
+
+/// Reads through a mapping made for it. The kernel does the copying, by way of `scratch`, so that a page that can't be had is an
+/// error and no SIGBUS.
+fn map_once(file: &File, scratch: &File, memory: &mut [u8], offset: u64) -> std::result::Result<usize, Errno> {
+    let inside = (offset % page_bytes() as u64) as usize;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let start = unsafe {
+        libc::mmap64(
+            std::ptr::null_mut(),
+            inside + memory.len(),
+            libc::PROT_READ,
+            libc::MAP_SHARED,
+            file.as_raw_fd(),
+            (offset - inside as u64) as i64,
+        )
+    };
+    if start == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    // Else the kernel reads neighbours around the fault, which may be under direct writes: a collision that nobody promises to end
+    // well. (`POSIX_FADV_RANDOM` does not concern mappings.)
+    // SAFETY: advice about the new mapping.
+    unsafe { libc::madvise(start, inside + memory.len(), libc::MADV_RANDOM) };
+    let from = start.cast::<u8>().wrapping_add(inside);
+    // SAFETY: mapped, whether or not there are pages.
+    let copied = unsafe { libc::pwrite64(scratch.as_raw_fd(), from.cast(), memory.len(), 0) };
+    let errno = Errno::last();
+    // SAFETY: made above.
+    unsafe { libc::munmap(start, inside + memory.len()) };
+    let copied = usize::try_from(copied).map_err(|_| errno)?;
+    read_all(scratch, &mut memory[..copied], 0)
+}
+
+/// A file in memory.
+fn scratch() -> Result<File> {
+    // SAFETY: a name that ends in NUL.
+    let fd = unsafe { libc::memfd_create(c"scratch".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(Error::new(Step::Setup, "A file in memory could not be made").errno(Errno::last()));
+    }
+    // SAFETY: a new descriptor that nobody else has.
+    Ok(unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) })
+}

@@ -1,0 +1,124 @@
+//! Direct writes beside other uses of their pages, on real files; and each thing that can be wrong with them, planted.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use aiodio_core::buffer::page_bytes;
+use aiodio_core::copy::Fsync;
+use aiodio_core::engine::Kind;
+use aiodio_core::verify::{Rung, verify_expected};
+use aiodio_core::workload::invalidate::{self, Collider, Options, Outcome, TROUBLES};
+use common::{ENGINES, Over, Tampering, size, workplaces};
+
+const COLLIDERS: [Collider; 6] =
+    [Collider::Direct, Collider::Buffered, Collider::Mmap, Collider::Reader, Collider::Pinned, Collider::SameRange];
+
+fn options(place: &Path, engine: Kind, collider: Collider) -> Options {
+    Options {
+        path: place.join("file"),
+        block_bytes: size(2 * page_bytes()),
+        unit_bytes: size(page_bytes()),
+        memory_bytes: size(page_bytes()),
+        writes: size(4),
+        rounds: 5,
+        engine,
+        collider,
+        fsync: Fsync::Batch,
+        offset_in_page: 0,
+        strict: false,
+        seed: 5,
+    }
+}
+
+#[test]
+fn whole_pages_never_collide_and_the_file_is_as_the_outcome_says() {
+    for place in workplaces() {
+        for engine in ENGINES {
+            for collider in COLLIDERS {
+                let options = options(place.path(), engine, collider);
+                let outcome = invalidate::run(&options);
+                assert!(outcome.error.is_none(), "{:?}", outcome.error);
+                assert_eq!(outcome.troubles.total, 0, "{collider:?}: {:#?}", outcome.troubles.first);
+                assert_eq!((outcome.rounds, outcome.writes), (6, 24));
+                assert!(outcome.overlaps <= outcome.collisions && outcome.collisions > 0);
+                // The same range is the same page; others have pages of their own.
+                let shares = matches!(collider, Collider::SameRange | Collider::Reader | Collider::Pinned);
+                assert!(shares || outcome.shared_pages == 0);
+                for rung in [Rung::Cache, Rung::Disk] {
+                    let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), rung, 4);
+                    assert!(verified.is_good(), "{collider:?}: {verified:#?}");
+                }
+            }
+        }
+    }
+}
+
+/// Runs with a lie in the engine.
+fn tampered(options: &Options, tamper: impl FnMut(Over<'_>) + 'static) -> Outcome {
+    let engine = options.engine.open(options.writes).unwrap();
+    let outcome = invalidate::run_with(Box::new(Tampering::new(engine, tamper)), options);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    outcome
+}
+
+fn assert_found(outcome: &Outcome, kind: &str) {
+    assert!(TROUBLES.contains(&kind));
+    assert!(outcome.troubles.first.iter().any(|trouble| trouble.kind == kind), "{:#?}", outcome.troubles);
+}
+
+#[test]
+fn what_the_kernel_answers_is_found() {
+    for place in workplaces() {
+        let options = options(place.path(), Kind::Libaio, Collider::Buffered);
+        let fails = tampered(&options, |over| *over.result = -i64::from(libc::EIO));
+        assert_found(&fails, "write-error");
+        assert_found(&tampered(&options, |over| *over.result = 0), "short-write");
+    }
+}
+
+/// Something else gets into a file behind the engine's back, once, in the second round.
+fn overwritten(place: &Path, collider: Collider, strict: bool, at: u64) -> Outcome {
+    let options = Options { strict, ..options(place, Kind::Libaio, collider) };
+    let path = options.path.clone();
+    tampered(&options, move |over| {
+        if over.number == 7 {
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.write_all_at(&[7; 512], at).unwrap();
+        }
+    })
+}
+
+#[test]
+fn data_lost_without_a_word_are_found_wherever_they_were() {
+    let page = page_bytes() as u64;
+    for place in workplaces() {
+        for collider in [Collider::Direct, Collider::Reader] {
+            let outcome = overwritten(place.path(), collider, false, page);
+            assert_found(&outcome, "direct-lost");
+            let trouble = outcome.troubles.first.iter().find(|trouble| trouble.kind == "direct-lost").unwrap();
+            assert_eq!((trouble.round, trouble.offset, trouble.bytes), (2, page, 512));
+            assert!(trouble.detail.ends_with("and fsync did not tell"), "{}", trouble.detail);
+            assert_eq!(outcome.announced, 0);
+        }
+        let outcome = overwritten(place.path(), Collider::Reader, true, 0);
+        assert_found(&outcome, "buffered-lost");
+    }
+}
+
+#[test]
+fn a_reader_that_sees_what_was_never_there_is_found() {
+    for place in workplaces() {
+        let options = Options { rounds: 60, ..options(place.path(), Kind::Libaio, Collider::Reader) };
+        let path = options.path.clone();
+        let outcome = tampered(&options, move |_| {
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            for at in 0..64 {
+                file.write_all_at(&[7; 512], at * 512).unwrap();
+            }
+        });
+        assert_found(&outcome, "reader-saw");
+    }
+}

@@ -1,0 +1,157 @@
+//! Reading back at once, and the further races, on real files; and each thing that can be wrong, planted.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::num::NonZeroUsize;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use aiodio_core::buffer::page_bytes;
+use aiodio_core::engine::{Kind, RawEngine};
+use aiodio_core::error::Result;
+use aiodio_core::verify::{Rung, verify_expected};
+use aiodio_core::workload::races::{self, TABLE};
+use aiodio_core::workload::trouble::Troubles;
+use aiodio_core::workload::unwritten::{self, Space, TROUBLES};
+use common::{Over, Tampering, size, workplaces};
+
+fn unwritten_options(place: &Path, space: Space) -> unwritten::Options {
+    unwritten::Options {
+        path: place.join("file"),
+        bytes: 64 * page_bytes() as u64,
+        block_bytes: size(page_bytes()),
+        unit_bytes: size(page_bytes()),
+        depth: size(4),
+        rounds: 3,
+        engine: Kind::Libaio,
+        space,
+        seed: 3,
+    }
+}
+
+#[test]
+fn completed_writes_are_there_at_once_in_every_space() {
+    for place in workplaces() {
+        for space in [Space::Hole, Space::Allocated, Space::Punched, Space::Zeroed, Space::Extended] {
+            let options = unwritten_options(place.path(), space);
+            let outcome = unwritten::run(&options);
+            if outcome.error.as_ref().and_then(|error| error.errno).is_some_and(|errno| errno.0 == libc::EOPNOTSUPP) {
+                continue;
+            }
+            assert!(outcome.error.is_none(), "{:?}", outcome.error);
+            assert_eq!(outcome.troubles.total, 0, "{space:?}: {:#?}", outcome.troubles.first);
+            assert_eq!((outcome.rounds, outcome.writes, outcome.reads), (3, 12, 36));
+            for rung in [Rung::Cache, Rung::Disk] {
+                let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), rung, 4);
+                assert!(verified.is_good(), "{space:?}: {verified:#?}");
+            }
+        }
+    }
+}
+
+fn assert_found(troubles: &Troubles, kind: &str) {
+    assert!(troubles.first.iter().any(|trouble| trouble.kind == kind), "{troubles:#?}");
+}
+
+/// Changes the file behind the engine's back when the first write has completed.
+fn after_the_first(space: Space, kind: &str, change: impl Fn(&std::fs::File, u64) + Clone + 'static) {
+    assert!(TROUBLES.contains(&kind));
+    for place in workplaces() {
+        let options = unwritten_options(place.path(), space);
+        let (path, change) = (options.path.clone(), change.clone());
+        let engine = Tampering::new(options.engine.open(options.depth).unwrap(), move |over: Over<'_>| {
+            if over.number == 0 {
+                change(&std::fs::OpenOptions::new().write(true).open(&path).unwrap(), over.request.offset);
+            }
+        });
+        let outcome = unwritten::run_with(Box::new(engine), &options);
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        assert_found(&outcome.troubles, kind);
+    }
+}
+
+#[test]
+fn zeros_other_data_changed_neighbours_and_lost_sizes_are_told_apart() {
+    after_the_first(Space::Hole, "not-converted", |file, at| file.write_all_at(&[0; 512], at).unwrap());
+    after_the_first(Space::Hole, "wrong-data", |file, at| file.write_all_at(&[9; 512], at).unwrap());
+    after_the_first(Space::Hole, "short-read", |file, at| file.set_len(at).unwrap());
+    after_the_first(Space::Extended, "size-lost", |file, _| file.set_len(0).unwrap());
+    let block = page_bytes() as u64;
+    after_the_first(Space::Hole, "neighbour", move |file, at| {
+        for index in 1..=4 {
+            file.write_all_at(&[9; 8], at.saturating_sub(index * block) + block / 2).unwrap();
+        }
+    });
+}
+
+#[test]
+fn errors_and_short_writes_are_found() {
+    for (result, kind) in [(-i64::from(libc::EIO), "write-error"), (0, "short-write")] {
+        for place in workplaces() {
+            let options = unwritten_options(place.path(), Space::Hole);
+            let lie = move |over: Over<'_>| *over.result = result;
+            let engine = Tampering::new(options.engine.open(options.depth).unwrap(), lie);
+            assert_found(&unwritten::run_with(Box::new(engine), &options).troubles, kind);
+        }
+    }
+}
+
+fn race_options(place: &Path) -> races::Options {
+    races::Options {
+        path: place.join("file"),
+        other: place.join("other"),
+        unit_bytes: size(page_bytes()),
+        rounds: 4,
+        engine: Kind::Libaio,
+        seed: 8,
+    }
+}
+
+#[test]
+fn every_race_is_run_and_nothing_is_wrong() {
+    for place in workplaces() {
+        for race in TABLE {
+            let outcome = races::run(race.name, &race_options(place.path()));
+            assert!(outcome.error.is_none(), "{race:?}: {:?}", outcome.error);
+            assert_eq!(outcome.troubles.total, 0, "{race:?}: {:#?}", outcome.troubles.first);
+            assert!(outcome.unsupported.is_some() || outcome.rounds == 4, "{race:?}: {outcome:?}");
+        }
+    }
+    let nothing = races::run("nothing", &race_options(Path::new("/nowhere")));
+    assert!(nothing.error.is_some());
+}
+
+/// What each race that goes through an engine says when the file is changed as a write completes.
+#[test]
+fn what_each_race_looks_for_is_found() {
+    type Change = fn(&std::fs::File, u64);
+    let zeros: Change = |file, at| file.write_all_at(&[0; 512], at).unwrap();
+    let shorter: Change = |file, at| file.set_len(at).unwrap();
+    for (name, kind, change) in [
+        ("append-visible", "size-lost", shorter),
+        ("append-fallocate", "size-lost", shorter),
+        ("append-fallocate", "wrong-data", zeros),
+        ("eof-pieces", "piece-lost", zeros),
+        ("stale-readahead", "stale-cache", zeros),
+        ("direct-toggle", "wrong-data", zeros),
+        ("read-past-end", "read-past-end", shorter),
+    ] {
+        let place = workplaces().remove(0);
+        let options = race_options(place.path());
+        let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+            let path = options.path.clone();
+            let tamper = move |over: Over<'_>| {
+                if over.request.write {
+                    change(&std::fs::OpenOptions::new().write(true).open(&path).unwrap(), over.request.offset);
+                } else {
+                    *over.result = over.request.bytes as i64;
+                }
+            };
+            Ok(Box::new(Tampering::new(options.engine.open(depth)?, tamper)))
+        };
+        let outcome = races::run_with(name, &options, &open);
+        assert!(outcome.error.is_none(), "{name}: {:?}", outcome.error);
+        assert_found(&outcome.troubles, kind);
+    }
+}

@@ -1,0 +1,242 @@
+//! The stress finds nothing on a good kernel, and names each fault that is planted beneath it.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::num::NonZeroUsize;
+use std::os::fd::RawFd;
+use std::path::Path;
+use std::sync::Mutex;
+
+use aiodio_core::buffer::{Align, Registration};
+use aiodio_core::engine::{Event, Kind, RawEngine, Request};
+use aiodio_core::error::{Errno, Result};
+use aiodio_core::recorder::{self, Interface, Recorder};
+use aiodio_core::storage::{Strategy, storage};
+use aiodio_core::verify::{self, Kind as Bad, Rung, verify_expected};
+use aiodio_core::workload::stress::{Action, Options, Outcome, Wrong, run, run_with};
+use common::{ENGINES, size, workplaces};
+
+fn options(directory: &Path, seed: u64) -> Options {
+    let unit = storage(directory).unwrap().dio_offset_align_bytes;
+    Options {
+        directory: directory.to_owned(),
+        workers: size(4),
+        operations: 300,
+        seed,
+        first_file: 1,
+        files: size(3),
+        file_bytes: 1 << 20,
+        block_bytes: size(64 << 10),
+        depth: size(8),
+        engines: ENGINES.to_vec(),
+        direct: true,
+        buffered: true,
+        align: Align::Offset(0),
+        unit_bytes: size(unit),
+        truncate_beside: false,
+        signals: true,
+        commit_old_mistake: false,
+    }
+}
+
+/// What the rungs say of the files.
+fn verified(outcome: &Outcome) -> Vec<verify::Outcome> {
+    let rungs = [Rung::Cache, Rung::Disk];
+    outcome.files.iter().flat_map(|file| rungs.map(|rung| verify_expected(&file.path, &file.expected, rung, 8))).collect()
+}
+
+/// One for the process: tests that need a record of their own take turns.
+static RECORD: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_good_kernel_passes_with_every_seed_and_interrupted_waits_lose_nothing() {
+    for place in workplaces() {
+        let mut interrupted = 0;
+        let mut done = [0; Action::ALL.len()];
+        for seed in 0..6 {
+            let outcome = run(&options(place.path(), seed), |_| {});
+            assert!(outcome.error.is_none(), "{:?}", outcome.error);
+            assert_eq!(outcome.troubles_total, 0, "seed {seed}: {:#?}", outcome.troubles);
+            for found in verified(&outcome) {
+                assert!(found.is_good(), "seed {seed} on {:?}: {found:#?}", place.path());
+            }
+            assert_eq!(outcome.stats.submitted, outcome.stats.completed);
+            assert!(outcome.files.iter().all(|file| file.expected.in_flight() == 0));
+            assert!(outcome.signals > 0);
+            interrupted += outcome.stats.retried_eintr;
+            for (sum, count) in done.iter_mut().zip(outcome.done) {
+                *sum += count;
+            }
+            eprintln!("{seed}: {:?}, {} signals, {:?}", outcome.elapsed, outcome.signals, outcome.stats);
+        }
+        assert!(done.iter().all(|count| *count > 0), "every kind is in some seed: {done:?}");
+        let sleeps = storage(place.path()).unwrap().strategy == Strategy::Uevent;
+        assert!(interrupted > 0 || !sleeps, "no wait was interrupted");
+    }
+}
+
+#[test]
+fn the_old_mistake_is_in_the_record_as_the_tests_own_and_without_it_there_is_none() {
+    let _guard = RECORD.lock().unwrap();
+    for place in workplaces().into_iter().filter(|place| storage(place.path()).unwrap().strategy == Strategy::Uevent) {
+        for commit_old_mistake in [false, true] {
+            let recorder = Recorder::create(None, recorder::CAPACITY).unwrap();
+            recorder::set_current(Some(recorder.clone()));
+            let options = Options {
+                engines: vec![Kind::Libaio],
+                buffered: false,
+                operations: 400,
+                commit_old_mistake,
+                ..options(place.path(), 3)
+            };
+            let outcome = run(&options, |_| {});
+            recorder::set_current(None);
+            assert!(outcome.error.is_none(), "{:?}", outcome.error);
+            let shared = recorder.read().shared_memory();
+            let ours: Vec<_> = shared.iter().filter(|pair| pair.other.begin.kind == recorder::Kind::Fill).collect();
+            assert_eq!(commit_old_mistake, outcome.mistakes > 0);
+            assert_eq!(commit_old_mistake, !ours.is_empty(), "{} mistakes", outcome.mistakes);
+            assert!(ours.iter().all(|pair| pair.in_flight.begin.kind == recorder::Kind::Write));
+        }
+    }
+}
+
+/// What a broken kernel does to one request in so many.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// A write that is reported as done.
+    LostWrite,
+    /// A write goes elsewhere.
+    Misdirected,
+    /// A read fails.
+    Eio,
+    /// A read stops half-way, however often it is resumed.
+    ShortRead,
+    /// A read says that it was complete when it was not.
+    StaleBuffer,
+    /// One bit of what is read.
+    FlippedBit,
+}
+
+struct Broken {
+    inner: Box<dyn RawEngine>,
+    fault: Fault,
+    requests: u64,
+    ready: Vec<Event>,
+    flips: Vec<(u64, *mut u8)>,
+}
+
+impl RawEngine for Broken {
+    fn interface(&self) -> Interface {
+        self.inner.interface()
+    }
+    fn capacity(&self) -> usize {
+        self.inner.capacity()
+    }
+    fn register(&mut self, files: &[RawFd], memory: &[Registration]) -> Result<()> {
+        self.inner.register(files, memory)
+    }
+    unsafe fn submit(&mut self, requests: &[Request]) -> std::result::Result<usize, Errno> {
+        let mut request = requests[0];
+        self.requests += 1;
+        let hit = self.requests.is_multiple_of(20);
+        let answer = |result| Event { slot: u64::from(request.slot), result };
+        match self.fault {
+            Fault::LostWrite if hit && request.write => self.ready.push(answer(request.bytes as i64)),
+            Fault::Eio if hit && !request.write => self.ready.push(answer(-i64::from(libc::EIO))),
+            // Everything behind 256 KiB.
+            Fault::ShortRead if !request.write && request.offset >= 256 << 10 => self.ready.push(answer(0)),
+            Fault::StaleBuffer if hit && !request.write => self.ready.push(answer(request.bytes as i64)),
+            _ => {
+                if hit && request.write && matches!(self.fault, Fault::Misdirected) {
+                    request.offset += 64 << 10;
+                }
+                if hit && !request.write && matches!(self.fault, Fault::FlippedBit) {
+                    self.flips.push((u64::from(request.slot), request.start));
+                }
+                // SAFETY: what the caller vouches for.
+                return unsafe { self.inner.submit(&[request]) };
+            }
+        }
+        Ok(1)
+    }
+    fn flush(&mut self) -> std::result::Result<(), Errno> {
+        self.inner.flush()
+    }
+    fn reap(&mut self, min: usize, events: &mut Vec<Event>) -> std::result::Result<(), Errno> {
+        events.append(&mut self.ready);
+        let before = events.len();
+        self.inner.reap(min.saturating_sub(before), events)?;
+        for event in &events[before..] {
+            if let Some(at) = self.flips.iter().position(|(slot, _)| *slot == event.slot) {
+                let (_, start) = self.flips.swap_remove(at);
+                // SAFETY: the request is over, and its buffer not yet given back.
+                unsafe { *start ^= u8::from(event.result > 0) };
+            }
+        }
+        Ok(())
+    }
+}
+
+fn broken(directory: &Path, fault: Fault, seed: u64) -> Outcome {
+    let open = move |kind: Kind, depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+        Ok(Box::new(Broken { inner: kind.open(depth)?, fault, requests: 0, ready: Vec::new(), flips: Vec::new() }))
+    };
+    run_with(&open, &Options { signals: false, ..options(directory, seed) }, |_| {})
+}
+
+fn kinds(outcome: &Outcome) -> Vec<Bad> {
+    let online = outcome.troubles.iter().filter_map(|trouble| match &trouble.wrong {
+        Wrong::Data { ranges, .. } => Some(ranges.iter().map(|range| range.kind).collect::<Vec<_>>()),
+        _ => None,
+    });
+    let later = verified(outcome).into_iter().map(|found| found.ranges.into_iter().map(|range| range.kind).collect());
+    online.chain(later).flatten().collect()
+}
+
+#[test]
+fn each_planted_fault_is_found_and_named() {
+    let place = tempfile::tempdir().unwrap();
+    // The verdict is the same in repeated runs, whatever the order in which the threads come.
+    for seed in 0..3 {
+        let lost = broken(place.path(), Fault::LostWrite, seed);
+        assert!(kinds(&lost).iter().any(|kind| matches!(kind, Bad::Stale | Bad::Zeros | Bad::Missing)), "{lost:#?}");
+
+        let misdirected = kinds(&broken(place.path(), Fault::Misdirected, seed));
+        assert!(misdirected.contains(&Bad::Misplaced), "{misdirected:?}");
+
+        let eio = broken(place.path(), Fault::Eio, seed);
+        assert!(eio.troubles_total > 0);
+        for trouble in &eio.troubles {
+            assert!(matches!(trouble.wrong, Wrong::Refused(Errno(libc::EIO))), "{trouble:?}");
+            assert_eq!(trouble.operation.call, "pread");
+        }
+
+        let short = broken(place.path(), Fault::ShortRead, seed);
+        assert!(short.troubles_total > 0);
+        for trouble in &short.troubles {
+            assert!(matches!(trouble.wrong, Wrong::Short { got, least } if got < least), "never corruption: {trouble:?}");
+        }
+
+        let stale = kinds(&broken(place.path(), Fault::StaleBuffer, seed));
+        assert!(stale.contains(&Bad::Garbage), "{stale:?}");
+
+        let flipped = kinds(&broken(place.path(), Fault::FlippedBit, seed));
+        assert!(flipped.iter().any(|kind| matches!(kind, Bad::Mutated | Bad::Garbage | Bad::Torn)), "{flipped:?}");
+    }
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let good = options(place.path(), 1);
+    for bad in [
+        Options { engines: Vec::new(), ..good.clone() },
+        Options { direct: false, buffered: false, ..good.clone() },
+        Options { block_bytes: size(good.unit_bytes.get() + 1), ..good.clone() },
+        Options { file_bytes: 4096, ..good },
+    ] {
+        assert_eq!(run(&bad, |_| {}).error.unwrap().step.name(), "options");
+    }
+}

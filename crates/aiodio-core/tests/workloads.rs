@@ -1,0 +1,357 @@
+//! The workloads of LTP's direct I/O and simple AIO programs, on sound filesystems and over an engine that lies.
+#![allow(clippy::unwrap_used, missing_docs, reason = "a panic is how a test fails")]
+
+mod common;
+
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use aiodio_core::buffer::page_bytes;
+use aiodio_core::engine::{Event, Kind, RawEngine, Request, SyncEngine};
+use aiodio_core::error::{Errno, Error, Step};
+use aiodio_core::fill::fill;
+use aiodio_core::stamp::Key;
+use aiodio_core::verify::{self, Rung};
+use aiodio_core::workload::aio_rounds::{self, Round};
+use aiodio_core::workload::pattern::{Fault, Pattern};
+use aiodio_core::workload::{dio_limits, fork_dma, segments};
+use common::{KEY, size, workplaces};
+
+fn assert_holds(path: &Path, offset: u64, bytes: u64, generation: u32) {
+    for rung in [Rung::Cache, Rung::Disk] {
+        let key = Key { generation, ..KEY };
+        let outcome = verify::verify(&verify::Options { path: path.to_owned(), offset, bytes, key, rung, ranges_max: 4 });
+        assert!(outcome.is_good(), "{rung:?}: {outcome:?}");
+    }
+}
+
+fn failure(fault: &Fault) -> &Error {
+    let Fault::Failed(error) = fault else { panic!("{fault:?}") };
+    error
+}
+
+fn wrong(fault: &Fault) -> verify::Kind {
+    let Fault::Wrong(found) = fault else { panic!("{fault:?}") };
+    found.ranges[0].kind
+}
+
+fn segments_of(place: &Path) -> segments::Options {
+    segments::Options {
+        path: place.join("file"),
+        offset: 64 << 10,
+        buffer_bytes: size(4096),
+        buffers: size(3),
+        vectored: true,
+        iterations: 20,
+        children: size(6),
+        direct_write: true,
+        direct_read: true,
+        sync_before_direct_read: true,
+        key: Key { generation: 100, ..KEY },
+        ltp_pattern: false,
+    }
+}
+
+#[test]
+fn segments_end_with_the_last_iteration_of_every_child() {
+    for place in workplaces() {
+        for (vectored, direct_write, direct_read) in [(true, true, false), (false, false, true), (true, true, true)] {
+            let options = segments::Options { vectored, direct_write, direct_read, ..segments_of(place.path()) };
+            let outcome = segments::run(&options, |_| ());
+            assert!(outcome.error.is_none() && outcome.troubles.is_empty(), "{outcome:?}");
+            assert_eq!(outcome.transfers, 6 * 20 * 2);
+            assert!(outcome.overlapping > 0 && outcome.overlapping < outcome.transfers, "{outcome:?}");
+            assert_holds(&options.path, options.offset, options.end().unwrap(), 120);
+        }
+    }
+}
+
+#[test]
+fn a_lone_child_overlaps_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let options = segments::Options { children: size(1), direct_write: false, direct_read: false, ..segments_of(place.path()) };
+    let outcome = segments::run(&options, |_| ());
+    assert_eq!((outcome.transfers, outcome.overlapping), (40, 0));
+}
+
+#[test]
+fn segments_that_cannot_be_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let good = segments_of(place.path());
+    for options in [
+        segments::Options { offset: 100, ..good.clone() },
+        segments::Options { buffer_bytes: size(1000), ..good.clone() },
+        segments::Options { offset: u64::MAX / 512 * 512, ..good.clone() },
+        segments::Options { offset: (i64::MAX as u64) / 512 * 512, ..good.clone() },
+        segments::Options { children: size(segments::CHILDREN_MAX + 1), ..good.clone() },
+    ] {
+        assert_eq!(segments::run(&options, |_| ()).error.unwrap().step, Step::Options);
+    }
+    let missing = segments::Options { path: place.path().join("no/file"), ..good };
+    assert_eq!(segments::run(&missing, |_| ()).error.unwrap().errno, Some(Errno(libc::ENOENT)));
+}
+
+#[test]
+fn a_write_that_fails_stops_its_child_and_is_named() {
+    // Every write to it fails, and no disk is needed.
+    if !Path::new("/dev/full").exists() {
+        return;
+    }
+    let options = segments::Options {
+        path: "/dev/full".into(),
+        vectored: false,
+        children: size(2),
+        direct_write: false,
+        direct_read: false,
+        ..segments_of(Path::new("/"))
+    };
+    let outcome = segments::run(&options, |_| ());
+    assert_eq!(outcome.troubles.len(), 2);
+    for (child, trouble) in outcome.troubles.iter().enumerate() {
+        assert_eq!((trouble.child, trouble.iteration), (child, 1));
+        assert_eq!((failure(&trouble.fault).step, failure(&trouble.fault).errno), (Step::Write, Some(Errno(libc::ENOSPC))));
+    }
+}
+
+#[test]
+fn blocks_are_written_once_and_compared_block_by_block() {
+    for place in workplaces() {
+        let path = place.path().join("blocks");
+        for ltp in [false, true] {
+            let pattern = |block: u64| if ltp { Pattern::Byte(block as u8) } else { Pattern::Stamps(KEY) };
+            segments::write_blocks(&path, size(8192), 5, pattern).unwrap();
+            assert!(segments::check_blocks(&path, size(8192), 5, pattern).is_ok());
+            let again = segments::write_blocks(&path, size(8192), 5, pattern).expect_err("it exists");
+            assert_eq!(again.errno, Some(Errno(libc::EEXIST)));
+            // Behind the end, and a block of zeros.
+            let short = segments::check_blocks(&path, size(8192), 6, pattern).expect_err("it ends");
+            assert_eq!(failure(&short).step, Step::ShortRead);
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.write_all_at(&[0; 8192], 3 * 8192).unwrap();
+            assert!(matches!(segments::check_blocks(&path, size(8192), 5, pattern), Err(Fault::Wrong(_))));
+            std::fs::remove_file(&path).unwrap();
+        }
+    }
+}
+
+#[test]
+fn checks_of_limits_leave_the_file_as_it_was() {
+    for place in workplaces() {
+        let path = place.path().join("file");
+        let bytes = 256 << 10;
+        fill(&path, bytes, KEY).unwrap();
+        let outcome = dio_limits::run(&dio_limits::Options { path: path.clone(), bytes, key: KEY, align_bytes: 4096 });
+        assert!(outcome.error.is_none(), "{outcome:?}");
+        assert_eq!(outcome.findings.len(), 15);
+        for finding in &outcome.findings {
+            let lenient = matches!(finding.check, dio_limits::Check::OddCount | dio_limits::Check::UnalignedMemory);
+            for attempt in &finding.attempts {
+                assert!(attempt.is_good() || lenient && attempt.got.is_ok() && !attempt.wrong_data, "{finding:?}");
+            }
+        }
+        assert_holds(&path, 0, bytes, KEY.generation);
+        // Too short for a transfer.
+        assert_eq!(dio_limits::run(&dio_limits::Options { path, bytes: 512, key: KEY, align_bytes: 4096 }).findings.len(), 0);
+    }
+}
+
+#[test]
+fn an_attempt_is_good_only_as_expected() {
+    use dio_limits::{Attempt, Expected};
+    let good = |expected, got, wrong_data| Attempt { call: "read", expected, got, wrong_data }.is_good();
+    let (einval, ebadf) = (Errno(libc::EINVAL), Errno(libc::EBADF));
+    assert!(good(Expected::Error(einval), Err(einval), false));
+    assert!(!good(Expected::Error(einval), Err(ebadf), false));
+    assert!(!good(Expected::Error(einval), Ok(1), false));
+    assert!(good(Expected::Bytes(4096), Ok(4096), false));
+    assert!(!good(Expected::Bytes(4096), Ok(4095), false));
+    assert!(!good(Expected::Bytes(4096), Ok(4096), true));
+    assert!(good(Expected::Either(0, einval), Ok(0), false) && good(Expected::Either(0, einval), Err(einval), false));
+    assert!(!good(Expected::Either(0, einval), Ok(1), false));
+}
+
+/// What an engine makes of its request number n, from 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Lie {
+    Truth,
+    /// Reports this error and does nothing.
+    Fail(i32),
+    /// Reports success and does nothing.
+    Nothing,
+    /// Does it somewhere else.
+    Elsewhere(u64),
+}
+
+type Lies = fn(usize, &Request) -> Lie;
+
+struct Liar {
+    engine: SyncEngine,
+    lie: Lies,
+    count: usize,
+    made_up: Vec<Event>,
+}
+
+impl RawEngine for Liar {
+    fn capacity(&self) -> usize {
+        usize::MAX
+    }
+    unsafe fn submit(&mut self, requests: &[Request]) -> Result<usize, Errno> {
+        for request in requests {
+            let lie = (self.lie)(self.count, request);
+            self.count += 1;
+            let slot = u64::from(request.slot);
+            match lie {
+                Lie::Fail(errno) => self.made_up.push(Event { slot, result: -i64::from(errno) }),
+                Lie::Nothing => self.made_up.push(Event { slot, result: request.bytes as i64 }),
+                Lie::Truth | Lie::Elsewhere(_) => {
+                    let offset = if let Lie::Elsewhere(offset) = lie { offset } else { request.offset };
+                    // SAFETY: the caller vouches for the memory.
+                    unsafe { self.engine.submit(&[Request { offset, ..*request }]) }?;
+                }
+            }
+        }
+        Ok(requests.len())
+    }
+    fn reap(&mut self, min: usize, events: &mut Vec<Event>) -> Result<(), Errno> {
+        events.append(&mut self.made_up);
+        self.engine.reap(min, events)
+    }
+}
+
+fn rounds(place: &Path, together: bool) -> aio_rounds::Options {
+    aio_rounds::Options {
+        path: place.join("file"),
+        read: true,
+        write: true,
+        truncate: false,
+        direct: false,
+        engine: Kind::Sync,
+        bytes: size(8192),
+        requests: size(4),
+        together,
+        rounds: vec![Round::Write, Round::Read, Round::WriteRead],
+        key: Key { generation: 10, ..KEY },
+        ltp_byte: None,
+    }
+}
+
+#[test]
+fn rounds_leave_the_last_generation_with_every_engine() {
+    for place in workplaces() {
+        for engine in common::ENGINES {
+            for (together, generation) in [(false, 18), (true, 12)] {
+                let options = aio_rounds::Options { engine, direct: together, ..rounds(place.path(), together) };
+                let outcome = aio_rounds::run(&options);
+                assert!(outcome.error.is_none(), "{outcome:?}");
+                assert!(outcome.rounds.len() == 3 && outcome.rounds.iter().all(|round| round.fault.is_none()), "{outcome:?}");
+                assert_eq!(outcome.generation, generation);
+                assert_holds(&options.path, 0, if together { 4 * 8192 } else { 8192 }, generation);
+                std::fs::remove_file(&options.path).unwrap();
+            }
+        }
+    }
+}
+
+/// The round that has a fault, and the fault; there must be no round behind it.
+fn first_fault(together: bool, lie: Lies) -> (usize, Fault) {
+    let place = tempfile::tempdir().unwrap();
+    let engine = Liar { engine: SyncEngine::default(), lie, count: 0, made_up: Vec::new() };
+    let mut outcome = aio_rounds::run_with(Box::new(engine), &rounds(place.path(), together));
+    assert!(outcome.error.is_none(), "{outcome:?}");
+    let last = outcome.rounds.len() - 1;
+    assert!(outcome.rounds[..last].iter().all(|round| round.fault.is_none()), "{outcome:?}");
+    (last, outcome.rounds.remove(last).fault.expect("a fault"))
+}
+
+#[test]
+fn the_error_of_every_completion_is_seen_also_of_the_last() {
+    for together in [false, true] {
+        let cases: [(usize, Step, Lies); 4] = [
+            (0, Step::Write, |n, _| if n == 0 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
+            (0, Step::Write, |n, _| if n == 3 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
+            (1, Step::Read, |n, _| if n == 7 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
+            (2, Step::Read, |n, _| if n == 15 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
+        ];
+        for (round, step, lie) in cases {
+            let (found, fault) = first_fault(together, lie);
+            let error = failure(&fault);
+            assert_eq!((found, error.step, error.errno), (round, step, Some(Errno(libc::EIO))));
+        }
+    }
+}
+
+#[test]
+fn a_write_that_was_lost_or_went_elsewhere_is_seen_by_the_read_behind_it() {
+    // The last write of the first round, one after the other at one place: the one before it is still there.
+    let (round, fault) = first_fault(false, |n, _| if n == 3 { Lie::Nothing } else { Lie::Truth });
+    assert_eq!((round, wrong(&fault)), (1, verify::Kind::Stale));
+    // Mirrored, all of them: LTP's repeated bytes look right.
+    let mirror = |_: usize, request: &Request| {
+        if request.write { Lie::Elsewhere(3 * 8192 - request.offset) } else { Lie::Truth }
+    };
+    let (round, fault) = first_fault(true, mirror);
+    assert_eq!((round, wrong(&fault)), (1, verify::Kind::Misplaced));
+    let place = tempfile::tempdir().unwrap();
+    let options = aio_rounds::Options { ltp_byte: Some(65), ..rounds(place.path(), true) };
+    let engine = Liar { engine: SyncEngine::default(), lie: mirror, count: 0, made_up: Vec::new() };
+    let blind = aio_rounds::run_with(Box::new(engine), &options);
+    assert!(blind.rounds.iter().all(|round| round.fault.is_none()));
+}
+
+#[test]
+fn a_read_that_transfers_nothing_is_seen() {
+    let (round, _) = first_fault(true, |n, _| if n == 5 { Lie::Nothing } else { Lie::Truth });
+    assert_eq!(round, 1);
+}
+
+fn fork_dma_of(path: &Path, bytes: u64) -> fork_dma::Options {
+    fork_dma::Options { path: path.to_owned(), bytes, key: KEY, alignment: 512, workers: 3 }
+}
+
+#[test]
+fn children_are_made_while_reads_are_under_way() {
+    for place in workplaces() {
+        let path = place.path().join("file");
+        fill(&path, 4 << 20, KEY).unwrap();
+        let outcome = fork_dma::run(&fork_dma_of(&path, 4 << 20));
+        assert!(outcome.error.is_none() && outcome.troubles.is_empty(), "{outcome:?}");
+        assert!(outcome.forks_during_reads > 0 && outcome.forks >= outcome.forks_during_reads, "{outcome:?}");
+        assert!(outcome.reads >= 4 * 3);
+    }
+}
+
+#[test]
+fn the_worker_that_reads_wrong_data_says_so() {
+    for place in workplaces() {
+        let path = place.path().join("file");
+        fill(&path, 2 << 20, KEY).unwrap();
+        // In the second chunk's second page, which is the second worker's, and behind it, which is the last one's.
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let page = page_bytes() as u64;
+        file.write_all_at(&[0; 512], (1 << 20) + page).unwrap();
+        file.write_all_at(&[0; 512], (2 << 20) - 512).unwrap();
+        file.sync_all().unwrap();
+        let outcome = fork_dma::run(&fork_dma_of(&path, 2 << 20));
+        let found: Vec<_> = outcome.troubles.iter().map(|trouble| (trouble.worker, wrong(&trouble.fault))).collect();
+        assert_eq!(found, [(1, verify::Kind::Zeros), (2, verify::Kind::Zeros)]);
+        // The end of the file: nobody waits for ever for the worker that cannot read.
+        file.set_len(1 << 20).unwrap();
+        let outcome = fork_dma::run(&fork_dma_of(&path, 2 << 20));
+        assert_eq!(outcome.troubles.len(), 3);
+        assert!(outcome.troubles.iter().all(|trouble| failure(&trouble.fault).step == Step::ShortRead), "{outcome:?}");
+    }
+}
+
+#[test]
+fn reads_that_cannot_be_are_refused() {
+    let good = fork_dma_of(Path::new("/nonexistent"), 1 << 20);
+    for options in [
+        fork_dma::Options { workers: 1, ..good.clone() },
+        fork_dma::Options { workers: fork_dma::workers_max() + 1, ..good.clone() },
+        fork_dma::Options { bytes: 1000, ..good.clone() },
+        fork_dma::Options { alignment: page_bytes(), ..good.clone() },
+    ] {
+        assert_eq!(fork_dma::run(&options).error.unwrap().step, Step::Options);
+    }
+    assert_eq!(fork_dma::run(&good).error.unwrap().errno, Some(Errno(libc::ENOENT)));
+}

@@ -1,0 +1,58 @@
+/**
+ * Appends to a file with direct writes, one after the other, while others read its end through the page cache: where the
+ * file has grown a reader must see what was written, never what the blocks held before.
+ */
+import { statfsSync } from "node:fs";
+import { integer, size } from "../ts/testcase/options.js";
+import { testcase } from "../ts/testcase/testcase.js";
+import { allRight, engineOption, prepareRace, race, raceOptions } from "./shared/read-race.js";
+
+/** What LTP's readers read at a time, in bytes. */
+const READ_BYTES = 4096;
+const FILE = "dio_append";
+
+export default testcase({
+  name: "dio_append",
+  summary: "Appends to a file with direct writes while others read its end",
+  options: {
+    n: integer({ default: 16, help: "Number of readers (default 16)", invalid: "Invalid number of children '%s'" }),
+    w: size({ default: 65_536, help: "Size of one append (default 64K)", invalid: "Invalid write file size '%s'" }),
+    c: integer({
+      default: 10_000,
+      help: "Number of appends (default 10000)",
+      invalid: "Invalid number of appends '%s'",
+    }),
+    engine: engineOption("sync"),
+    ...raceOptions,
+  },
+  runtimeSeconds: 1800,
+  timeoutSeconds: 0,
+  needs: { directory: true },
+  skipFilesystems: ["tmpfs"],
+
+  setup(test) {
+    const { c, w } = test.options;
+    const { bavail, bsize } = statfsSync(test.directory);
+    if (bavail * bsize < c * w) test.unsupported("Not enough space to run the test");
+    return prepareRace(test);
+  },
+
+  async run(test, state) {
+    const { n, w, c } = test.options;
+    test.info(`Children 0 to ${n - 1} reading file`);
+    test.info("Parent append to file");
+    const failures = await race(
+      test,
+      state,
+      {
+        file: FILE,
+        late: "Test out of runtime, exiting",
+        broken: ({ step, code, errno }) =>
+          step === "write" ? `write(${FILE},${w}) failed: ${code} (${errno})` : undefined,
+      },
+      { scene: "append", appends: c, blockBytes: w, readers: n, readBytes: READ_BYTES },
+    );
+    if (failures.length === 0) test.pass(allRight(test));
+    else test.fail(`Non zero bytes read: ${failures.join("; ")}`);
+  },
+});

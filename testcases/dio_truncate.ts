@@ -1,0 +1,72 @@
+/**
+ * Extends and truncates a file with direct I/O, again and again, while another file takes the blocks that become free and
+ * others read directly: a reader must see what was written to the file itself, never the other file's data.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { integer, size } from "../ts/testcase/options.js";
+import { testcase } from "../ts/testcase/testcase.js";
+import { allRight, engineOption, prepareRace, race, raceOptions } from "./shared/read-race.js";
+
+/** What LTP's readers read at a time, in bytes. */
+const READ_BYTES = 65_536;
+const FILE = "file.bin";
+const JUNK = "junkfile";
+/** Only kernels with PREEMPT_RT have it. */
+const REALTIME = "/sys/kernel/realtime";
+
+export default testcase({
+  name: "dio_truncate",
+  summary: "Extends and truncates a file with direct I/O while others read it directly",
+  options: {
+    n: integer({ default: 16, help: "Number of readers (default 16)", invalid: "Invalid number of children '%s'" }),
+    s: size({ default: 65_536, help: "Size of one append (default 64K)", invalid: "Invalid file size '%s'" }),
+    a: integer({ default: 100, help: "Number of appends (default 100)", invalid: "Invalid number of appends '%s'" }),
+    c: integer({
+      default: 100,
+      help: "Number of times the file is extended and truncated (default 100)",
+      invalid: "Invalid number of truncate/append '%s'",
+    }),
+    engine: engineOption("sync"),
+    ...raceOptions,
+  },
+  runtimeSeconds: 1800,
+  timeoutSeconds: 0,
+  needs: { directory: true },
+  skipFilesystems: ["tmpfs"],
+
+  setup(test) {
+    if (test.options.n > 2 && existsSync(REALTIME)) {
+      test.info("Warning: This test may deadlock on RT kernels");
+      test.info("If it does, reduce number of threads to 2");
+    }
+    return prepareRace(test);
+  },
+
+  async run(test, state) {
+    const { n, s, a, c } = test.options;
+    test.info(`Children 0 to ${n - 1} reading file`);
+    test.info("Parent writes/truncates the file");
+    const failures = await race(
+      test,
+      state,
+      {
+        file: FILE,
+        late: "Test out of runtime, exiting",
+        broken: ({ step, code, errno }) =>
+          step === "write" ? `write(${FILE},${s}) failed: ${code} (${errno})` : undefined,
+      },
+      {
+        scene: "truncate",
+        appends: a,
+        rounds: c,
+        junk: join(test.directory, JUNK),
+        blockBytes: s,
+        readers: n,
+        readBytes: READ_BYTES,
+      },
+    );
+    if (failures.length === 0) test.pass(allRight(test));
+    else test.fail(`Non zero bytes read: ${failures.join("; ")}`);
+  },
+});

@@ -1,0 +1,183 @@
+/**
+ * What the testcases share that read a file while it changes: options, the run, and the words for what came of it. The
+ * verdict is worded by each of them.
+ */
+import { rmSync } from "node:fs";
+import { basename, join } from "node:path";
+import {
+  type BadRead,
+  dirtyFreeBlocks,
+  type Failure,
+  forgetExpectations,
+  limits,
+  type RaceOptions,
+  type RaceOutcome,
+  raceFile,
+  storageInfo,
+} from "#native";
+import { choice, chooseSeed, flag, type Option, seed } from "../../ts/testcase/options.js";
+import type { Test } from "../../ts/testcase/testcase.js";
+import {
+  cacheOnly,
+  climb,
+  explainFailure,
+  type Finding,
+  isBad,
+  reportFailure,
+  unreachable,
+  verifyOption,
+} from "../../ts/testcase/verification.js";
+
+const ENGINES = ["libaio", "io_uring", "io_uring-fixed", "sync"] as const;
+type Engine = (typeof ENGINES)[number];
+
+/** `--engine`. */
+export function engineOption(ltps: Engine): Option<Engine> {
+  return choice({ default: ltps, of: ENGINES, help: `How writes are submitted (default ${ltps}, as LTP)` });
+}
+
+/** The options that all of them have beside LTP's. */
+export const raceOptions = {
+  "ltp-pattern": flag({ help: "Write zeros as LTP does, not stamps: a lost write can't be seen then" }),
+  seed: seed(),
+  verify: verifyOption("the file"),
+};
+
+/** What a race needs to know of its testcase. */
+export type RaceTest = Test<typeof raceOptions & { engine?: Option<Engine> }>;
+
+/** What stays from one call of the test function to the next. */
+export interface RaceState {
+  seed: bigint;
+  /** Of the stamps written next. */
+  generation: number;
+  logicalBlockBytes: number;
+}
+
+/** Which file a stamp says it was made for. */
+const FILE_ID = 1;
+
+/** Setup: says how the run can be repeated, and refuses what can't be done here. */
+export function prepareRace(test: RaceTest): RaceState {
+  const { verify, engine } = test.options;
+  const obstacle = unreachable(test, verify);
+  if (obstacle) test.unsupported(obstacle);
+  if (engine === "libaio" && limits().aioMax === undefined) {
+    test.unsupported("The kernel has no AIO (CONFIG_AIO): use --engine io_uring or sync");
+  }
+  const runSeed = chooseSeed(test.options.seed);
+  test.info(`Seed 0x${runSeed.toString(16)}${engine === undefined ? "" : `, engine ${engine}`}`);
+  if (test.options["ltp-pattern"]) test.info("Zeros are written, as LTP does: a lost write can't be seen");
+  return { seed: runSeed, generation: 1, logicalBlockBytes: storageInfo(test.directory).logicalBlockBytes };
+}
+
+/** LTP's check of the number of control blocks, which does not stop it. */
+export function checkControlBlocks(test: RaceTest, count: number): void {
+  const { aioMax } = limits();
+  if (test.options.engine !== "libaio" || aioMax === undefined) return;
+  test.info(`Maximum AIO blocks: ${aioMax}`);
+  if (count > aioMax) test.conf(`Number of async IO blocks passed the maximum (${aioMax})`);
+}
+
+/** Leaves old data in free blocks, so that a file that shows them is caught. */
+export async function dirtyBlocks(test: RaceTest, { seed }: RaceState, bytes: number): Promise<void> {
+  test.info("Dirtying free blocks");
+  const { error } = await dirtyFreeBlocks(join(test.directory, "dirty_file"), bytes, seed);
+  if (error) test.broken(explainFailure(error));
+}
+
+type Work = Pick<RaceOptions, "scene" | "bytes" | "start" | "appends" | "rounds" | "junk" | "writers"> &
+  Pick<RaceOptions, "blockBytes" | "readers" | "readBytes"> & { depth?: number };
+
+export interface RaceWords {
+  /** Name of the file. */
+  file: string;
+  /** LTP's words for a run that used up its time. */
+  late: string;
+  /** LTP's words for a step of the writer that failed; undefined for the core's own. */
+  broken(error: Failure): string | undefined;
+}
+
+/** Has readers read the file while it changes, then verifies it. Returns the texts of TFAIL, none when all is right. */
+export async function race(test: RaceTest, state: RaceState, words: RaceWords, work: Work): Promise<string[]> {
+  const path = join(test.directory, words.file);
+  const { engine = "sync", "ltp-pattern": ltpPattern } = test.options;
+  const secondsMax = test.runtimeSeconds > 0 ? { secondsMax: test.runtimeSeconds } : {};
+  const outcome = await raceFile({
+    depth: 1,
+    ...work,
+    ...secondsMax,
+    path,
+    engine,
+    seed: state.seed,
+    fileId: FILE_ID,
+    generation: state.generation,
+    ltpPattern,
+    logicalBlockBytes: state.logicalBlockBytes,
+  });
+  // Each round has its own; a scene may need one before the first.
+  state.generation += outcome.tally.rounds + 1;
+  test.sink.data("race", outcome);
+  if (outcome.late) test.info(words.late);
+  tellTally(test, outcome);
+  const { bad, error } = outcome;
+  const failures = bad ? [explainBadRead(bad)] : [];
+  if (bad) {
+    const finding: Finding = { ...bad.found, rung: bad.direct ? "disk" : "cache" };
+    test.info(`Reader ${bad.reader} read ${bad.bytes} bytes at offset ${bad.offset} of ${words.file}`);
+    reportFailure(test, path, [finding]);
+  }
+  if (error) {
+    for (const failure of failures) test.fail(failure);
+    breakOn(test, words, error);
+  }
+  if (await verifyRaced(test, path, outcome.expectation)) {
+    failures.push(`${words.file} does not hold what was written`);
+  }
+  forgetExpectations();
+  rmSync(path, { force: true });
+  return failures;
+}
+
+/** LTP's words for the good end. */
+export function allRight(test: RaceTest): string {
+  return test.options["ltp-pattern"] ? "All bytes read were zeroed" : "All bytes read were zeroed or as written";
+}
+
+function tellTally(test: RaceTest, { tally, error, bad }: RaceOutcome): void {
+  const { rounds, writes, reads, overlapping, touching } = tally;
+  const touched = test.options["ltp-pattern"] ? "" : `, ${touching} of them on the bytes being written`;
+  test.info(`${writes} writes in ${rounds} rounds; ${overlapping} of ${reads} reads overlapped a write${touched}`);
+  if (writes > 0 && overlapping === 0 && !error && !bad) {
+    test.warn("No read overlapped a write: nothing was raced");
+  }
+}
+
+/** What a reader saw, in one sentence. */
+function explainBadRead({ offset, bytes, found, sizeMin, sizeMax }: BadRead): string {
+  const [range] = found.ranges;
+  if (range?.kind === "zeros") return `zeros read at offset ${range.offset}, where data had been written`;
+  if (range) return `non-zero read at offset ${range.offset}`;
+  return `read at offset ${offset} ended at ${offset + bytes}, but the file had from ${sizeMin} to ${sizeMax} bytes`;
+}
+
+function breakOn(test: RaceTest, words: RaceWords, error: Failure): never {
+  if (error.step === "open" && error.code === "EINVAL") test.unsupported(`${test.filesystem} has no O_DIRECT`);
+  const read =
+    error.step === "read" ? `pread(${basename(error.path ?? "")}) failed: ${error.code} (${error.errno})` : undefined;
+  test.broken(words.broken(error) ?? read ?? explainFailure(error));
+}
+
+/** Whether the file is wrong on any rung. */
+async function verifyRaced(test: RaceTest, path: string, expectation: number): Promise<boolean> {
+  const findings: Finding[] = [];
+  for await (const found of climb(test, test.options.verify, { path, expectation })) {
+    if (found.error) test.broken(explainFailure(found.error));
+    findings.push(found);
+  }
+  test.sink.data("verify", findings);
+  if (cacheOnly(findings)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
+  if (!findings.some(isBad)) return false;
+  reportFailure(test, path, findings);
+  return true;
+}

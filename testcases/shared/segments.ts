@@ -1,0 +1,162 @@
+/** What diotest2, 3, 5 and 6 do: three blocks of writing and reading back, with direct I/O on one side or on both. */
+import { probeDirect, segmentsRun, storageInfo } from "#native";
+import type { Test } from "../../ts/testcase/testcase.js";
+import { type Depth, explainFailure, unreachable } from "../../ts/testcase/verification.js";
+import {
+  claim,
+  complaints,
+  type Data,
+  describeFault,
+  errnoOf,
+  newData,
+  type Obstacle,
+  type Report,
+  release,
+} from "./data.js";
+
+const FILE_ID = 1;
+/** Children whose trouble is told; all are counted. */
+const TROUBLES_SHOWN = 3;
+
+interface Block {
+  /** LTP's words for the verdict. */
+  text: string;
+  directWrite: boolean;
+  directRead: boolean;
+}
+
+const BLOCKS: readonly Block[] = [
+  { text: "Read with Direct IO, Write without", directWrite: false, directRead: true },
+  { text: "Write with Direct IO, Read without", directWrite: true, directRead: false },
+  { text: "Read, Write with Direct IO", directWrite: true, directRead: true },
+];
+
+/** What each block transfers. */
+interface Segments {
+  /** Where the first child's segment begins. */
+  offset: number;
+  bufferBytes: number;
+  /** Buffers in a segment. */
+  buffers: number;
+  vectored: boolean;
+  iterations: number;
+  children: number;
+  syncBeforeDirectRead: boolean;
+}
+
+/** What these programs have between setup and run. */
+export interface State {
+  data: Data;
+  path: string;
+}
+
+interface BlockOutcome {
+  /** Why it could not start. */
+  broken?: string;
+  /** What is wrong; none: the block passes. */
+  complaints: string[];
+  notes: string[];
+  transfers: number;
+  overlapping: number;
+}
+
+type SegmentsTest = Pick<Test, "directory" | "filesystem" | "remount" | "sink">;
+
+/** What every program's setup does. `words` are LTP's where the file can't be opened with O_DIRECT, given why. */
+export function prepare(
+  test: SegmentsTest,
+  options: { b: number; o: number; f: string; verify: Depth; seed: bigint | undefined; "ltp-pattern": boolean },
+  words: (why: string) => string,
+): { state: State; note: string; obstacle?: Obstacle } {
+  const { path, refusal } = claim(test.directory, options.f);
+  const { words: note, ...data } = newData(options);
+  const ready = { state: { data, path }, note };
+  const obstacle = unreachable(test, options.verify) ?? misaligned(test.directory, options.o, options.b);
+  if (obstacle !== undefined) return { ...ready, obstacle: { as: "unsupported", text: obstacle } };
+  if (refusal !== undefined) return { ...ready, obstacle: { as: "broken", text: refusal } };
+  const failure = probeDirect(path);
+  if (failure?.code === "EINVAL") return { ...ready, obstacle: { as: "unsupported", text: words(errnoOf(failure)) } };
+  if (failure) return { ...ready, obstacle: { as: "broken", text: explainFailure(failure) } };
+  return ready;
+}
+
+/** Why direct I/O can't be as asked for; undefined where it can. */
+function misaligned(directory: string, offset: number, bytes: number): string | undefined {
+  const { device, logicalBlockBytes } = storageInfo(directory);
+  if (device === undefined || (offset % logicalBlockBytes === 0 && bytes % logicalBlockBytes === 0)) return undefined;
+  return `Offset and buffer size must be multiples of ${logicalBlockBytes}, the drive's block size`;
+}
+
+/** The three blocks, one verdict each, and `summary` when none of them failed. */
+export async function* threeBlocks(
+  test: SegmentsTest,
+  depth: Depth,
+  { data, path }: State,
+  segments: Segments,
+  summary: string,
+): AsyncGenerator<Report> {
+  const outcomes: BlockOutcome[] = [];
+  try {
+    for (const block of BLOCKS) {
+      const outcome = await transfer(test, depth, data, path, segments, block);
+      if (outcome.broken !== undefined) yield { as: "broken", text: outcome.broken };
+      for (const text of outcome.notes) yield { as: "info", text };
+      yield { as: outcome.complaints.length === 0 ? "pass" : "fail", text: block.text };
+      for (const text of outcome.complaints) yield { as: "info", text };
+      outcomes.push(outcome);
+    }
+  } finally {
+    release(path);
+  }
+  if (segments.children > 1) yield race(outcomes);
+  const failed = outcomes.filter(({ complaints }) => complaints.length > 0).length;
+  yield { as: "info", text: failed > 0 ? `${failed}/${BLOCKS.length} testblocks failed` : summary };
+}
+
+/** One block: all iterations of all children, then what the file holds in the end. Advances the generation. */
+async function transfer(
+  test: SegmentsTest,
+  depth: Depth,
+  data: Data,
+  path: string,
+  segments: Segments,
+  { directWrite, directRead }: Block,
+): Promise<BlockOutcome> {
+  const { offset, bufferBytes, buffers, children, iterations } = segments;
+  const outcome = await segmentsRun(
+    {
+      ...{ ...segments, path, directWrite, directRead, seed: data.seed, fileId: FILE_ID, generation: data.generation },
+      ltpPattern: data.ltp,
+    },
+    (done) => test.sink.progress(done, iterations, "iterations"),
+  );
+  test.sink.data("segments", outcome);
+  data.generation += iterations;
+  const { transfers, overlapping, troubles, error } = outcome;
+  const result: BlockOutcome = { complaints: [], notes: [], transfers, overlapping };
+  if (error) return { ...result, broken: explainFailure(error) };
+  for (const { child, iteration, fault } of troubles.slice(0, TROUBLES_SHOWN)) {
+    const who = children > 1 ? `Child ${child + 1}, iteration ${iteration}` : `Iteration ${iteration}`;
+    result.complaints.push(...describeFault(who, fault));
+  }
+  if (troubles.length > TROUBLES_SHOWN) {
+    result.complaints.push(`${troubles.length - TROUBLES_SHOWN} more children did not get through`);
+  }
+  // Where a child has stopped early, its segment holds an earlier generation: that is told already.
+  if (troubles.length > 0) return result;
+  const bytes = offset + bufferBytes * buffers * children;
+  const found = await complaints(test, depth, data, { path, offset, bytes, fileId: FILE_ID });
+  return { ...result, complaints: found.lines, notes: found.notes };
+}
+
+/** How hard the children raced; a warning where they did not at all. */
+function race(outcomes: readonly BlockOutcome[]): Report {
+  const sum = (field: "transfers" | "overlapping") => outcomes.reduce((total, outcome) => total + outcome[field], 0);
+  const [transfers, overlapping] = [sum("transfers"), sum("overlapping")];
+  return overlapping > 0
+    ? { as: "info", text: `${overlapping} of ${transfers} transfers began while another child's was under way` }
+    : {
+        as: "warn",
+        text: `None of ${transfers} transfers began while another child's was under way: nothing has raced`,
+      };
+}

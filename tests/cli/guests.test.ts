@@ -1,0 +1,69 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { type Flags, parseCommandLine } from "../../ts/cli/flags.js";
+import { guestsOf } from "../../ts/cli/guests.js";
+import { command, fakeSystem, temporaryFolder } from "./fixture.js";
+
+const flagsOf = (line: string): Flags => parseCommandLine(`${line} f`.split(" ").filter(Boolean)).flags;
+
+describe("--guest", () => {
+  test("runs on ext4, xfs and btrfs unless told otherwise", () => {
+    const guests = guestsOf(flagsOf("--guest ppc64le-64k:bookworm --guest amd64"), "/");
+    expect(guests?.names.map(({ text }) => text)).toEqual(["ppc64le-64k:bookworm", "amd64"]);
+    expect([...(guests?.variants.keys() ?? [])]).toEqual(["ext4", "xfs", "btrfs"]);
+    expect(guestsOf(flagsOf(""), "/")).toBeUndefined();
+  });
+
+  test("an own kernel's paths are relative to the working directory", () => {
+    const guests = guestsOf(flagsOf("--guest amd64 --kernel arch/x86/boot/bzImage --modules m"), "/linux");
+    expect(guests?.names[0]?.source).toEqual({ kernel: "/linux/arch/x86/boot/bzImage", modules: "/linux/m" });
+  });
+
+  test.each([
+    "--guest amd64 -d /x",
+    "--guest amd64 --device /dev/x",
+    "--guest amd64 --loop-direct-io",
+    "--guest amd64 --filesystems ext5",
+    "--guest amd64 --filesystems xfs --size 1m",
+    "--guest amd64 --modules m",
+    "--guest amd64:sid --kernel k",
+    "--kernel k",
+    "--disk-iops 100",
+    "--guest amd65",
+  ])("%s is one clear error", async (line) => {
+    const { status, err } = await command(`${line} ltp-aiodio.part1`);
+    expect(status).toBe(2);
+    expect(err).toMatch(/^[^\n]+\n$/);
+    expect(err).toMatchSnapshot();
+  });
+});
+
+describe("guest", () => {
+  test("list shows what there is, and what needs no network any more", async () => {
+    const cache = temporaryFolder();
+    const system = fakeSystem({ env: { XDG_CACHE_HOME: cache } });
+    const { out } = await command("guest list", system);
+    expect(out).toContain("ppc64le-64k");
+    expect(out).toContain("bookworm-backports");
+    expect(out).toContain("none yet");
+  });
+
+  test("clean deletes the cache, and nothing beside it", async () => {
+    const cache = temporaryFolder();
+    mkdirSync(join(cache, "aiodio-ltp", "guest", "kernel"), { recursive: true });
+    writeFileSync(join(cache, "aiodio-ltp", "other"), "");
+    await command("guest clean", fakeSystem({ env: { XDG_CACHE_HOME: cache } }));
+    expect(() => rmSync(join(cache, "aiodio-ltp", "guest"))).toThrow("ENOENT");
+    rmSync(join(cache, "aiodio-ltp", "other"));
+  });
+
+  test.each(["guest pripare", "guest prepare", "guest list amd64", "guest shell amd64 arm64"])(
+    "%s is one clear error",
+    async (line) => {
+      const { status, err } = await command(line);
+      expect(status).toBe(2);
+      expect(err).toMatchSnapshot();
+    },
+  );
+});

@@ -1,0 +1,363 @@
+/** The controller's side of a guest, with a machine that is played by the test. */
+import { Duplex } from "node:stream";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { machineFacts } from "../../ts/cli/machine.js";
+import type { FromAgent, ToAgent } from "../../ts/guest/agent-protocol.js";
+import { Console } from "../../ts/guest/console.js";
+import { BootError, Guest, type GuestLimits, type GuestMachine } from "../../ts/guest/guest.js";
+import { type GuestRunOptions, portions, runInGuests } from "../../ts/guest/scheduler.js";
+import type { Machine, PlannedRun, RunEvent } from "../../ts/report/events.js";
+
+const FACTS: Machine = { ...machineFacts(), kernel: "6.1.0", machine: "ppc64le", pageBytes: 65_536 };
+const READY: FromAgent = { type: "ready", version: "0.1.0", machine: FACTS, calibrationMs: 80 };
+/** Only what must not be waited for in a test is short. */
+const LIMITS: GuestLimits = { boot: 60_000, silence: 60_000, interrupt: 60_000 };
+
+/** A machine whose agent does what `agent` does with each request. */
+class FakeMachine implements GuestMachine {
+  readonly console = new Console();
+  readonly words = "";
+  killed = false;
+  readonly requests: ToAgent[] = [];
+  readonly port: Duplex;
+  readonly end: Promise<{ code: number | null; signal: string | null }>;
+  die!: (end: { code: number | null; signal: string | null }) => void;
+
+  constructor(agent: (request: ToAgent, machine: FakeMachine) => void = () => {}) {
+    const take = (text: string) => {
+      const request: ToAgent = JSON.parse(text);
+      this.requests.push(request);
+      agent(request, this);
+    };
+    this.port = new Duplex({
+      read() {},
+      write(chunk, _encoding, done) {
+        take(chunk.toString());
+        done();
+      },
+    });
+    this.end = new Promise((resolve) => {
+      this.die = resolve;
+    });
+  }
+
+  say(...messages: FromAgent[]): void {
+    for (const message of messages) this.port.push(`${JSON.stringify(message)}\n`);
+  }
+
+  /** As an emulator whose kernel panics. */
+  panic(): void {
+    this.console.push(Buffer.from("[ 1.0] Oops: bad area [#1]\n[ 1.1] Kernel panic - not syncing: Fatal exception\n"));
+    this.die({ code: 0, signal: null });
+  }
+
+  kill(): void {
+    this.killed = true;
+    this.die({ code: null, signal: "SIGKILL" });
+  }
+}
+
+const run = (id: string, filesystem = "btrfs", guest = "g"): PlannedRun => ({
+  ...{ key: `${guest}/${filesystem}/s:${id}`, suite: "s", id, iteration: 1, guest, filesystem },
+  ...{ program: "aiocp", argv: [], command: "aiocp" },
+});
+
+function startOf({ key }: PlannedRun): FromAgent {
+  return { type: "event", event: { type: "test-start", time: "", key, worker: 1 } };
+}
+
+function endOf({ key }: PlannedRun, verdict: "TPASS" | "TFAIL" = "TPASS"): FromAgent {
+  const counters = { passed: 0, failed: 0, broken: 0, skipped: 0, warnings: 0 };
+  const exit = verdict === "TPASS" ? 0 : 1;
+  const end = { verdict, exit, counters, durationSeconds: 1, summary: true };
+  return { type: "event", event: { type: "test-end", time: "", key, ...end } };
+}
+
+/** An agent that passes everything, but panics in the runs with these IDs. */
+function agent(panics: readonly string[] = [], fails: readonly string[] = []) {
+  return (request: ToAgent, machine: FakeMachine) => {
+    if (request.type !== "run") return;
+    for (const one of request.plan) {
+      machine.say(startOf(one));
+      // The stream delivers before the machine is gone, as a pipe does.
+      if (panics.includes(one.id)) return void setImmediate(() => machine.panic());
+      machine.say(endOf(one, fails.includes(one.id) ? "TFAIL" : "TPASS"));
+      if (request.bail && fails.includes(one.id)) break;
+    }
+    machine.say({ type: "ended" });
+  };
+}
+
+/** Runs a plan in fake machines; returns what happened. */
+async function play(
+  plan: readonly PlannedRun[],
+  make: (index: number) => FakeMachine,
+  parts: Partial<GuestRunOptions> = {},
+) {
+  const machines: FakeMachine[] = [];
+  const told: string[] = [];
+  const events: RunEvent[] = [];
+  const result = await runInGuests(
+    plan,
+    {
+      ...{ workers: 1, bail: false, timeoutMul: 1, calibrationMs: 10, limits: LIMITS },
+      request: { filesystems: "btrfs", defaults: {}, checkEach: false, trace: false, env: {} },
+      start: () => {
+        const machine = make(machines.length);
+        machines.push(machine);
+        return { machine, accelerator: "tcg" };
+      },
+      tell: (text) => void told.push(text),
+      signal: new AbortController().signal,
+      ...parts,
+    },
+    (event) => void events.push(event),
+  );
+  const verdicts = events.flatMap((event) => (event.type === "test-end" ? [`${event.key} ${event.verdict}`] : []));
+  return { machines, told, events, verdicts, result };
+}
+
+/** A machine whose agent is there at once. */
+function ready(handle?: ConstructorParameters<typeof FakeMachine>[0]): FakeMachine {
+  const machine = new FakeMachine(handle);
+  machine.say(READY);
+  return machine;
+}
+
+describe("boot", () => {
+  const signal = new AbortController().signal;
+
+  test("ends with what the agent tells", async () => {
+    const guest = await Guest.boot(ready(), signal, LIMITS);
+    expect(guest.facts).toEqual(FACTS);
+    expect(guest.calibrationMs).toBe(80);
+  });
+
+  test("a panic is told with the console's words", async () => {
+    const machine = new FakeMachine();
+    machine.panic();
+    const error = await Guest.boot(machine, signal, LIMITS).catch((failure: unknown) => failure);
+    expect(error).toBeInstanceOf(BootError);
+    expect((error as BootError).message).toBe("it ended while it came up: kernel panic: Fatal exception");
+    expect((error as BootError).words).toContain("Oops: bad area [#1]");
+  });
+
+  test("one that never ends is given up, and killed", async () => {
+    const machine = new FakeMachine();
+    machine.console.push(Buffer.from("[ 0.0] Linux\n"));
+    await expect(Guest.boot(machine, signal, { ...LIMITS, boot: 1 })).rejects.toThrow(
+      "it did not come up within 0.001 s: the kernel has not come to its init",
+    );
+    expect(machine.killed).toBe(true);
+  });
+
+  test("can be interrupted", async () => {
+    const machine = new FakeMachine();
+    const abort = new AbortController();
+    const booting = Guest.boot(machine, abort.signal, LIMITS);
+    abort.abort();
+    await expect(booting).rejects.toThrow("interrupted while it came up");
+    expect(machine.killed).toBe(true);
+  });
+});
+
+describe("the protocol", () => {
+  const messages = [startOf(run("A")), endOf(run("A")), { type: "alive" } as const, { type: "ended" } as const];
+  const bytes = Buffer.from(messages.map((message) => `${JSON.stringify(message)}\n`).join(""));
+
+  test("in pieces of any size is the same", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(bytes.length), { maxLength: 12 }), async (cuts) => {
+        const points = [...cuts.sort((a, b) => a - b), bytes.length];
+        const machine = ready((request) => {
+          if (request.type !== "run") return;
+          let from = 0;
+          for (const to of points) {
+            if (to > from) machine.port.push(bytes.subarray(from, to));
+            from = to;
+          }
+        });
+        const { verdicts } = await play([run("A")], () => machine);
+        expect(verdicts).toEqual(["g/btrfs/s:A TPASS"]);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("garbage between messages is no message and does no harm", async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.uint8Array({ maxLength: 200 }), { minLength: 4, maxLength: 4 }), async (noise) => {
+        const machine = ready((request) => {
+          if (request.type !== "run") return;
+          for (const [index, message] of messages.entries()) {
+            machine.port.push(Buffer.concat([noise[index] ?? new Uint8Array(), Buffer.from("\n")]));
+            machine.say(message);
+          }
+        });
+        const { verdicts } = await play([run("A")], () => machine);
+        expect(verdicts).toEqual(["g/btrfs/s:A TPASS"]);
+      }),
+      { numRuns: 50 },
+    );
+  });
+
+  test("an event of a testcase that was not asked for is dropped", async () => {
+    const { verdicts } = await play([run("A")], () =>
+      ready((request, machine) => {
+        machine.say(startOf(run("Z")), endOf(run("Z")));
+        agent()(request, machine);
+      }),
+    );
+    expect(verdicts).toEqual(["g/btrfs/s:A TPASS"]);
+  });
+
+  test("what is only shown comes through", async () => {
+    const key = "g/btrfs/s:A";
+    const shown = [
+      { type: "progress", key, done: 1, total: 2, unit: "bytes" },
+      { type: "trace", key, text: "pwrite(3) = 4096" },
+    ] as const;
+    const { events } = await play([run("A")], () =>
+      ready((request, machine) => {
+        machine.say(startOf(run("A")), ...shown.map((event): FromAgent => ({ type: "event", event })), endOf(run("A")));
+        agent()({ ...request, plan: [] } as ToAgent, machine);
+      }),
+    );
+    expect(events).toEqual(expect.arrayContaining(shown.map((event) => expect.objectContaining(event))));
+  });
+
+  test.each([
+    ["an event of no kind", { type: "event", event: { type: "party" } }],
+    ["an event without its fields", { type: "event", event: { type: "test-end", key: "g/btrfs/s:A" } }],
+    ["a message of no kind", { type: "hello" }],
+    ["something else than an object", [1, 2]],
+  ])("%s is dropped", async (_, message) => {
+    const { verdicts } = await play([run("A")], () =>
+      ready((request, machine) => {
+        machine.port.push(`${JSON.stringify(message)}\n`);
+        agent()(request, machine);
+      }),
+    );
+    expect(verdicts).toEqual(["g/btrfs/s:A TPASS"]);
+  });
+});
+
+describe("a run in guests", () => {
+  test("tells of the guest before its testcases, with time limits by calibration", async () => {
+    const { events, machines } = await play([run("A"), run("B")], () => ready(agent()), { timeoutMul: 2 });
+    expect(events[0]).toMatchObject({ type: "guest", guest: "g", worker: 1, machine: FACTS, timeoutMul: 16 });
+    expect(machines).toHaveLength(1);
+    expect(machines[0]?.requests).toMatchObject([{ type: "run", timeoutMul: 16 }]);
+    expect(machines[0]?.killed).toBe(true);
+  });
+
+  test("a panic is the testcase's TBROK with the oops, and the next one runs in a fresh guest", async () => {
+    const { verdicts, events, machines } = await play([run("A"), run("B"), run("C")], () => ready(agent(["B"])));
+    expect(verdicts).toEqual(["g/btrfs/s:A TPASS", "g/btrfs/s:B TBROK", "g/btrfs/s:C TPASS"]);
+    expect(machines).toHaveLength(2);
+    expect(events.flatMap((event) => (event.type === "raw" ? [event.text] : []))).toEqual([
+      "Oops: bad area [#1]",
+      "Kernel panic - not syncing: Fatal exception",
+    ]);
+    expect(events.filter((event) => event.type === "test-start")).toHaveLength(3);
+    expect(events).toContainEqual(
+      expect.objectContaining({ result: "TBROK", text: "the guest died: kernel panic: Fatal exception" }),
+    );
+  });
+
+  test("a guest that dies between testcases breaks the next one, and not for ever", async () => {
+    const dying = () => ready((_, machine) => machine.die({ code: 1, signal: null }));
+    const { verdicts, machines } = await play([run("A"), run("B")], dying);
+    expect(verdicts).toEqual(["g/btrfs/s:A TBROK", "g/btrfs/s:B TBROK"]);
+    expect(machines).toHaveLength(2);
+  });
+
+  test("one that hangs is killed, and told with its last lines", async () => {
+    const hanging = () => {
+      const machine = ready((request) => {
+        if (request.type === "run" && request.plan[0]) machine.say(startOf(request.plan[0]));
+        machine.console.push(Buffer.from("the last line\n"));
+      });
+      return machine;
+    };
+    const limits = { ...LIMITS, silence: 20 };
+    const { verdicts, machines, events } = await play([run("A")], hanging, { limits });
+    expect(verdicts).toEqual(["g/btrfs/s:A TBROK"]);
+    expect(machines[0]?.killed).toBe(true);
+    expect(events).toContainEqual(expect.objectContaining({ type: "raw", text: "the last line" }));
+  });
+
+  test("one that does not come up breaks all its testcases, once tried", async () => {
+    const broken = () => {
+      const machine = new FakeMachine();
+      machine.panic();
+      return machine;
+    };
+    const { verdicts, machines, told } = await play([run("A"), run("B"), run("C", "xfs")], broken);
+    expect(verdicts).toEqual(["g/btrfs/s:A TBROK", "g/btrfs/s:B TBROK", "g/xfs/s:C TBROK"]);
+    expect(machines).toHaveLength(1);
+    expect(told.join("\n")).toContain("kernel panic: Fatal exception");
+  });
+
+  test("each guest of the plan is another machine; filesystems carry its name", async () => {
+    const filesystem: FromAgent = {
+      type: "event",
+      event: { type: "filesystem", time: "", filesystem: "btrfs", worker: 1, mounts: [], dirtiedBytes: 0 },
+    };
+    const { machines, events } = await play([run("A"), run("A", "btrfs", "h")], () =>
+      ready((request, machine) => {
+        machine.say(filesystem);
+        agent()(request, machine);
+      }),
+    );
+    expect(machines).toHaveLength(2);
+    expect(events.flatMap((event) => (event.type === "filesystem" ? [event.filesystem] : []))).toEqual([
+      "g btrfs",
+      "h btrfs",
+    ]);
+  });
+
+  test("--bail ends with the first trouble, a panic included", async () => {
+    const plan = [run("A"), run("B"), run("C"), run("D", "xfs")];
+    const failed = await play(plan, () => ready(agent([], ["B"])), { bail: true });
+    expect(failed.verdicts).toEqual(["g/btrfs/s:A TPASS", "g/btrfs/s:B TFAIL"]);
+    const died = await play(plan, () => ready(agent(["B"])), { bail: true });
+    expect(died.verdicts).toEqual(["g/btrfs/s:A TPASS", "g/btrfs/s:B TBROK"]);
+  });
+
+  test("what the agent could not do ends the run with its words", async () => {
+    const unable = () => ready((_, machine) => machine.say({ type: "ended", error: "no disk" }));
+    await expect(play([run("A")], unable)).rejects.toThrow("the guest g could not go on: no disk");
+  });
+
+  test("an interrupt reaches the agent, and a guest that ignores it is killed", async () => {
+    const abort = new AbortController();
+    const deaf = () =>
+      ready((request) => {
+        if (request.type === "run") abort.abort();
+      });
+    const limits = { ...LIMITS, interrupt: 20 };
+    const { machines, result, verdicts } = await play([run("A")], deaf, { limits, signal: abort.signal });
+    expect(machines[0]?.requests.map(({ type }) => type)).toEqual(["run", "interrupt"]);
+    expect(machines[0]?.killed).toBe(true);
+    expect(result).toEqual({ interrupted: true });
+    expect(verdicts).toEqual([]);
+  });
+
+  test("several guests at once run all testcases, each once", async () => {
+    const plan = ["A", "B", "C", "D", "E"].map((id) => run(id));
+    const { machines, verdicts, events } = await play(plan, () => ready(agent(["B"])), { workers: 2 });
+    expect(verdicts.sort()).toEqual(plan.map(({ key, id }) => `${key} ${id === "B" ? "TBROK" : "TPASS"}`));
+    // One for each place, and a fresh one after the panic.
+    expect(machines).toHaveLength(3);
+    expect(new Set(events.flatMap((event) => (event.type === "guest" ? [event.worker] : [])))).toEqual(new Set([1, 2]));
+  });
+
+  test("several at once share a filesystem's testcases", () => {
+    const plan = [run("A"), run("B"), run("C"), run("D", "xfs")];
+    const ids = (workers: number) => portions(plan, workers).map((part) => part.map(({ id }) => id).join(""));
+    expect(ids(1)).toEqual(["ABC", "D"]);
+    expect(ids(2)).toEqual(["AB", "C", "D"]);
+  });
+});

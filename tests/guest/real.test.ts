@@ -1,0 +1,133 @@
+/**
+ * Guests for real: Debian's kernels in emulated machines. They need the network the first time and minutes of work, so
+ * they run in CI and where AIODIO_GUESTS is set.
+ */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { guestCache } from "../../ts/cli/guests.js";
+import { cpio, directory, file, symlink } from "../../ts/guest/cpio.js";
+import { BootError, Guest } from "../../ts/guest/guest.js";
+import { parseGuest } from "../../ts/guest/name.js";
+import { prepareGuest } from "../../ts/guest/prepare.js";
+import { Machine } from "../../ts/guest/qemu.js";
+import { rootFor } from "../../ts/guest/root.js";
+import { childrenOf, command, emptied, printed } from "../support/command.js";
+
+const PPC = "ppc64le-64k:bookworm";
+const AMD = "amd64:bookworm";
+/** Boots of emulated machines beside other tests, with room. */
+const TIMEOUT = 15 * 60_000;
+
+const wanted = Boolean(process.env.CI || process.env.AIODIO_GUESTS);
+
+describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
+  let base: string;
+  beforeAll(async () => {
+    base = mkdtempSync(join(tmpdir(), "aiodio-guests-"));
+    const prepared = await command("aiodio-ltp", ["guest", "prepare", PPC, AMD]);
+    expect(prepared.exitCode, prepared.all).toBe(0);
+  }, TIMEOUT);
+  afterAll(() => rmSync(base, { recursive: true, force: true }));
+
+  const start = (guest: string, ...argv: string[]) =>
+    command("aiodio-ltp", ["pagesize", "--guest", guest, "--backing", base, ...argv]);
+  const events = (journal: string) =>
+    readFileSync(journal, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+
+  // Linux 6.1 computes btrfs's checksums from pages that their owner may change: the test of these tests.
+  test("with 64 KiB pages shows btrfs's wrong checksums, explained by its kernel's log", async () => {
+    const journal = join(base, "ppc.journal");
+    const lines = ["--filesystems", "btrfs:4k", "-s", "^(AD047|MFD01)$"];
+    const { exitCode, all } = await start(PPC, ...lines, "--journal", journal);
+    expect(exitCode, all).toBe(1);
+    const [up] = events(journal).filter(({ type }) => type === "guest");
+    expect(up).toMatchObject({ guest: PPC, machine: { machine: "ppc64le", pageBytes: 65_536 } });
+    expect(up.machine.kernel).toMatch(/^6\.1\./);
+    expect(all).toMatch(/btrfs:4k\/AD047 +TPASS/);
+    expect(all).toMatch(/btrfs:4k\/MFD01 +TFAIL/);
+    expect(all).toMatch(/TFAIL: kernel: BTRFS warning \(device vda\): csum failed/);
+    // Said once, though the kernel complains of every block.
+    expect(all.match(/kernel: btrfs-csum-failed: /g)).toHaveLength(1);
+  });
+
+  test("with the host's root and 4 KiB pages shows the same, and uses disks of either sector size", async () => {
+    const journal = join(base, "amd.journal");
+    const lines = ["--filesystems", "btrfs,xfs:4ks", "-s", "^MFD01$"];
+    const { exitCode, all } = await start(AMD, ...lines, "--journal", journal);
+    expect(exitCode, all).toBe(1);
+    expect(all).toMatch(/btrfs\/MFD01 +TFAIL/);
+    expect(all).toMatch(/xfs:4ks\/MFD01 +TPASS/);
+    const story = events(journal);
+    expect(story.find(({ type }) => type === "guest")).toMatchObject({
+      machine: { machine: "x86_64", pageBytes: 4096 },
+    });
+    const devices = story.filter(({ type }) => type === "filesystem").map(({ device }) => device);
+    expect(new Set(devices).size).toBe(2);
+  });
+
+  test("that is killed breaks its testcase, and the rest runs in a fresh one", async () => {
+    const run = start(AMD, "--filesystems", "ext4", "-s", "AD0(47|33|61|75|49|35)", "-i", "3");
+    await printed(run, /ext4\/AD047 +TPASS/);
+    const [emulator] = childrenOf(run.pid);
+    process.kill(emulator ?? 0, "SIGKILL");
+    const { exitCode, all } = await run;
+    expect(exitCode, all).toBe(1);
+    expect(all).toMatch(/TBROK: the guest ended \(killed by SIGKILL\): it was running/);
+    expect(all.match(/up in/g)).toHaveLength(2);
+    expect(all).toMatch(/18 testcases in .*: 1 TBROK, 17 TPASS/);
+  });
+
+  test("goes with its controller, even by SIGKILL, and leaves nothing", async () => {
+    const folder = mkdtempSync(join(base, "killed-"));
+    const run = command("aiodio-ltp", [
+      ...["pagesize", "--guest", PPC, "--filesystems", "ext4", "--backing", folder, "-i", "100"],
+    ]);
+    await printed(run, /up in/);
+    const [emulator = 0] = childrenOf(run.pid);
+    // What starts the emulator has become it by now.
+    expect(readFileSync(`/proc/${emulator}/cmdline`, "utf8")).toContain("qemu-system-ppc64");
+    expect(readdirSync(folder)).toEqual([]);
+    run.kill("SIGKILL");
+    await run;
+    await goneOf(emulator);
+    await emptied(folder);
+  });
+
+  test("whose kernel panics tells the oops", async () => {
+    const name = parseGuest(PPC);
+    const cache = guestCache(process.env);
+    const tell = () => {};
+    const disk = { backing: base, bytes: 2 ** 20 };
+    const options = await prepareGuest(name, [], "agent", disk, cache, tell);
+    const { busybox } = await rootFor(name.architecture, cache, tell);
+    const script = "#!/bin/busybox sh\n/bin/busybox mount -t proc proc /proc\necho c >/proc/sysrq-trigger\n";
+    const initramfs = cpio([
+      ...["bin", "dev", "proc"].map(directory),
+      file("bin/busybox", readFileSync(busybox), 0o755),
+      symlink("bin/sh", "busybox"),
+      file("init", script, 0o755),
+    ]);
+    const machine = new Machine({ ...options, initramfs });
+    const error = await Guest.boot(machine, new AbortController().signal).catch((failure: unknown) => failure);
+    expect(error).toBeInstanceOf(BootError);
+    expect((error as BootError).message).toBe("it ended while it came up: kernel panic: sysrq triggered crash");
+    expect((error as BootError).words.join("\n")).toMatch(/Call Trace/);
+  });
+});
+
+/** Resolves when the process is gone, or dead and not yet reaped by whoever took it over. */
+async function goneOf(pid: number): Promise<void> {
+  const alive = () => {
+    try {
+      return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    } catch {
+      return false;
+    }
+  };
+  while (alive()) await new Promise((resolve) => setTimeout(resolve, 10));
+}

@@ -1,0 +1,27 @@
+/** A testcase run in the tests' own process, so that what it calls can be tampered with. */
+import type { ResultLine } from "../../ts/report/events.js";
+import { execute } from "../../ts/testcase/execute.js";
+import type { Testcase } from "../../ts/testcase/testcase.js";
+
+export interface Executed {
+  lines: ResultLine[];
+  /** `TYPE: text` of each line. */
+  texts: string[];
+  /** The types in order, TINFO left out. */
+  results: string[];
+}
+
+/** Runs it below `parent`; `mounts` stands for a filesystem of the run's own. */
+export async function executed(testcase: unknown, parent: string, argv: string[], mounts?: []): Promise<Executed> {
+  const lines: ResultLine[] = [];
+  await execute(
+    testcase as Testcase,
+    { argv, parent, mounts, env: { ...process.env } },
+    { line: (line) => lines.push(line), raw() {}, data() {}, progress() {}, directory() {}, deadline() {} },
+  );
+  return {
+    lines,
+    texts: lines.map(({ result, text }) => `${result}: ${text}`),
+    results: lines.map(({ result }) => result).filter((result) => result !== "TINFO"),
+  };
+}

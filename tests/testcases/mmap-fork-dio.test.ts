@@ -1,0 +1,57 @@
+/** mmap_fork_dio end to end; what can be wrong with the data is planted beside the core. */
+import { expect, test } from "vitest";
+import { backingDirectory } from "../filesystem/fixture.js";
+import { filesystems } from "../support/filesystems.js";
+import { onFaultfs, run, verdicts } from "./races.js";
+
+const backing = backingDirectory();
+const QUICK = ["-n", "3", "-s", "256k", "-b", "64k"];
+
+for (const { name, directory } of filesystems()) {
+  test(`it passes on ${name} with each kind of memory, and says how much changed`, { timeout: 60_000 }, async () => {
+    for (const memory of [
+      ["--memory", "shared"],
+      ["--memory", "file", "--engine", "libaio"],
+      ["--memory", "thp", "--writer", "thread", "--engine", "io_uring"],
+    ]) {
+      const lines = await run("mmap_fork_dio", directory, [...QUICK, ...memory]);
+      expect(lines).toContain("TPASS: 3 rounds: each byte read back is one that was in the memory during its write");
+      expect(lines.some((line) => /The memory changed during \d of 3 writes, by [\d.]+ MiB/.test(line))).toBe(true);
+    }
+    const argv = [...QUICK, "--memory", "private", "--engine", "io_uring", "--buffer-offset", "512"];
+    expect(verdicts(await run("mmap_fork_dio", directory, argv))).toContain(
+      "TPASS: 3 rounds: no byte of a child's copy got into the file, and none that was read got lost",
+    );
+  });
+}
+
+const FAULTS: [rule: string, words: RegExp][] = [
+  [
+    "eio-once:op=read:file=testfile",
+    /TFAIL: What was written can't be read back: the checksum was computed from pages that changed/,
+  ],
+  ["eio-once:op=write:file=testfile", /TFAIL: A direct write from memory that changes meanwhile failed/],
+  ["eio-fsync:file=testfile", /TFAIL: fsync failed after direct writes[\s\S]*EIO \(5\)/],
+  ["flip-bit:op=write:file=testfile", /TFAIL: The file holds a value that nobody wrote there during the write/],
+  ["mutate-in-flight:file=testfile", /TFAIL: The file holds a value that nobody wrote there during the write/],
+  ["drop-write:file=testfile", /TFAIL: The file holds a value that nobody wrote there during the write/],
+  ["corrupt-direct-reads:file=testfile", /TFAIL: The page cache and the disk disagree about what was written/],
+];
+
+test.each(FAULTS)("%s is found and named", { timeout: 60_000 }, async (rule, words) => {
+  const { output, counts } = await onFaultfs(backing, [rule], "mmap_fork_dio", QUICK);
+  expect(counts[0]).toBeGreaterThan(0);
+  expect(output).toMatch(words);
+});
+
+test("what it can't do is said", async () => {
+  const [{ directory } = { directory: "" }] = filesystems();
+  const verdict = async (...argv: string[]) => verdicts(await run("mmap_fork_dio", directory, argv))[0];
+  expect(await verdict("--memory", "thp")).toBe(
+    "TBROK: Transparent huge pages are private: use --writer thread with --memory thp",
+  );
+  expect(await verdict("--memory", "private")).toContain("TCONF: A fork during a transfer needs one that goes on");
+  expect(await verdict("-b", "3000")).toContain("TBROK: The size 1048576 is not a multiple of the block size 3000");
+  expect(await verdict("--buffer-offset", "3")).toBe("TBROK: Invalid buffer offset '3'");
+  expect(await verdict("--memory", "file", "--engine", "io_uring-fixed")).toContain("TCONF: The kernel registers no");
+});

@@ -1,0 +1,112 @@
+/** What the flight recorder has of a testcase whose worker, or whose whole run, was killed in mid-flight. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { childrenOf, command, emptied } from "../support/command.js";
+
+let base: string;
+let journal: string;
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), "aiodio-flight-"));
+  journal = join(base, "journal");
+  // Long enough to be killed in the middle: each write is its own commit.
+  writeFileSync(
+    join(base, "lines"),
+    "LONG aiocp -b 4k -n 8 -f DIRECT -s 256m --fsync none\nSHORT aiocp -b 64k -s 64k -f DIRECT\n",
+  );
+});
+afterEach(() => rmSync(base, { recursive: true, force: true }));
+
+const OPERATION = /\d+\.\d{6} libaio#\d+ p(?:read|write)\((?:src|dst)file\.bin, 0x[0-9a-f]+, 4096\) = /;
+
+/** Starts a run with a trace and resolves in the middle of the copy, with the worker's process. */
+async function flying(): Promise<{ run: ReturnType<typeof command>; worker: number }> {
+  const run = command("aiodio-ltp", [
+    join(base, "lines"),
+    "-d",
+    base,
+    "--journal",
+    journal,
+    "--reporter",
+    "ltp",
+    "--trace",
+  ]);
+  await new Promise<void>((resolve, reject) => {
+    let operations = 0;
+    run.all.on("data", (bytes: Buffer) => {
+      operations += bytes
+        .toString()
+        .split("\n")
+        .filter((line) => OPERATION.test(line)).length;
+      if (operations > 2000) resolve();
+    });
+    run.all.on("end", () => reject(new Error("the run ended")));
+  });
+  return { run, worker: childrenOf(run.pid)[0] ?? 0 };
+}
+
+test("a worker killed in mid-flight yields its record, in the output and from the journal", async () => {
+  const { run, worker } = await flying();
+  process.kill(worker, "SIGKILL");
+  const { exitCode, stdout } = await run;
+  expect(exitCode).toBe(1);
+  expect(stdout).toMatch(/TBROK: Test killed by SIGKILL!/);
+  expect(stdout).toMatch(/TINFO: in flight when it ended: [1-8] operations?/);
+  expect(stdout).toMatch(/TINFO: {3}\d+\.\d{6} libaio#\d+ p(read|write)\(.*, 4096\) = \? <in flight>/);
+
+  const { stdout: told, exitCode: status } = await command("aiodio-ltp", ["explain", journal]);
+  expect(status).toBe(0);
+  expect(told).toContain("LONG");
+  expect(told).not.toContain("SHORT");
+  expect(told).toMatch(/in flight when it ended: [1-8] operation/);
+  expect(told).toMatch(/operations: the last 40 of \d{4,}/);
+  expect(told.split("\n").filter((line) => OPERATION.test(line)).length).toBeGreaterThanOrEqual(40);
+  expect((await command("aiodio-ltp", ["explain", journal, "SHORT"])).stdout).toMatch(/TPASS: Files are identical/);
+  expect((await command("aiodio-ltp", ["explain", journal, "SHRT"])).stderr).toMatch(
+    /no testcase SHRT .*did you mean "SHORT"/,
+  );
+  // A run that ended in good order needs no records beside its journal.
+  expect(readdirSync(base).sort()).toEqual(["journal", "lines"]);
+});
+
+test("so does a run that was killed as a whole", async () => {
+  const { run } = await flying();
+  run.kill("SIGKILL");
+  await run;
+  rmSync(join(base, "lines"));
+  const { stdout } = await command("aiodio-ltp", ["explain", journal]);
+  expect(stdout).toMatch(/LONG did not end: aiocp/);
+  expect(stdout).toMatch(/operations: the last 40 of \d{4,}/);
+  // The worker notices by itself; its directory goes with it.
+  rmSync(journal);
+  rmSync(`${journal}.flight-1`);
+  await emptied(base);
+});
+
+test("the trace shows each operation of io_uring once, and the journal none of them", async () => {
+  writeFileSync(join(base, "lines"), "T aiocp -b 64k -n 4 -f DIRECT -s 1m --engine io_uring\n");
+  const { stdout, exitCode } = await command("aiodio-ltp", [
+    join(base, "lines"),
+    "-d",
+    base,
+    "--journal",
+    journal,
+    "--trace",
+  ]);
+  expect(exitCode, stdout).toBe(0);
+  const lines = stdout.split("\n").filter((line) => line.includes("io_uring#"));
+  const pattern =
+    /^T \d+\.\d{6} io_uring#\d+ p(read|write)\((src|dst)file\.bin, 0x[0-9a-f]+, 65536\) = 65536 <\d+\.\d{6}>$/;
+  expect(lines.filter((line) => !pattern.test(line))).toEqual([]);
+  expect(lines).toHaveLength(32);
+  expect(stdout).toMatch(/sync#\d+ fsync\(dstfile\.bin\) = 0 </);
+  expect(readFileSync(journal, "utf8")).not.toContain("io_uring#");
+});
+
+test("what is no journal is refused", async () => {
+  const { exitCode, stderr } = await command("aiodio-ltp", ["explain", join(base, "lines")]);
+  expect(exitCode).toBe(2);
+  expect(stderr).toMatch(/lines:1: is no line of a journal/);
+  expect((await command("aiodio-ltp", ["explain"])).stderr).toMatch(/explain JOURNAL \[ID\]/);
+});

@@ -1,0 +1,115 @@
+/** `aiodio-ltp explain JOURNAL [ID]`: what went wrong, from the journal and the flight records beside it, long after. */
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import type { RecordAnswer } from "#native";
+import type { Finding } from "../kernel/watch.js";
+import { didYouMean } from "../plan/suggest.js";
+import { UsageError } from "../plan/usage-error.js";
+import type { RunEvent } from "../report/events.js";
+import { readJournal } from "../report/journal.js";
+import { formatLogLine } from "../report/ltp.js";
+import { explanation, Results, type TestResult } from "../report/results.js";
+import { formatTest } from "../report/summary.js";
+import { flightLines, flightPath } from "../run/flight.js";
+import type { System } from "./system.js";
+
+/** Operations shown of a testcase. */
+const OPERATIONS_SHOWN = 40;
+
+/** What the journal tells of one testcase beside its result lines. */
+interface Story {
+  worker?: number;
+  flight?: RecordAnswer;
+  kernel: Finding[];
+}
+
+export async function explain(operands: readonly string[], system: System): Promise<number> {
+  const [name, wanted, ...more] = operands;
+  if (name === undefined || more.length > 0) {
+    throw new UsageError("explain takes a journal and, if you like, the ID of one testcase: explain JOURNAL [ID]");
+  }
+  const path = resolve(system.cwd, name);
+  const { start, events } = await readJournal(path);
+  const results = new Results(true);
+  const stories = new Map<string, Story>();
+  for (const event of events) {
+    results.add(event);
+    tell(stories, event);
+  }
+  const tests = start.plan.map(({ key }) => results.of(key)).filter(({ run }) => stories.has(run.key));
+  const chosen = wanted === undefined ? tests.filter(wentWrong) : pick(tests, wanted);
+  for (const test of chosen) {
+    const story = stories.get(test.run.key) ?? { kernel: [] };
+    system.terminal.out(`${(await chapter(test, story, results, path)).join("\n")}\n\n`);
+  }
+  if (chosen.length === 0) {
+    system.terminal.out(`Nothing went wrong in ${tests.length} testcases: name one to be told of it.\n`);
+  }
+  return 0;
+}
+
+function tell(stories: Map<string, Story>, event: RunEvent): void {
+  if (event.type === "test-start") stories.set(event.key, { worker: event.worker, kernel: [] });
+  if (!("key" in event) || event.key === undefined) return;
+  const story = stories.get(event.key);
+  if (!story) return;
+  if (event.type === "data" && event.name === "flight") story.flight = event.value as RecordAnswer;
+  if (event.type === "kernel") story.kernel.push(event.finding);
+}
+
+/** Failed, or never ended: the run was killed while it was under way. */
+function wentWrong({ end }: TestResult): boolean {
+  return end === undefined || (end.verdict !== "TPASS" && end.verdict !== "TCONF");
+}
+
+function pick(tests: readonly TestResult[], wanted: string): TestResult[] {
+  const found = tests.filter(({ run }) => run.key === wanted || run.id === wanted);
+  if (found.length > 0) return found;
+  const known = tests.flatMap(({ run }) => [run.id, run.key]);
+  throw new UsageError(`the journal has no testcase ${wanted} that was begun${didYouMean(wanted, known)}`);
+}
+
+async function chapter(test: TestResult, story: Story, results: Results, journal: string): Promise<string[]> {
+  const { run, log, end } = test;
+  const plain = { colour: false, reproducible: false };
+  const lines = [
+    end ? formatTest({ run, log, end }, results, false).trimEnd() : `${run.key} did not end: ${run.command}`,
+  ];
+  const shown = end && !wentWrong(test) ? log : explanation(log);
+  lines.push(...shown.map((line) => `  ${formatLogLine(line, plain).trimEnd()}`));
+  const flight = story.flight ?? (end ? undefined : await leftBehind(journal, story.worker));
+  if (flight && !flight.error) {
+    lines.push(...flightLines(flight, end === undefined).map((text) => `  ${text}`));
+    lines.push(...operationLines(flight, story.kernel).map((text) => `  ${text}`));
+  } else {
+    for (const { seconds, text } of story.kernel) lines.push(`  kernel [${seconds.toFixed(6)}] ${text}`);
+  }
+  return lines;
+}
+
+/** The record of a worker whose controller was killed too. */
+async function leftBehind(journal: string, worker: number | undefined): Promise<RecordAnswer | undefined> {
+  if (worker === undefined || !existsSync(flightPath(journal, worker))) return undefined;
+  const { queryRecord } = await import("#native");
+  return queryRecord({ path: flightPath(journal, worker), max: OPERATIONS_SHOWN });
+}
+
+/** The last operations, with what the kernel said between them in its place. */
+function operationLines({ operations, total, lost }: RecordAnswer, kernel: readonly Finding[]): string[] {
+  const last = operations.slice(-OPERATIONS_SHOWN);
+  const overwritten = lost > 0 ? `, of which the record has lost ${lost}` : "";
+  const lines = [`operations: the last ${last.length} of ${total}${overwritten}`];
+  const said = [...kernel].sort((a, b) => a.seconds - b.seconds);
+  const hear = (before: number) => {
+    while (said[0] !== undefined && said[0].seconds <= before) {
+      const [{ seconds, text }] = said.splice(0, 1) as [Finding];
+      lines.push(...text.split("\n").map((line) => `  kernel [${seconds.toFixed(6)}] ${line}`));
+    }
+  };
+  for (const { line, submittedSeconds } of last) {
+    hear(submittedSeconds);
+    lines.push(`  ${line}`);
+  }
+  hear(Number.POSITIVE_INFINITY);
+  return lines;
+}

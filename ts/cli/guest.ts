@@ -1,0 +1,82 @@
+/** `aiodio-ltp guest list|prepare|shell|clean`. */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { parseFilesystems } from "../filesystem/variants.js";
+import { addonEntry } from "../guest/addon.js";
+import { ARCHITECTURES } from "../guest/architectures.js";
+import type { Cache } from "../guest/cache.js";
+import { kernelEntry } from "../guest/kernel.js";
+import { type GuestName, parseGuest, parseGuests, SUITES } from "../guest/name.js";
+import { isHost, rootEntry } from "../guest/root.js";
+import { packaged } from "../package.js";
+import { didYouMean } from "../plan/suggest.js";
+import { UsageError } from "../plan/usage-error.js";
+import type { Flags } from "./flags.js";
+import { diskOf, guestCache, ownKernel } from "./guests.js";
+import type { System } from "./system.js";
+
+const ACTIONS = ["list", "prepare", "shell", "clean"] as const;
+
+export async function guest(flags: Flags, operands: readonly string[], system: System): Promise<number> {
+  const [word = "list", ...names] = operands;
+  const action = ACTIONS.find((candidate) => candidate === word);
+  if (!action) throw new UsageError(`guest: no "${word}"${didYouMean(word, ACTIONS)}: choose ${ACTIONS.join(", ")}`);
+  const cache = guestCache(system.env);
+  if (action === "list" || action === "clean") {
+    if (names.length > 0) throw new UsageError(`guest ${action} takes no names: drop ${names.join(" ")}`);
+    if (action === "list") system.terminal.out(listText(cache));
+    else cache.clear();
+    return 0;
+  }
+  const guests = parseGuests([...flags.guests, ...names], ownKernel(flags, system.cwd));
+  if (guests.length === 0) throw new UsageError(`guest ${action}: name a guest, for example ppc64le-64k:bookworm`);
+  const variants = parseFilesystems(flags.filesystems ?? "ext4,xfs,btrfs");
+  const disk = diskOf(flags, system.cwd);
+  const { prepareGuest } = await import("../guest/prepare.js");
+  const tell = (name: GuestName) => (text: string) => system.terminal.err(`${name.text}: ${text}\n`);
+  if (action === "prepare") {
+    for (const name of guests) {
+      await prepareGuest(name, variants, "agent", disk, cache, tell(name));
+      tell(name)("ready");
+    }
+    return 0;
+  }
+  const [only, ...others] = guests;
+  if (!only || others.length > 0) throw new UsageError("guest shell: name one guest");
+  const options = await prepareGuest(only, variants, "shell", disk, cache, tell(only));
+  const { Machine } = await import("../guest/qemu.js");
+  // On a terminal of its own settings the guest would see every Ctrl-C, which belongs to its shell.
+  system.terminal.err(
+    `${only.text}: disks are /dev/vda (sectors of 512) and /dev/vdb (4096), programs aiocp.js and so on; Ctrl-A X ends the guest\n`,
+  );
+  const { code } = await new Machine(options).end;
+  spawnSync("stty", ["sane"], { stdio: "inherit" });
+  return code ?? 3;
+}
+
+/** What there is, and what of it needs no network any more. */
+function listText(cache: Cache): string {
+  const lines = ARCHITECTURES.map((architecture) => {
+    const sizes = Object.keys(architecture.pageSizes).map((size) => `${architecture.name}-${size}`);
+    return `  ${sizes.join(", ")}${isHost(architecture) ? " (this machine's own root)" : ""}\n`;
+  });
+  const kept = ARCHITECTURES.flatMap((architecture) =>
+    Object.keys(architecture.pageSizes).flatMap((size) =>
+      SUITES.map((suite) => parseGuest(`${architecture.name}-${size}:${suite}`)).filter((name) => isKept(name, cache)),
+    ),
+  );
+  const ready = kept.length > 0 ? kept.map(({ text }) => `  ${text}\n`).join("") : "  none yet\n";
+  return [
+    `Guests (--guest ARCH[-PAGESIZE][:SUITE]):\n${lines.join("")}`,
+    `Suites of their kernels:\n  ${SUITES.join(", ")}\n`,
+    `Ready without network, in ${cache.directory}:\n${ready}`,
+  ].join("\n");
+}
+
+function isKept(name: GuestName, cache: Cache): boolean {
+  const { architecture } = name;
+  // Without the sources the addon is installed as a package, or it is not.
+  const built = !isHost(architecture) && existsSync(packaged("Cargo.toml"));
+  const entries = [kernelEntry(name), rootEntry(architecture), built ? addonEntry(architecture) : undefined];
+  return entries.every((entry) => entry === undefined || existsSync(cache.path(entry, "manifest.json")));
+}

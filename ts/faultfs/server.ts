@@ -1,0 +1,62 @@
+/** A fault filesystem's server process, as its keeper sees it. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { type FaultReport, faultsFired, setFaultRules } from "#native";
+import { MountError } from "../filesystem/mounts.js";
+import { packaged } from "../package.js";
+import type { ServerStart } from "./server-protocol.js";
+
+const SERVER_MAIN = packaged("dist", "ts", "faultfs", "server-main.js");
+
+export class FaultfsServer {
+  /** Settles when the process is gone, and with it all that was stored. */
+  readonly death: Promise<void>;
+
+  private constructor(
+    private readonly child: ChildProcess,
+    private readonly control: string,
+  ) {
+    this.death = new Promise((resolve) => child.on("exit", () => resolve()));
+  }
+
+  /**
+   * Starts the process, which serves in the mount namespace of this one.
+   *
+   * @throws Error why it can't
+   */
+  static async start(start: ServerStart): Promise<FaultfsServer> {
+    const child = spawn(process.execPath, [SERVER_MAIN, JSON.stringify(start)], {
+      cwd: "/",
+      stdio: ["pipe", "pipe", "pipe"],
+    });
+    let words = "";
+    child.stderr.on("data", (bytes) => {
+      words = `${words}${bytes}`.slice(0, 2000);
+    });
+    // Its last words come before the streams' end, and its first one before that.
+    const ended = once(child, "close").then(() => {
+      throw new Error(`The fault filesystem's server ended: ${words.trim() || "nobody knows why"}`);
+    });
+    await Promise.race([once(child.stdout, "data"), ended]);
+    ended.catch(() => {});
+    return new FaultfsServer(child, start.control);
+  }
+
+  /** @throws MountError */
+  setRules(rules: readonly string[]): void {
+    const failure = setFaultRules(this.control, [...rules]);
+    if (failure) throw new MountError(failure);
+  }
+
+  /** @throws MountError */
+  fired(): FaultReport {
+    const report = faultsFired(this.control);
+    if (report.error) throw new MountError(report.error);
+    return report;
+  }
+
+  /** The process's ID. */
+  get pid(): number {
+    return this.child.pid ?? -1;
+  }
+}

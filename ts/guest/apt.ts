@@ -1,0 +1,176 @@
+/**
+ * Debian packages by the host's apt, in a directory of its own: neither the host's sources nor its state are touched.
+ * One directory for each suite and architecture, because a broken index of one would take the others with it.
+ */
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { UsageError } from "../plan/usage-error.js";
+import { sha256 } from "./cache.js";
+import { CommandError, runCommand, STATUS_FD } from "./command.js";
+
+/** Where Debian is where the host's apt knows no mirror of it. */
+const DEFAULT_MIRROR = "http://deb.debian.org/debian";
+const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/** How often progress is told, in percent. */
+const PROGRESS_STEP = 25;
+
+export type Tell = (text: string) => void;
+
+/** The host's mirror of Debian, as its apt names it. */
+export async function debianMirror(): Promise<string> {
+  const format = ["--format", "$(REPO_URI)"] as const;
+  const uris = (await runCommand(["apt-get", "indextargets", ...format], {}, "apt")).split("\n");
+  return mirrorOf(uris) ?? DEFAULT_MIRROR;
+}
+
+/** Of the URIs that apt uses, Debian's own archive: `…/debian`, by any host. */
+export function mirrorOf(uris: readonly string[]): string | undefined {
+  return uris.map((uri) => uri.trim().replace(/\/+$/, "")).find((uri) => /^[a-z+]+:\/\/\S+\/debian$/.test(uri));
+}
+
+/** A package to be fetched. */
+export interface Download {
+  /** File name. */
+  name: string;
+  bytes: number;
+}
+
+/** The lines of `--print-uris`: `'URI' NAME BYTES HASH`. */
+export function parseUris(output: string): Download[] {
+  return [...output.matchAll(/^'[^']*' (\S+) (\d+) /gm)].map(([, name = "", bytes]) => ({
+    name,
+    bytes: Number(bytes),
+  }));
+}
+
+/** The packages that `apt-cache depends` shows for one, alternatives included. */
+export function parseDependencies(output: string): string[] {
+  const names = [...output.matchAll(/^\s*\|?(?:Pre)?Depends: (\S+)$/gm)].map(([, name = ""]) => name);
+  return [...new Set(names.filter((name) => !name.startsWith("<")).map((name) => name.replace(/:any$/, "")))];
+}
+
+export class Apt {
+  private constructor(
+    private readonly directory: string,
+    private readonly suite: string,
+    private readonly architecture: string,
+    private readonly tell: Tell,
+  ) {}
+
+  /**
+   * Reads a suite's index for one architecture into an empty directory.
+   *
+   * @param architecture Debian's name
+   * @throws UsageError when it can't be read, in one line
+   */
+  static async open(directory: string, suite: string, architecture: string, tell: Tell): Promise<Apt> {
+    if (!existsSync(KEYRING)) {
+      throw new UsageError(`${KEYRING} is missing: install it (Debian package debian-archive-keyring)`);
+    }
+    const apt = new Apt(directory, suite, architecture, tell);
+    mkdirSync(join(directory, "lists", "partial"), { recursive: true });
+    mkdirSync(join(directory, "archives", "partial"), { recursive: true });
+    writeFileSync(join(directory, "status"), "");
+    const mirror = await debianMirror();
+    writeFileSync(join(directory, "sources.list"), `deb [signed-by=${KEYRING}] ${mirror} ${suite} main\n`);
+    try {
+      tell(`reading the package list of ${suite} for ${architecture}`);
+      await apt.run("apt-get", ["update", "-o", "APT::Update::Error-Mode=any"]);
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      throw new UsageError(
+        `Debian's ${suite} for ${architecture} can't be read from ${mirror} (${error.words}): choose another suite, or try again later`,
+      );
+    }
+    return apt;
+  }
+
+  /** The package and those that it depends on, as far as `follow` goes, each once. */
+  async closure(names: readonly string[], follow: (name: string) => boolean): Promise<string[]> {
+    const found = new Set(names);
+    for (const name of found) {
+      for (const needed of parseDependencies(await this.run("apt-cache", ["depends", name]))) {
+        if (follow(needed)) found.add(needed);
+      }
+    }
+    return [...found];
+  }
+
+  /** Which of the packages the suite has. */
+  async known(names: readonly string[]): Promise<string[]> {
+    const all = new Set((await this.run("apt-cache", ["pkgnames"])).split("\n"));
+    return names.filter((name) => all.has(name));
+  }
+
+  /** Fetches exactly these packages; returns the paths of their files. */
+  download(names: readonly string[]): Promise<string[]> {
+    return this.fetch(["download", ...names], this.directory);
+  }
+
+  /** Fetches these packages and all that they depend on. */
+  downloadWithDependencies(names: readonly string[]): Promise<string[]> {
+    const flags = ["install", "--yes", "--no-install-recommends", "--download-only"];
+    return this.fetch([...flags, ...names], join(this.directory, "archives"));
+  }
+
+  private async fetch(args: readonly string[], directory: string): Promise<string[]> {
+    const downloads = parseUris(await this.run("apt-get", ["--print-uris", ...args]));
+    const mebibytes = Math.ceil(downloads.reduce((sum, { bytes }) => sum + bytes, 0) / 2 ** 20);
+    const what = `${downloads.length} packages of ${this.suite} for ${this.architecture}, ${mebibytes} MiB`;
+    this.tell(`fetching ${what}`);
+    let told = 0;
+    await this.run("apt-get", args, (line) => {
+      const percent = Number(/^dlstatus:\d+:([\d.]+):/.exec(line)?.[1] ?? 0);
+      if (percent < told + PROGRESS_STEP || percent >= 100) return;
+      told = Math.floor(percent / PROGRESS_STEP) * PROGRESS_STEP;
+      this.tell(`fetching: ${told}% of ${mebibytes} MiB`);
+    });
+    const files = readdirSync(directory).filter((name) => name.endsWith(".deb"));
+    return files.sort().map((name) => join(directory, name));
+  }
+
+  private run(command: "apt-get" | "apt-cache", args: readonly string[], status?: Tell): Promise<string> {
+    const { directory } = this;
+    const settings: Record<string, string> = {
+      "Dir::State": directory,
+      "Dir::State::lists": join(directory, "lists"),
+      "Dir::State::status": join(directory, "status"),
+      "Dir::Cache": directory,
+      "Dir::Cache::archives": join(directory, "archives"),
+      "Dir::Etc::sourcelist": join(directory, "sources.list"),
+      "Dir::Etc::sourceparts": "-",
+      "Dir::Etc::preferencesparts": "-",
+      "Dir::Etc::preferences": "-",
+      "APT::Architecture": this.architecture,
+      // The empty list first, or the host's architectures stay in it.
+      "APT::Architectures": this.architecture,
+      // The directory may be unreadable for apt's own user.
+      "APT::Sandbox::User": "",
+      "Acquire::Languages": "none",
+      // sid's mirrors are late at times, and what a guest runs is no secret.
+      "Acquire::Check-Valid-Until": "false",
+      ...(status && { "APT::Status-Fd": String(STATUS_FD) }),
+    };
+    const options = Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
+    return runCommand([command, "-qq", ...options, ...args], { cwd: directory, ...(status && { status }) }, "apt");
+  }
+}
+
+/** SHA-256 of each package by its file's name. */
+export async function checksums(paths: readonly string[]): Promise<Record<string, string>> {
+  const sums: Record<string, string> = {};
+  for (const path of paths) sums[path.slice(path.lastIndexOf("/") + 1)] = await sha256(path);
+  return sums;
+}
+
+/**
+ * Unpacks packages into one tree, which is made, without running anything of theirs. Links between directories stay (`/bin` to
+ * `usr/bin`), owners become the user's.
+ */
+export async function unpack(paths: readonly string[], directory: string): Promise<void> {
+  const script =
+    'for deb; do dpkg-deb --fsys-tarfile "$deb" | tar -x --no-same-owner --keep-directory-symlink || exit 1; done';
+  mkdirSync(directory, { recursive: true });
+  // With pipefail a package that breaks off is no success; dash has it only since 0.5.13.
+  await runCommand(["bash", "-c", `set -o pipefail; ${script}`, "bash", ...paths], { cwd: directory });
+}

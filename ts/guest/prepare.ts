@@ -1,0 +1,75 @@
+/** Everything that a guest is started from, fetched and built where it is missing. */
+import { readFileSync, realpathSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, relative, sep } from "node:path";
+import type { Variant } from "../filesystem/variants.js";
+import { root as packageRoot } from "../package.js";
+import { addonFor } from "./addon.js";
+import type { Tell } from "./apt.js";
+import type { Cache } from "./cache.js";
+import { initramfs, PACKAGE_MOUNT, type Purpose } from "./init.js";
+import { kernelFor } from "./kernel.js";
+import { modulesFor, modulesInOrder } from "./modules.js";
+import type { GuestName } from "./name.js";
+import { chooseAccelerator, type DiskOptions, findQemu, type MachineOptions, MEMORY_BYTES } from "./qemu.js";
+import { rootFor } from "./root.js";
+
+/**
+ * What a `Machine` is made from.
+ *
+ * @param variants the filesystems that the guest's kernel must have
+ * @throws UsageError that says what is missing and what brings it
+ */
+export async function prepareGuest(
+  name: GuestName,
+  variants: readonly Variant[],
+  purpose: "agent" | "shell",
+  disk: DiskOptions,
+  cache: Cache,
+  tell: Tell,
+): Promise<MachineOptions> {
+  const { architecture } = name;
+  findQemu(architecture);
+  const kernel = await kernelFor(name, cache, tell);
+  const root = await rootFor(architecture, cache, tell);
+  const addon = await addonFor(architecture, cache, tell);
+  const boot = { kernel: kernel.image, busybox: root.busybox };
+  const accelerator = await chooseAccelerator(architecture, boot, cache, tell);
+  const { modules } = modulesInOrder(kernel.modules, modulesFor(variants, kernel.modules));
+  const shared = sharedPackage();
+  const inGuest = (...path: string[]) => join(PACKAGE_MOUNT, relative(shared.directory, shared.root), ...path);
+  const does: Purpose =
+    purpose === "agent"
+      ? { is: "agent", node: root.node, path: inGuest("dist", "ts", "guest", "agent-main.js") }
+      : { is: "shell", bin: inGuest("bin") };
+  return {
+    architecture,
+    accelerator,
+    kernel: kernel.image,
+    initramfs: initramfs({ busybox: root.busybox, modules, purpose: does, addon, config: kernel.config }),
+    root: root.directory,
+    package: shared.directory,
+    memoryBytes: MEMORY_BYTES,
+    disk,
+    interactive: purpose === "shell",
+  };
+}
+
+/** The lowest directory that holds this package and what it imports: npm puts that beside it or into it. */
+function sharedPackage(): { directory: string; root: string } {
+  const root = realpathSync(packageRoot);
+  const manifest = join(root, "package.json");
+  const { dependencies = {} }: { dependencies?: Record<string, string> } = JSON.parse(readFileSync(manifest, "utf8"));
+  const require = createRequire(manifest);
+  const places = Object.keys(dependencies).map((name) => realpathSync(require.resolve(name)));
+  return { directory: [root, ...places].reduce(commonDirectory), root };
+}
+
+/** The directory that both are below, or the first where the second is in it. */
+export function commonDirectory(one: string, other: string): string {
+  let directory = one;
+  while (other !== directory && !other.startsWith(directory === sep ? sep : directory + sep)) {
+    directory = dirname(directory);
+  }
+  return directory;
+}

@@ -1,0 +1,201 @@
+/** Spreads planned runs over guests, as `run/scheduler.ts` spreads them over workers, with the same events. */
+import { count, exitStatus, type PlannedRun, type RunEvent, verdictOf, zeroCounters } from "../report/events.js";
+import { callerOf } from "../testcase/location.js";
+import type { AgentRun } from "./agent-protocol.js";
+import { BootError, Guest, type GuestMachine, LIMITS } from "./guest.js";
+
+export interface GuestRunOptions {
+  /** Guests at once. */
+  workers: number;
+  bail: boolean;
+  /** What is the same in every request. */
+  request: Omit<AgentRun, "type" | "plan" | "bail" | "timeoutMul">;
+  /** The user's own factor for time limits. */
+  timeoutMul: number;
+  /** How long the calibration takes on this machine, in milliseconds. */
+  calibrationMs: number;
+  /** Starts a guest. */
+  start: (guest: string) => { machine: GuestMachine; accelerator: "kvm" | "tcg" };
+  tell: (text: string) => void;
+  signal: AbortSignal;
+  limits?: typeof LIMITS;
+}
+
+type Emit = (event: RunEvent) => void;
+
+/** Time limits are never stretched further: what takes longer hangs. */
+const TIMEOUT_MUL_MAX = 100;
+
+/** Runs the plan in its guests; emits test-start to test-end for each run. */
+export async function runInGuests(
+  plan: readonly PlannedRun[],
+  options: GuestRunOptions,
+  emit: Emit,
+): Promise<{ interrupted: boolean }> {
+  const queue = portions(plan, options.workers);
+  const places = Math.min(options.workers, queue.length);
+  const ends = await Promise.allSettled(
+    Array.from({ length: places }, (_, index) => new Place(index + 1, options, queue, emit).run()),
+  );
+  for (const end of ends) if (end.status === "rejected") throw end.reason;
+  return { interrupted: options.signal.aborted };
+}
+
+/** Neighbours that share guest and filesystem, in as many portions as there are workers. */
+export function portions(plan: readonly PlannedRun[], workers: number): PlannedRun[][] {
+  const groups: PlannedRun[][] = [];
+  for (const run of plan) {
+    const last = groups.at(-1);
+    const before = last?.[0];
+    if (last && before?.guest === run.guest && before?.filesystem === run.filesystem) last.push(run);
+    else groups.push([run]);
+  }
+  return groups.flatMap((group) => {
+    const size = Math.ceil(group.length / workers);
+    return Array.from({ length: Math.ceil(group.length / size) }, (_, index) =>
+      group.slice(index * size, (index + 1) * size),
+    );
+  });
+}
+
+/** One guest at a time. */
+class Place {
+  private guest: { name: string; running: Guest; timeoutMul: number } | undefined;
+  /** Guests that do not come up: nothing more is tried in them. */
+  private readonly broken = new Map<string, string>();
+
+  constructor(
+    private readonly number: number,
+    private readonly options: GuestRunOptions,
+    private readonly queue: PlannedRun[][],
+    private readonly emit: Emit,
+  ) {}
+
+  async run(): Promise<void> {
+    try {
+      for (let portion = this.queue.shift(); portion; portion = this.queue.shift()) {
+        let rest: readonly PlannedRun[] = portion;
+        while (rest.length > 0 && !this.options.signal.aborted) rest = await this.some(rest);
+        if (this.options.signal.aborted) break;
+      }
+    } catch (error) {
+      this.queue.length = 0;
+      throw error;
+    } finally {
+      await this.guest?.running.stop();
+    }
+  }
+
+  /** Runs as many as one guest can; returns what is left. */
+  private async some(runs: readonly PlannedRun[]): Promise<readonly PlannedRun[]> {
+    const [first] = runs;
+    const name = first?.guest ?? "";
+    const guest = await this.bring(name);
+    if (typeof guest === "string") {
+      const why = { text: `the guest ${name} is not there: ${guest}`, words: [] };
+      for (const run of runs) this.breakRun(run, why);
+      return [];
+    }
+    const { request, bail, signal } = this.options;
+    const done = new Set<string>();
+    const keys = new Set(runs.map(({ key }) => key));
+    let running: { key: string; startedMs: number } | undefined;
+    let troubled = false;
+    const ending = await guest.running.run(
+      { ...request, plan: runs, bail, timeoutMul: guest.timeoutMul },
+      (event) => {
+        // A message that another run's words got into is as good as garbage.
+        if ("key" in event && event.key !== undefined && !keys.has(event.key)) return;
+        if (event.type === "test-start") running = { key: event.key, startedMs: performance.now() };
+        if (event.type === "unavailable") for (const key of event.keys) done.add(key);
+        if (event.type === "test-end") {
+          running = undefined;
+          done.add(event.key);
+          troubled ||= event.exit !== 0 && event.verdict !== "TCONF";
+        }
+        this.emit(placed(event, name, this.number));
+      },
+      signal,
+    );
+    const left = runs.filter(({ key }) => !done.has(key));
+    if (ending.how === "lost") {
+      this.guest = undefined;
+      const victim = left.find(({ key }) => key === running?.key) ?? left[0];
+      if (victim && !signal.aborted) {
+        // It may have died between two testcases: then the next one is what could not run.
+        this.breakRun(victim, ending, running?.startedMs);
+        troubled = true;
+      }
+      if (bail && troubled) this.queue.length = 0;
+      return bail && troubled ? [] : left.filter((run) => run !== victim);
+    }
+    if (ending.error !== undefined) throw new Error(`the guest ${name} could not go on: ${ending.error}`);
+    if (bail && troubled) {
+      this.queue.length = 0;
+      return [];
+    }
+    if (left.length > 0 && !signal.aborted) throw new Error(`the guest ${name} left out ${left.length} testcases`);
+    return [];
+  }
+
+  /** The guest of this name, booted when it is not the one that runs; a sentence when it does not come up. */
+  private async bring(name: string): Promise<{ running: Guest; timeoutMul: number } | string> {
+    if (this.guest?.name === name) return this.guest;
+    await this.guest?.running.stop();
+    this.guest = undefined;
+    const known = this.broken.get(name);
+    if (known !== undefined) return known;
+    const { start, tell, signal, calibrationMs, limits = LIMITS } = this.options;
+    const { machine, accelerator } = start(name);
+    try {
+      const running = await Guest.boot(machine, signal, limits);
+      const slower = Math.min(Math.max(running.calibrationMs / calibrationMs, 1), TIMEOUT_MUL_MAX);
+      const timeoutMul = Math.round(slower * this.options.timeoutMul * 10) / 10;
+      this.guest = { name, running, timeoutMul };
+      this.emit({
+        type: "guest",
+        time: new Date().toISOString(),
+        ...{ guest: name, worker: this.number, machine: running.facts, accelerator },
+        ...{ bootSeconds: running.bootSeconds, timeoutMul },
+      });
+      if (running.note !== undefined) tell(`${name}: ${running.note}`);
+      return this.guest;
+    } catch (error) {
+      if (!(error instanceof BootError)) throw error;
+      if (signal.aborted) return error.message;
+      this.broken.set(name, error.message);
+      for (const line of [`${name}: ${error.message}`, ...error.words.map((word) => `    ${word}`)]) tell(line);
+      return error.message;
+    }
+  }
+
+  /** A run that its guest could not bring to an end: TBROK. `startedMs`: when it began, where it did. */
+  private breakRun({ key }: PlannedRun, why: { text: string; words: readonly string[] }, startedMs?: number): void {
+    if (this.options.signal.aborted) return;
+    const { emit } = this;
+    const time = new Date().toISOString();
+    const counters = zeroCounters();
+    count(counters, "TBROK");
+    if (startedMs === undefined) emit({ type: "test-start", time, key, worker: this.number });
+    emit({ type: "line", key, result: "TBROK", ...callerOf(this.breakRun), text: why.text });
+    for (const word of why.words) emit({ type: "raw", key, text: word });
+    const durationSeconds = startedMs === undefined ? 0 : (performance.now() - startedMs) / 1000;
+    const end = { verdict: verdictOf(counters), exit: exitStatus(counters), counters, durationSeconds, summary: true };
+    emit({ type: "test-end", time, key, ...end });
+  }
+}
+
+/** An event of an agent, which knows neither its guest's name nor that there are others. */
+function placed(event: RunEvent, guest: string, worker: number): RunEvent {
+  switch (event.type) {
+    case "test-start":
+      return { ...event, worker };
+    case "filesystem":
+    case "check":
+      return { ...event, worker, filesystem: `${guest} ${event.filesystem}` };
+    case "unavailable":
+      return { ...event, filesystem: `${guest} ${event.filesystem}` };
+    default:
+      return event;
+  }
+}

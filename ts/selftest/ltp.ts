@@ -1,0 +1,73 @@
+/** LTP's C programs under the same faults: what they notice, for comparison. */
+import { spawn } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { join } from "node:path";
+import type { Faultfs } from "../faultfs/faultfs.js";
+import { RESULT_BITS, type Verdict } from "../report/events.js";
+import type { Subject } from "./cases.js";
+import type { Runner } from "./selftest.js";
+
+/** Where LTP's programs lie, below where it was installed or built. */
+const PLACES = ["testcases/bin", "bin", "testcases/kernel/io/ltp-aiodio", "testcases/kernel/io/direct_io", "."];
+/** Options that LTP's programs do not have. */
+const OURS = ["--verify", "--engine"];
+/** LTP's programs have limits of their own; this is for those that don't keep them. */
+const PATIENCE_MS = 300_000;
+
+/** Its program, undefined where there is none. */
+export function ltpProgram(directory: string, program: string): string | undefined {
+  return PLACES.map((place) => join(directory, place, program)).find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** The subject as LTP has it; undefined where it is about something that LTP has not. */
+export function ltpSubject(subject: Subject): Subject | undefined {
+  if (subject.argv.includes("--engine")) return undefined;
+  const argv = subject.argv.filter((word, index, all) => !OURS.includes(word) && !OURS.includes(all[index - 1] ?? ""));
+  return { ...subject, argv };
+}
+
+/** What LTP's exit status says: its bits, the worst first. */
+export function verdictOfExit(exit: number | null): Verdict {
+  if (exit === null || (exit & RESULT_BITS.TBROK) !== 0) return "TBROK";
+  if ((exit & RESULT_BITS.TFAIL) !== 0) return "TFAIL";
+  if ((exit & RESULT_BITS.TWARN) !== 0) return "TWARN";
+  return (exit & RESULT_BITS.TCONF) !== 0 ? "TCONF" : "TPASS";
+}
+
+export function ltpRunner(faultfs: Faultfs, directory: string, env: NodeJS.ProcessEnv): Runner {
+  return {
+    run: ({ program, argv }, signal) =>
+      new Promise((resolve, reject) => {
+        const path = ltpProgram(directory, program);
+        if (path === undefined) {
+          resolve({ verdict: "TCONF", lines: [] });
+          return;
+        }
+        const [enter = "", ...words] = [...faultfs.enter, "env", "-C", faultfs.directory, path, ...argv];
+        // LTP_COLORIZE_OUTPUT: the result lines are read.
+        const child = spawn(enter, words, {
+          env: { ...env, TMPDIR: faultfs.directory, LTP_COLORIZE_OUTPUT: "0" },
+          stdio: ["ignore", "pipe", "pipe"],
+          signal,
+          timeout: PATIENCE_MS,
+          killSignal: "SIGKILL",
+        });
+        let output = "";
+        for (const stream of [child.stdout, child.stderr]) {
+          stream.on("data", (bytes) => {
+            output += bytes;
+          });
+        }
+        child.on("error", reject);
+        child.on("close", (exit) => resolve({ verdict: verdictOfExit(exit), lines: output.trimEnd().split("\n") }));
+      }),
+    close: async () => {},
+  };
+}
