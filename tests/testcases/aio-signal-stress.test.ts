@@ -2,10 +2,11 @@
  * What the testcase says: that all is well, what is wrong with a file or an operation, and whose error it is. That the
  * workload notices each fault of an engine is tested with it (crates/aiodio-core/tests/stress.rs).
  */
-import { closeSync, fsyncSync, openSync, readFileSync, truncateSync, writeSync } from "node:fs";
+import { readFileSync, truncateSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type StressOutcome, startRecord } from "#native";
 import type { Testcase } from "../../ts/testcase/testcase.js";
+import { invertAt, writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
 
@@ -49,25 +50,18 @@ function stamped(path: string, number: number): number {
   throw new Error("too few stamps");
 }
 
-function write(path: string, offset: number, bytes: Uint8Array): void {
-  const fd = openSync(path, "r+");
-  writeSync(fd, bytes, 0, bytes.length, offset);
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
 const TAMPERED: [string, (path: string) => void, RegExp][] = [
-  ["zeros", (path) => write(path, stamped(path, 4), Buffer.alloc(SECTOR)), /disk: .* at offset 0x\w+: zeros/],
+  ["zeros", (path) => writeAt(path, stamped(path, 4), Buffer.alloc(SECTOR)), /disk: .* at offset 0x\w+: zeros/],
   [
     "another place's data",
     (path) => {
       const from = stamped(path, 40);
-      write(path, stamped(path, 4), readFileSync(path).subarray(from, from + SECTOR));
+      writeAt(path, stamped(path, 4), readFileSync(path).subarray(from, from + SECTOR));
     },
     /another offset's stamp/,
   ],
-  ["a flipped bit", (path) => write(path, stamped(path, 4) + 100, Buffer.from([0xff])), /mutated: \d bits in 1 bytes/],
-  ["a torn sector", (path) => write(path, stamped(path, 4) + 256, Buffer.alloc(256)), /torn, .*: the rest is zeros/],
+  ["a flipped bit", (path) => invertAt(path, stamped(path, 4) + 100), /mutated: \d bits in 1 bytes/],
+  ["a torn sector", (path) => writeAt(path, stamped(path, 4) + 256, Buffer.alloc(256)), /torn, .*: the rest is zeros/],
   ["a wrong size", (path) => truncateSync(path, stamped(path, 4)), /missing: the file ends before it/],
 ];
 

@@ -3,11 +3,11 @@
  * passes on sound filesystems with LTP's words, and that every kind of finding becomes LTP's verdict and is told.
  */
 import { spawnSync } from "node:child_process";
-import { closeSync, openSync, writeSync } from "node:fs";
 import { describe, expect, test, vi } from "vitest";
 import type { ResultLine } from "../../ts/report/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 import { commandUnderStrace } from "../support/command.js";
+import { invertAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
 
@@ -53,11 +53,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
   });
 
   test("what is bad in a file at the end is TFAIL and named", async () => {
-    plant = ([, second = ""]) => {
-      const fd = openSync(second, "r+");
-      writeSync(fd, Buffer.from("?"), 0, 1, 5000);
-      closeSync(fd);
-    };
+    plant = ([, second = ""]) => invertAt(second, 5000);
     const lines = await run(directory, [...SMALL, "-f2"]);
     plant = () => {};
     expect(verdicts(lines)).toEqual(["TFAIL"]);

@@ -3,11 +3,12 @@
  * be named for what it is. What faults in the system calls do is in aiocp-syscalls.test.ts.
  */
 import { execFileSync } from "node:child_process";
-import { closeSync, fsyncSync, openSync, readFileSync, readSync, truncateSync, writeSync } from "node:fs";
+import { readFileSync, truncateSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { startRecord } from "#native";
 import type { ResultLine } from "../../ts/report/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
+import { readAt, writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems, imageOf } from "../support/filesystems.js";
 
@@ -47,22 +48,6 @@ const BLOCK = 4096;
 const SECTOR = 512;
 const DIRECT = ["-b", "4k", "-n", "4", "-f", "DIRECT", "-s", "64k"];
 
-function read(path: string, offset: number, bytes: number): Buffer {
-  const buffer = Buffer.alloc(bytes);
-  const fd = openSync(path, "r");
-  readSync(fd, buffer, 0, bytes, offset);
-  closeSync(fd);
-  return buffer;
-}
-
-/** Writes through the page cache and down to the disk. */
-function write(path: string, offset: number, bytes: Uint8Array): void {
-  const fd = openSync(path, "r+");
-  writeSync(fd, bytes, 0, bytes.length, offset);
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
 function flipped(bytes: Buffer): Buffer {
   const copy = Buffer.from(bytes);
   copy[200] = (copy[200] ?? 0) ^ 0x10;
@@ -74,7 +59,7 @@ function replaceOnDisk(image: string, from: Buffer, to: Buffer): number {
   const content = readFileSync(image);
   let replaced = 0;
   for (let at = content.indexOf(from); at >= 0; at = content.indexOf(from, at + SECTOR)) {
-    write(image, at, to);
+    writeAt(image, at, to);
     replaced += 1;
   }
   return replaced;
@@ -94,9 +79,9 @@ const FAULTS: Fault[] = [
     name: "two blocks swapped",
     argv: DIRECT,
     plant: (path) => {
-      const [first, second] = [read(path, 0, BLOCK), read(path, 5 * BLOCK, BLOCK)];
-      write(path, 0, second);
-      write(path, 5 * BLOCK, first);
+      const [first, second] = [readAt(path, 0, BLOCK), readAt(path, 5 * BLOCK, BLOCK)];
+      writeAt(path, 0, second);
+      writeAt(path, 5 * BLOCK, first);
     },
     shows: [
       /TINFO: dstfile.bin, page cache: 16 of 128 sectors are bad, in 2 ranges/,
@@ -107,13 +92,13 @@ const FAULTS: Fault[] = [
   {
     name: "a block of zeros",
     argv: DIRECT,
-    plant: (path) => write(path, 3 * BLOCK, Buffer.alloc(BLOCK)),
+    plant: (path) => writeAt(path, 3 * BLOCK, Buffer.alloc(BLOCK)),
     shows: [/page cache: 4 KiB at offset 0x3000: zeros/, /disk: 4 KiB at offset 0x3000: zeros/],
   },
   {
     name: "a block that the report tells all about",
     argv: DIRECT,
-    plant: (path) => write(path, 3 * BLOCK, Buffer.alloc(BLOCK)),
+    plant: (path) => writeAt(path, 3 * BLOCK, Buffer.alloc(BLOCK)),
     shows: [
       /TINFO: dstfile.bin, 4 KiB at offset 0x3000: looks like this: a write that was reported as done is missing/,
       /bad in: page cache and disk/,
@@ -130,27 +115,27 @@ const FAULTS: Fault[] = [
     name: "one sector of the copy before",
     argv: [...DIRECT, "-i", "2"],
     plant: (path, copies) => {
-      if (copies === 1) older = read(path, 9 * SECTOR, SECTOR);
-      else write(path, 9 * SECTOR, older);
+      if (copies === 1) older = readAt(path, 9 * SECTOR, SECTOR);
+      else writeAt(path, 9 * SECTOR, older);
     },
     shows: [/page cache: 512 bytes at offset 0x1200: another generation \(1\)/],
   },
   {
     name: "one bit flipped",
     argv: DIRECT,
-    plant: (path) => write(path, 7 * SECTOR, flipped(read(path, 7 * SECTOR, SECTOR))),
+    plant: (path) => writeAt(path, 7 * SECTOR, flipped(readAt(path, 7 * SECTOR, SECTOR))),
     shows: [/512 bytes at offset 0xe00: mutated: 1 bits in 1 bytes differ, first at 0xec8/],
   },
   {
     name: "a sector torn in the middle",
     argv: DIRECT,
-    plant: (path) => write(path, 7 * SECTOR + 256, Buffer.alloc(256)),
+    plant: (path) => writeAt(path, 7 * SECTOR + 256, Buffer.alloc(256)),
     shows: [/512 bytes at offset 0xe00: torn, first at 0xf\w\w: the rest is zeros/],
   },
   {
     name: "garbage",
     argv: DIRECT,
-    plant: (path) => write(path, BLOCK, Buffer.alloc(BLOCK, 0x6b)),
+    plant: (path) => writeAt(path, BLOCK, Buffer.alloc(BLOCK, 0x6b)),
     shows: [/4 KiB at offset 0x1000: garbage: no stamp/],
   },
   {
@@ -165,7 +150,7 @@ const FAULTS: Fault[] = [
   {
     name: "the file one block long",
     argv: DIRECT,
-    plant: (path) => write(path, 16 * BLOCK, Buffer.alloc(BLOCK, 1)),
+    plant: (path) => writeAt(path, 16 * BLOCK, Buffer.alloc(BLOCK, 1)),
     shows: [/TFAIL: Expected destination file size 65536 but it's 69632/],
   },
 ];
@@ -192,7 +177,7 @@ describe.each(filesystems())("on $name", ({ name, directory }) => {
     plant = (path) => {
       destination = path;
     };
-    remount = () => write(destination, 4 * BLOCK, Buffer.alloc(BLOCK));
+    remount = () => writeAt(destination, 4 * BLOCK, Buffer.alloc(BLOCK));
     const texts = (await run(directory, [...DIRECT, "--verify", "remount"], [])).map(
       ({ result, text }) => `${result}: ${text}`,
     );
@@ -214,7 +199,7 @@ describe.each(filesystems())("on $name", ({ name, directory }) => {
   test.runIf(image)("the page cache good, the disk bad", async () => {
     plant = (path) => {
       // Fills the page cache: the copy itself went past it.
-      const good = read(path, 6 * BLOCK, SECTOR);
+      const good = readAt(path, 6 * BLOCK, SECTOR);
       expect(replaceOnDisk(image ?? "", good, flipped(good))).toBeGreaterThan(0);
     };
     const lines = await run(directory, DIRECT);
@@ -237,8 +222,8 @@ describe.each(filesystems())("on $name", ({ name, directory }) => {
     // Without checksums, or btrfs would take the good data on the disk for bad.
     if (name === "btrfs") execFileSync("chattr", ["+C", directory]);
     plant = (path) => {
-      const good = read(path, 6 * BLOCK, SECTOR);
-      write(path, 6 * BLOCK, flipped(good));
+      const good = readAt(path, 6 * BLOCK, SECTOR);
+      writeAt(path, 6 * BLOCK, flipped(good));
       expect(replaceOnDisk(image ?? "", flipped(good), good)).toBe(1);
     };
     const texts = (await run(directory, DIRECT)).map(({ result, text }) => `${result}: ${text}`);

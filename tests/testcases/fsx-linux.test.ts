@@ -3,13 +3,14 @@
  * passes on sound filesystems, and that every kind of finding becomes LTP's verdict and is told.
  */
 import { spawnSync } from "node:child_process";
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync, writeSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test, vi } from "vitest";
 import type { ResultLine } from "../../ts/report/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 import { commandUnderStrace } from "../support/command.js";
+import { invertAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
 
@@ -61,11 +62,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
   });
 
   test("a byte that changes after the last operation is found at the end", async () => {
-    plant = (path) => {
-      const fd = openSync(path, "r+");
-      writeSync(fd, Buffer.from("?"), 0, 1, 5000);
-      closeSync(fd);
-    };
+    plant = (path) => invertAt(path, 5000);
     const lines = await run(directory, ["--replay", log("end", "write 0 10000")]);
     plant = () => {};
     expect(verdicts(lines)).toEqual(["TFAIL"]);

@@ -4,12 +4,13 @@
  * by strace.
  */
 import { spawnSync } from "node:child_process";
-import { closeSync, fsyncSync, mkdtempSync, openSync, readdirSync, rmSync, writeSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { programs } from "../../ts/testcase/registry.js";
 import { command, commandUnderStrace, summaryOf } from "../support/command.js";
+import { writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
 
@@ -47,14 +48,6 @@ afterEach(() => {
   after = () => {};
 });
 
-/** Writes through the page cache and down to the disk. */
-function write(path: string, offset: number, bytes: Uint8Array): void {
-  const fd = openSync(path, "r+");
-  writeSync(fd, bytes, 0, bytes.length, offset);
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
 const zeros = Buffer.alloc(512);
 
 describe.each(filesystems())("on $name", ({ directory }) => {
@@ -71,7 +64,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
   test.each(IN_THE_FILE)(
     "%s %j: what was written is lost behind its back",
     async (name, argv, offset, results, line) => {
-      after = (_, { path }) => write(path, offset, zeros);
+      after = (_, { path }) => writeAt(path, offset, zeros);
       const found = await executed(await load(name), directory, argv);
       expect(found.results).toEqual(results);
       expect(found.texts).toContain(line);
@@ -86,7 +79,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
     let calls = 0;
     after = (_, { path }) => {
       calls += 1;
-      if (calls === 3) write(path, 65_536, zeros);
+      if (calls === 3) writeAt(path, 65_536, zeros);
     };
     const early = await executed(await load("aio02"), directory, []);
     expect(early.results).toEqual(["TPASS", "TPASS", "TPASS", "TFAIL"]);
@@ -98,7 +91,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
   });
 
   test("diotest4: a call that failed has changed the file", async () => {
-    after = (_, { path }) => write(path, 4096 * 3, zeros);
+    after = (_, { path }) => writeAt(path, 4096 * 3, zeros);
     const { results, texts } = await executed(await load("diotest4"), directory, ["-b", "8"]);
     expect(results).toHaveLength(18);
     expect(texts).toContain("TFAIL: The file is not what it was: a call that failed has changed it");
@@ -106,7 +99,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
 
   test("dma_thread_diotest: wrong data in one page of one file", async () => {
     before = (_, { path }) => {
-      if (path.endsWith("file2")) write(path, 2 ** 20 - 512, zeros);
+      if (path.endsWith("file2")) writeAt(path, 2 ** 20 - 512, zeros);
     };
     const argv = ["--files", "3", "--file-size", "1M", "-w", "2"];
     const { results, texts } = await executed(await load("dma_thread_diotest"), directory, argv);

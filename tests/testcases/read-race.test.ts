@@ -2,10 +2,11 @@
  * The programs that read a file while it changes: LTP's verdicts on sound filesystems, their options and words, and faults
  * planted between the race and the verification, or into what the race reports.
  */
-import { appendFileSync, closeSync, fsyncSync, openSync, readdirSync, truncateSync, writeSync } from "node:fs";
+import { appendFileSync, readdirSync, truncateSync } from "node:fs";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import type { RaceOptions, RaceOutcome } from "#native";
 import { programs } from "../../ts/testcase/registry.js";
+import { writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
 
@@ -136,14 +137,6 @@ describe("LTP's words for what can't be", () => {
   });
 });
 
-/** Writes through the page cache and down to the disk. */
-function write(path: string, offset: number, bytes: Uint8Array): void {
-  const fd = openSync(path, "r+");
-  writeSync(fd, bytes, 0, bytes.length, offset);
-  fsyncSync(fd);
-  closeSync(fd);
-}
-
 describe.each(filesystems())("faults on $name", ({ directory }) => {
   const SHORT: [string, string[], string][] = [
     ["aiodio_sparse", ["-s", "64k", "-n", "2"], "file.bin does not hold what was written"],
@@ -159,8 +152,8 @@ describe.each(filesystems())("faults on $name", ({ directory }) => {
 
   test.each(SHORT)("%s: a lost write, garbage, a wrong size", async (name, argv, words) => {
     const faults: [(path: string) => void, RegExp][] = [
-      [(path) => write(path, 512, Buffer.alloc(512)), /512 bytes at offset 0x200: zeros/],
-      [(path) => write(path, 1024, Buffer.alloc(512, 0xaa)), /512 bytes at offset 0x400: garbage/],
+      [(path) => writeAt(path, 512, Buffer.alloc(512)), /512 bytes at offset 0x200: zeros/],
+      [(path) => writeAt(path, 1024, Buffer.alloc(512, 0xaa)), /512 bytes at offset 0x400: garbage/],
       [(path) => truncateSync(path, 4096), /missing: the file ends before it/],
       [(path) => appendFileSync(path, "x"), /beyond the end that the file should have/],
     ];

@@ -2,10 +2,11 @@
  * What the testcase says of each kind of wrong read. That the workload notices each of them is tested with it
  * (crates/aiodio-core/tests/short_read.rs).
  */
-import { closeSync, fsyncSync, openSync, truncateSync, writeSync } from "node:fs";
+import { truncateSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type ShortReadOutcome, startRecord } from "#native";
 import type { Testcase } from "../../ts/testcase/testcase.js";
+import { invertAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
 
@@ -58,12 +59,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
   });
 
   test("a file that is not what was written is no short read, each time", async () => {
-    tamper = (path) => {
-      const fd = openSync(path, "r+");
-      writeSync(fd, Buffer.from([1]), 0, 1, 2 ** 20 + 100);
-      fsyncSync(fd);
-      closeSync(fd);
-    };
+    tamper = (path) => invertAt(path, 2 ** 20 + 100);
     for (let time = 0; time < 3; time += 1) {
       const lines = await run(directory, "--passes", "1");
       expect(verdicts(lines)).toEqual(["TFAIL"]);
