@@ -105,6 +105,7 @@ export function runEvents({ workers = 1, stopAfter = 5, interrupted = false } = 
   }
   const end: RunEvent = {
     ...{ type: "run-end", time: at(12.5), counters: verdicts, notRun: plan.length - stopAfter, interrupted },
+    peakBytes: 70_000_000,
   };
   return [start, ...middle, end];
 }
@@ -129,6 +130,7 @@ function testEvents({ key }: PlannedRun, index: number, workers: number): RunEve
       exit: exitStatus(counters),
       counters,
       durationSeconds: 0.125 * 10 ** index,
+      peakBytes: 60_000_000 + index,
       summary: true,
     },
   ];

@@ -13,6 +13,7 @@ import { reasonOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
 import { Results, type RunStart, type TestEnd } from "../report/results.js";
+import { peakBytes } from "../run/memory.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
@@ -151,6 +152,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
       counters: results.verdicts(),
       notRun: results.planned - results.endedCount,
       interrupted: abort.signal.aborted,
+      peakBytes: peakBytes(),
     });
     for (const reporter of reporters) reporter.end?.();
   } catch (error) {

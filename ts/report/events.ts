@@ -157,10 +157,20 @@ export type RunEvent =
       durationSeconds: number;
       /** False where LTP prints no Summary block (`-h`, `-V`, unkillable processes). */
       summary: boolean;
+      /** The worker's peak memory while it ran; absent where it did not live to tell. */
+      peakBytes?: number | undefined;
       /** True where the run was interrupted before the testcase could end: `--resume` runs it again. */
       interrupted?: boolean;
     }
-  | { type: "run-end"; time: string; counters: Record<Verdict, number>; notRun: number; interrupted: boolean };
+  | {
+      type: "run-end";
+      time: string;
+      counters: Record<Verdict, number>;
+      notRun: number;
+      interrupted: boolean;
+      /** The runner's own peak memory. */
+      peakBytes?: number | undefined;
+    };
 
 /** A consumer of events. `end` is called once, after `run-end` or when the run could not go on. */
 export interface Reporter {

@@ -130,6 +130,7 @@ const event = z.discriminatedUnion("type", [
     counters,
     durationSeconds: z.number(),
     summary: z.boolean(),
+    peakBytes: whole.optional(),
     interrupted: z.boolean().optional(),
   }),
   z.object({
@@ -138,6 +139,7 @@ const event = z.discriminatedUnion("type", [
     counters: z.record(verdict, whole),
     notRun: whole,
     interrupted: z.boolean(),
+    peakBytes: whole.optional(),
   }),
 ]);
 

@@ -14,6 +14,8 @@ export interface Outcome {
   /** Whether LTP would print a Summary block. */
   summary: boolean;
   interrupted: boolean;
+  /** As {@link Ending} has it. */
+  peakBytes?: number | undefined;
 }
 
 /** What a worker's operations are recorded into. */
@@ -58,7 +60,8 @@ export class Slot {
    */
   async run(request: Omit<RunRequest, "type">, report: (event: Report) => void, signal: AbortSignal): Promise<Outcome> {
     if (this.worker.dead) this.worker = this.hire();
-    const { counters, summary, alive, interrupted, leftover } = await supervise(this.worker, request, report, signal);
+    const ending = await supervise(this.worker, request, report, signal);
+    const { counters, summary, alive, interrupted, peakBytes, leftover } = ending;
     const clean = verdictOf(counters) === "TPASS" || verdictOf(counters) === "TCONF";
     if (!clean) await this.tellFlight(report, !alive);
     if (alive && !clean) await this.worker.close();
@@ -74,7 +77,8 @@ export class Slot {
         report({ type: "line", result: "TWARN", ...callerOf(this.run), text: error });
       }
     }
-    return { verdict: verdictOf(counters), exit: exitStatus(counters), counters, summary, interrupted };
+    const verdict = verdictOf(counters);
+    return { verdict, exit: exitStatus(counters), counters, summary, interrupted, peakBytes };
   }
 
   /** What the flight recorder has of a testcase that went wrong. */

@@ -18,6 +18,8 @@ export interface Ending {
   /** Whether the worker still answers. */
   alive: boolean;
   interrupted: boolean;
+  /** The worker's peak memory meanwhile; absent where it did not live to tell. */
+  peakBytes?: number | undefined;
   /** A temporary directory that the worker left; a fresh worker removes it. */
   leftover?: string;
 }
@@ -45,6 +47,7 @@ export async function supervise(
   const counters = zeroCounters();
   let directory: string | undefined;
   let summary = true;
+  let peakBytes: number | undefined;
   let timer: NodeJS.Timeout | undefined;
 
   const say = (result: "TINFO" | "TBROK", text: string) => {
@@ -89,7 +92,7 @@ export async function supervise(
               }
               break;
             case "done":
-              summary = message.summary;
+              ({ summary, peakBytes } = message);
               resolve({ how: "done" });
               break;
             case "ready":
@@ -141,6 +144,7 @@ export async function supervise(
     summary,
     alive,
     interrupted: cause.how === "interrupted",
+    peakBytes,
     // What can't be killed still uses its directory.
     ...(!alive && killed && directory !== undefined && { leftover: directory }),
   };

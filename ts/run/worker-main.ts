@@ -9,6 +9,7 @@ import { startRecord } from "#native";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
+import { peakBytes, restartPeak } from "./memory.js";
 import { encode, type ToWorker, writeAll } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 
@@ -54,6 +55,7 @@ async function answer(request: ToWorker): Promise<void> {
   if (!program) throw new Error(`no program named ${request.program}`);
   const failure = startRecord(request.record ?? {});
   if (failure) process.stderr.write(`${failure.message}${failure.code === undefined ? "" : `: ${failure.code}`}\n`);
+  restartPeak();
   const { summary } = await execute(
     await program.load(),
     { ...request, env: process.env },
@@ -70,7 +72,7 @@ async function answer(request: ToWorker): Promise<void> {
       },
     },
   );
-  send({ type: "done", summary });
+  send({ type: "done", summary, peakBytes: peakBytes() });
 }
 
 let work: Promise<void> = Promise.resolve();
