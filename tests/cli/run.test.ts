@@ -1,4 +1,14 @@
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { readJournal } from "../../ts/report/journal.js";
@@ -281,6 +291,25 @@ describe("reporters", () => {
     expect(out).toBe("");
     expect(JSON.parse(readFileSync(join(cwd, "o"), "utf8")).stats.passed).toBe(3);
     expect(readdirSync(cwd).sort()).toEqual(["o", "t", "work"]);
+  });
+
+  test.each(["/dev/null", "file"])("--output through a link to %s leaves the link, and what it leads to", async (to) => {
+    const { cwd } = place();
+    writeFileSync(join(cwd, "file"), "old");
+    symlinkSync(to, join(cwd, "o"));
+    expect((await command("-d work --output o t", fakeSystem({ cwd }))).status).toBe(0);
+    expect(readlinkSync(join(cwd, "o"))).toBe(to);
+    expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
+    const text = readFileSync(join(cwd, "file"), "utf8");
+    expect(to === "file" ? JSON.parse(text).stats.passed : text).toBe(to === "file" ? 3 : "old");
+  });
+
+  test("--output follows no link that lies in the way of its temporary file", async () => {
+    const { cwd } = place();
+    writeFileSync(join(cwd, "victim"), "precious");
+    symlinkSync("victim", join(cwd, `o.${process.pid}.tmp`));
+    expect(await command("-d work --output o t", fakeSystem({ cwd }))).toMatchObject({ status: 3 });
+    expect(readFileSync(join(cwd, "victim"), "utf8")).toBe("precious");
   });
 });
 

@@ -1,5 +1,5 @@
 /** `aiodio-ltp FILE...`: plan, run, report. */
-import { accessSync, constants, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, lstatSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Variant } from "../filesystem/variants.js";
 import { devicesBehind } from "../kernel/devices.js";
@@ -252,7 +252,7 @@ function checkOutput(path: string): string {
   try {
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
       throw new UsageError(`--output: ${path} is a directory`);
-    accessSync(dirname(path), constants.W_OK);
+    accessSync(isReplaceable(path) ? dirname(path) : path, constants.W_OK);
   } catch (error) {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`--output: cannot write ${path} (${reasonOf(error)}): name a file in a writable directory`);
@@ -301,14 +301,21 @@ async function makeReporters(
   return reporters;
 }
 
+/** Whether another file may take its place. What is a link, a pipe or a device (`/dev/null`) is written to instead. */
+function isReplaceable(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
+}
+
 /** A reader never sees half a report, and a failed write leaves the old one. */
 function replaceFile(path: string, text: string): void {
+  if (!isReplaceable(path)) return writeFileSync(path, text);
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    writeFileSync(temporary, text);
+    writeFileSync(temporary, text, { flag: "wx" });
     renameSync(temporary, path);
   } catch (error) {
-    rmSync(temporary, { force: true });
+    // What was there before is not ours: a link, maybe, that somebody has put in our way.
+    if (reasonOf(error) !== "EEXIST") rmSync(temporary, { force: true });
     throw error;
   }
 }
