@@ -293,16 +293,19 @@ describe("reporters", () => {
     expect(readdirSync(cwd).sort()).toEqual(["o", "t", "work"]);
   });
 
-  test.each(["/dev/null", "file"])("--output through a link to %s leaves the link, and what it leads to", async (to) => {
-    const { cwd } = place();
-    writeFileSync(join(cwd, "file"), "old");
-    symlinkSync(to, join(cwd, "o"));
-    expect((await command("-d work --output o t", fakeSystem({ cwd }))).status).toBe(0);
-    expect(readlinkSync(join(cwd, "o"))).toBe(to);
-    expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
-    const text = readFileSync(join(cwd, "file"), "utf8");
-    expect(to === "file" ? JSON.parse(text).stats.passed : text).toBe(to === "file" ? 3 : "old");
-  });
+  test.each(["/dev/null", "file"])(
+    "--output through a link to %s leaves the link, and what it leads to",
+    async (to) => {
+      const { cwd } = place();
+      writeFileSync(join(cwd, "file"), "old");
+      symlinkSync(to, join(cwd, "o"));
+      expect((await command("-d work --output o t", fakeSystem({ cwd }))).status).toBe(0);
+      expect(readlinkSync(join(cwd, "o"))).toBe(to);
+      expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
+      const text = readFileSync(join(cwd, "file"), "utf8");
+      expect(to === "file" ? JSON.parse(text).stats.passed : text).toBe(to === "file" ? 3 : "old");
+    },
+  );
 
   test("--output follows no link that lies in the way of its temporary file", async () => {
     const { cwd } = place();

@@ -130,13 +130,15 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
   });
 
   test("--verify full names the one testcase that did it", { timeout: 90_000 }, async () => {
-    const file = runtest("three", `FIRST aiocp -b 4k\nSECOND ${SLOW}\n`);
+    const file = runtest("three", `FIRST aiocp -b 4k\nSECOND ${SLOW}\nTHIRD aiocp -b 4k\n`);
     const run = command("aiodio-ltp", [file, "--filesystems", "xfs", "--backing", base, "--verify", "full"]);
     await printed(run, /FIRST +TPASS/);
     damageXfs(backingOf(run.pid));
     const { stdout, exitCode } = await run;
     expect(stdout).toMatch(/SECOND TFAIL/);
     expect(stdout).toMatch(/TFAIL: xfs is damaged\n/);
+    expect(stdout).toMatch(/THIRD +TPASS/);
+    expect(stdout).not.toContain("nothing ran on it");
     expect(exitCode).toBe(1);
   });
 

@@ -308,7 +308,10 @@ function isReplaceable(path: string): boolean {
 
 /** A reader never sees half a report, and a failed write leaves the old one. */
 function replaceFile(path: string, text: string): void {
-  if (!isReplaceable(path)) return writeFileSync(path, text);
+  if (!isReplaceable(path)) {
+    writeFileSync(path, text);
+    return;
+  }
   const temporary = `${path}.${process.pid}.tmp`;
   try {
     writeFileSync(temporary, text, { flag: "wx" });

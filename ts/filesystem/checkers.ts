@@ -24,6 +24,8 @@ export interface CheckResult {
   note?: string;
   /** Why the filesystem could not be mounted again after the check; it stays unmounted then. */
   unmountable?: string;
+  /** Why nothing could be checked at all: the filesystem is held, or its keeper has died. */
+  unchecked?: string;
   seconds: number;
 }
 

@@ -136,7 +136,10 @@ export type RunEvent =
     }
   /** A filesystem that this machine cannot provide: these planned runs are TCONF. `again`: another worker said so. */
   | { type: "unavailable"; filesystem: string; reason: string; keys: string[]; again?: boolean }
-  /** What a filesystem's own checker said; unless it is clean, the suspects, all that ran since it last was, are TFAIL. */
+  /**
+   * What a filesystem's own checker said. The suspects are all that ran since it last was clean: TFAIL when it is
+   * damaged, TWARN when that could not be found out.
+   */
   | { type: "check"; time: string; filesystem: string; worker: number; suspects: string[]; result: CheckResult }
   /** A message of the kernel; without a key it came while no testcase ran. */
   | { type: "kernel"; key?: string; finding: Finding }
@@ -178,6 +181,11 @@ export interface Reporter {
   /** A message of the runner itself, for a reporter that draws on the terminal; others leave it to standard error. */
   note?(text: string): void;
   end?(): void;
+}
+
+/** Whether the filesystem is at fault. A checker that could not do its work proves nothing, neither good nor bad. */
+export function isDamaged({ reports, unmountable }: CheckResult): boolean {
+  return unmountable !== undefined || reports.some(({ verdict }) => verdict === "corrupt");
 }
 
 export function zeroCounters(): Counters {

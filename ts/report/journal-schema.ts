@@ -55,6 +55,7 @@ const checkResult = z.object({
   ),
   note: z.string().optional(),
   unmountable: z.string().optional(),
+  unchecked: z.string().optional(),
   seconds: z.number(),
 });
 

@@ -2,6 +2,7 @@
 import {
   count,
   exitStatus,
+  isDamaged,
   type Machine,
   type PlannedRun,
   type ResultLine,
@@ -36,6 +37,8 @@ export class Results {
   readonly #verdicts = noVerdicts();
   /** Why a testcase was expected not to pass, by key. */
   readonly #expected = new Map<string, string>();
+  /** How often a filesystem was not clean and no testcase can be blamed. */
+  #unblamed = 0;
   /** Facts of the guests that came up, by name. */
   readonly #guests = new Map<string, Machine>();
   /** Known issues that nothing has needed. */
@@ -82,7 +85,9 @@ export class Results {
         for (const key of event.keys) this.#unavailable(key, event.reason);
         break;
       case "check":
-        if (!event.result.clean) for (const key of event.suspects) this.#suspect(key, event);
+        if (event.result.clean) break;
+        if (event.suspects.length === 0) this.#unblamed += 1;
+        for (const key of event.suspects) this.#suspect(key, event);
         break;
       case "known-issue":
         this.#expected.set(event.key, event.text);
@@ -118,17 +123,23 @@ export class Results {
     this.#verdicts.TCONF += 1;
   }
 
-  /** The filesystem was found damaged after this testcase: its verdict does not stand. */
+  /** The filesystem was not found clean after this testcase: its verdict does not stand. */
   #suspect(key: string, { filesystem, result: check }: Extract<RunEvent, { type: "check" }>): void {
     const ended = this.#ended.get(key);
     if (!ended) return;
     const complaint = check.reports.find(({ verdict }) => verdict !== "clean");
-    const text = `${filesystem} was found damaged afterwards: ${complaint?.checker ?? check.unmountable ?? "its checker"}`;
+    const what = complaint?.checker ?? check.unmountable ?? check.unchecked ?? "its checker";
+    const [result, found] = isDamaged(check)
+      ? (["TFAIL", "was found damaged"] as const)
+      : (["TWARN", "could not be checked"] as const);
+    const text = `${filesystem} ${found} afterwards: ${what}`;
     const counters = { ...ended.end.counters };
-    count(counters, "TFAIL");
+    count(counters, result);
+    // What was known of the testcase does not explain this.
+    this.#expected.delete(key);
     const verdict = verdictOf(counters);
     const end = { ...ended.end, counters, exit: exitStatus(counters), verdict };
-    const log: LogLine[] = [...ended.log, { type: "line", result: "TFAIL", file: "filesystem", line: 0, text }];
+    const log: LogLine[] = [...ended.log, { type: "line", result, file: "filesystem", line: 0, text }];
     this.#verdicts[ended.end.verdict] -= 1;
     this.#verdicts[verdict] += 1;
     this.#ended.set(key, { ...ended, end, log });
@@ -210,10 +221,13 @@ export class Results {
     return this.#expected.get(key);
   }
 
-  /** How many testcases failed, broke or warned without a known issue that explains it. */
+  /**
+   * How many testcases failed, broke or warned without a known issue that explains it, and how many filesystems were not
+   * clean although no testcase had run on them.
+   */
   get unexpected(): number {
     const bad = this.ended().filter(({ end }) => end.verdict !== "TPASS" && end.verdict !== "TCONF");
-    return bad.filter(({ run }) => !this.#expected.has(run.key)).length;
+    return bad.filter(({ run }) => !this.#expected.has(run.key)).length + this.#unblamed;
   }
 
   get expectedCount(): number {

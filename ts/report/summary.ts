@@ -1,5 +1,5 @@
 /** What a run comes to, in words: shared by the reporters that people read. */
-import type { ResultType, RunEvent, Verdict } from "./events.js";
+import { isDamaged, type ResultType, type RunEvent, type Verdict } from "./events.js";
 import { formatLogLine, paint } from "./ltp.js";
 import { explanation, type Results, type TestEnd, type TestResult } from "./results.js";
 
@@ -91,9 +91,12 @@ export function formatFilesystemEvent(event: Extract<RunEvent, { type: "unavaila
         .map((line) => `  ${line}`),
     ]);
   if (result.unmountable !== undefined) words.push(`it can't be mounted any more: ${result.unmountable}`);
+  if (result.unchecked !== undefined) words.push(result.unchecked);
   const shown = suspects.slice(0, 5).join(", ") + (suspects.length > 5 ? ` and ${suspects.length - 5} more` : "");
-  const who = suspects.length > 0 ? `one of these did it, so they are TFAIL: ${shown}` : "nothing ran on it";
-  return `${filesystem} is damaged; ${who}\n${words.map((line) => `    ${line}\n`).join("")}`;
+  const damaged = isDamaged(result);
+  const why = damaged ? "one of these did it, so they are TFAIL" : "these are TWARN";
+  const who = suspects.length > 0 ? `${why}: ${shown}` : "nothing ran on it";
+  return `${filesystem} ${damaged ? "is damaged" : "could not be checked"}; ${who}\n${words.map((line) => `    ${line}\n`).join("")}`;
 }
 
 /** What `--known-issues` came to: failures that were expected, and entries that nothing needed. */

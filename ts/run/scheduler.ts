@@ -3,7 +3,15 @@ import type { CheckResult } from "../filesystem/checkers.js";
 import { Filesystem, KeeperError, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
 import type { KernelWatch } from "../kernel/watch.js";
-import { count, exitStatus, type PlannedRun, type RunEvent, verdictOf, zeroCounters } from "../report/events.js";
+import {
+  count,
+  exitStatus,
+  isDamaged,
+  type PlannedRun,
+  type RunEvent,
+  verdictOf,
+  zeroCounters,
+} from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
 import { flightPath } from "./flight.js";
 import { type Outcome, Slot } from "./slot.js";
@@ -111,6 +119,8 @@ class Place {
   private name: string | undefined;
   /** What has run on the filesystem since it was last found clean. */
   private suspects: string[] = [];
+  /** Found damaged and told: what runs next gets a new one, or it would be blamed too. */
+  private spoiled = false;
 
   constructor(
     private readonly number: number,
@@ -145,7 +155,7 @@ class Place {
   /** Brings the worker to the filesystem that the run needs; false when this machine does not have it. */
   private async moveTo(run: PlannedRun): Promise<boolean> {
     const { storage } = this.options;
-    if (run.filesystem === this.name || !storage) return true;
+    if (!storage || (run.filesystem === this.name && !this.spoiled)) return true;
     await this.leave();
     const name = run.filesystem ?? "";
     const variant = storage.variants.get(name);
@@ -203,9 +213,10 @@ class Place {
     const { filesystem } = this;
     if (!filesystem) return;
     await this.slot.move([]);
-    if (!this.options.signal.aborted) await this.check(filesystem);
+    if (!this.options.signal.aborted && !this.spoiled) await this.check(filesystem);
     this.filesystem = undefined;
     this.name = undefined;
+    this.spoiled = false;
     await filesystem.release().catch((error: unknown) => {
       // Held by a worker that can't be killed, which its testcase and the check have told; it goes when that one does.
       if (!(error instanceof KeeperError)) throw error;
@@ -248,9 +259,9 @@ class Place {
       },
       options.signal,
     );
-    const fail = (text: string) => {
-      count(outcome.counters, "TFAIL");
-      emit({ type: "line", key, result: "TFAIL", ...callerOf(fail), text });
+    const fail = (text: string, result: "TFAIL" | "TWARN" = "TFAIL") => {
+      count(outcome.counters, result);
+      emit({ type: "line", key, result, ...callerOf(fail), text });
     };
     const note = (text: string) => emit({ type: "line", key, result: "TINFO", ...callerOf(note), text });
     const before = outcome.counters.failed;
@@ -292,29 +303,32 @@ class Place {
   /** Has the filesystem checked while there is only one testcase that can have damaged it. */
   private async checkAfter(
     filesystem: Filesystem,
-    fail: (text: string) => void,
+    fail: (text: string, result?: "TWARN") => void,
     note: (text: string) => void,
   ): Promise<void> {
     const result = await checked(filesystem);
     if (!result.clean) {
-      fail(`${filesystem.variant.name} is damaged`);
+      const { name } = filesystem.variant;
+      if (isDamaged(result)) fail(`${name} is damaged`);
+      else fail(`${name} could not be checked`, "TWARN");
+      this.spoiled = true;
       for (const { checker, verdict, output } of result.reports) {
         if (verdict === "clean") continue;
         note(`${checker}:`);
         for (const line of output.trim().split("\n")) note(`  ${line}`);
       }
-      if (result.unmountable !== undefined) note(result.unmountable);
+      for (const text of [result.unmountable, result.unchecked]) if (text !== undefined) note(text);
     }
     this.suspects = [];
   }
 }
 
-/** What the checker says. A filesystem that can't even be unmounted and mounted for it is not clean. */
+/** What the checker says. A filesystem that can't even be unmounted and mounted for it is not known to be clean. */
 async function checked(filesystem: Filesystem): Promise<CheckResult> {
   try {
     return await filesystem.check();
   } catch (error) {
     if (!(error instanceof KeeperError)) throw error;
-    return { clean: false, reports: [], unmountable: error.message, seconds: 0 };
+    return { clean: false, reports: [], unchecked: error.message, seconds: 0 };
   }
 }

@@ -1,0 +1,60 @@
+/** What becomes of verdicts when a filesystem's checker complains afterwards. */
+import { describe, expect, test } from "vitest";
+import type { CheckResult } from "../../ts/filesystem/checkers.js";
+import type { RunEvent } from "../../ts/report/events.js";
+import { checkEvent } from "../../ts/report/journal-schema.js";
+import { Results } from "../../ts/report/results.js";
+import { formatFilesystemEvent } from "../../ts/report/summary.js";
+import { plan, runEvents } from "./fixture.js";
+
+const [passed = "", failed = ""] = plan.map(({ key }) => key);
+
+function check(suspects: string[], result: Partial<CheckResult>): Extract<RunEvent, { type: "check" }> {
+  const whole = { clean: false, reports: [], seconds: 1, ...result };
+  return { type: "check", time: "2026-11-21T00:00:00.000Z", filesystem: "xfs", worker: 1, suspects, result: whole };
+}
+
+/** After the first two testcases, of which one failed as expected. */
+function resultsWith(event: RunEvent): Results {
+  const results = new Results();
+  for (const one of runEvents({ stopAfter: 2 })) results.add(one);
+  results.add({ type: "known-issue", key: failed, text: "bug 1" });
+  expect(results.unexpected).toBe(0);
+  results.add(checkEvent(JSON.parse(JSON.stringify(event))));
+  return results;
+}
+
+const corrupt = { reports: [{ checker: "xfs_repair -n /dev/x", verdict: "corrupt", exit: 1, output: "bad" }] } as const;
+
+describe("a filesystem found damaged", () => {
+  test("makes TFAIL of what passed, and no known issue of the testcase explains it", () => {
+    const results = resultsWith(check([passed, failed], { reports: [...corrupt.reports] }));
+    expect(results.of(passed).end?.verdict).toBe("TFAIL");
+    expect(results.of(passed).log.at(-1)).toMatchObject({
+      result: "TFAIL",
+      text: "xfs was found damaged afterwards: xfs_repair -n /dev/x",
+    });
+    expect(results.expected(failed)).toBeUndefined();
+    expect(results.unexpected).toBe(2);
+  });
+
+  test("is trouble of the run even where nothing has run on it", () => {
+    expect(resultsWith(check([], { unmountable: "EIO" })).unexpected).toBe(1);
+  });
+});
+
+describe("a filesystem that could not be checked", () => {
+  test.each([
+    ["its checker did not work", { reports: [{ checker: "e2fsck", verdict: "failed", output: "killed by SIGKILL" }] }],
+    ["its keeper has died", { unchecked: "The keeper of the filesystem ended: SIGKILL." }],
+  ] satisfies [string, Partial<CheckResult>][])("is TWARN, not damage: %s", (_, result) => {
+    const event = check([passed], result);
+    const results = resultsWith(event);
+    expect(results.of(passed).end).toMatchObject({ verdict: "TWARN", exit: 4 });
+    expect(results.of(passed).log.at(-1)).toMatchObject({ text: expect.stringMatching(/^xfs could not be checked/) });
+    expect(results.unexpected).toBe(1);
+    const text = formatFilesystemEvent(event);
+    expect(text).toMatch(/^xfs could not be checked; these are TWARN: part1:AD001\n/);
+    expect(text).toContain("SIGKILL");
+  });
+});
