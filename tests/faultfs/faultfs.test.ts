@@ -118,7 +118,7 @@ test("when the server is killed, the filesystem is gone and its users are told",
 
 const MOMENTS = 12;
 
-test(`nothing stays of ${MOMENTS} that are killed at random moments, in use`, { timeout: 120_000 }, async () => {
+test(`nothing stays of ${MOMENTS} that are killed at random moments, in use`, async () => {
   const before = mountsHere();
   const moments = fc.sample(
     fc.record({

@@ -84,7 +84,7 @@ async function killAt(moment: Moment, number: number): Promise<boolean> {
   return hadDevice;
 }
 
-test(`nothing stays of ${MOMENTS} runs killed at random moments`, { timeout: 300_000 }, async () => {
+test(`nothing stays of ${MOMENTS} runs killed at random moments`, async () => {
   const before = mountsHere();
   const devices = readdirSync("/dev").length;
   const moments = fc.sample(

@@ -8,7 +8,7 @@ const backing = backingDirectory();
 const places = filesystems();
 
 for (const { name, directory } of places) {
-  test(`it passes on ${name} with every collision, and says which is permitted`, { timeout: 60_000 }, async () => {
+  test(`it passes on ${name} with every collision, and says which is permitted`, async () => {
     for (const collide of ["direct", "buffered", "mmap", "reader", "pinned", "same-range"]) {
       const lines = await run("dio_invalidate", directory, ["-n", "5", "--collide", collide]);
       expect(verdicts(lines)[0]).toMatch(/^TPASS: \d+ direct writes beside/);
@@ -41,7 +41,7 @@ const FAULTS: [rule: string, argv: string[], words: RegExp][] = [
   ["misdirect-write:file=testfile.*", [], /TFAIL: (A direct write is|Bytes beside a direct write are) lost: the/],
 ];
 
-test.each(FAULTS)("%s %j is found and named", { timeout: 60_000 }, async (rule, argv, words) => {
+test.each(FAULTS)("%s %j is found and named", async (rule, argv, words) => {
   const block = ["-n", "4", "-b", "4k", "--unit", "4k"];
   const { output, counts } = await onFaultfs(backing, [rule], "dio_invalidate", [...block, ...argv]);
   expect(counts[0]).toBeGreaterThan(0);

@@ -7,7 +7,7 @@ import { onFaultfs, run, verdicts } from "./races.js";
 const backing = backingDirectory();
 
 for (const { name, directory } of filesystems()) {
-  test(`aio_unwritten and dio_races pass on ${name}`, { timeout: 60_000 }, async () => {
+  test(`aio_unwritten and dio_races pass on ${name}`, async () => {
     for (const space of ["hole", "allocated", "punched", "extended"]) {
       const lines = await run("aio_unwritten", directory, ["-n", "3", "-s", "4m", "--space", space]);
       expect(verdicts(lines)).toEqual([
@@ -20,7 +20,7 @@ for (const { name, directory } of filesystems()) {
   });
 }
 
-test("zeros until later are an unwritten extent that was not converted", { timeout: 60_000 }, async () => {
+test("zeros until later are an unwritten extent that was not converted", async () => {
   const argv = ["-n", "3", "-s", "4m"];
   const rules = ["zeros-until:file=testfile:ms=200"];
   const { output, counts } = await onFaultfs(backing, rules, "aio_unwritten", argv);
@@ -28,7 +28,7 @@ test("zeros until later are an unwritten extent that was not converted", { timeo
   expect(output).toContain("TFAIL: unwritten extent not converted at completion");
 });
 
-test("a damaged piece is found by the race of that name", { timeout: 60_000 }, async () => {
+test("a damaged piece is found by the race of that name", async () => {
   const rules = ["flip-bit:op=write:file=testfile.eof-pieces"];
   const argv = ["-n", "3", "--race", "eof-pieces"];
   const { output, counts } = await onFaultfs(backing, rules, "dio_races", argv);

@@ -8,7 +8,7 @@ const backing = backingDirectory();
 const QUICK = ["-n", "3", "-s", "256k", "-b", "64k"];
 
 for (const { name, directory } of filesystems()) {
-  test(`it passes on ${name} with each kind of memory, and says how much changed`, { timeout: 60_000 }, async () => {
+  test(`it passes on ${name} with each kind of memory, and says how much changed`, async () => {
     for (const memory of [
       ["--memory", "shared"],
       ["--memory", "file", "--engine", "libaio"],
@@ -38,7 +38,7 @@ const FAULTS: [rule: string, words: RegExp][] = [
   ["corrupt-direct-reads:file=testfile", /TFAIL: The page cache and the disk disagree about what was written/],
 ];
 
-test.each(FAULTS)("%s is found and named", { timeout: 60_000 }, async (rule, words) => {
+test.each(FAULTS)("%s is found and named", async (rule, words) => {
   const { output, counts } = await onFaultfs(backing, [rule], "mmap_fork_dio", QUICK);
   expect(counts[0]).toBeGreaterThan(0);
   expect(output).toMatch(words);

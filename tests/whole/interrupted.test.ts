@@ -23,9 +23,7 @@ const events = () =>
     .map((line) => JSON.parse(line));
 
 describe("a run of part1", () => {
-  test("Ctrl-C: summary of what ran, whole journal, nothing left, exit 130; --resume runs the rest", {
-    timeout: 120_000,
-  }, async () => {
+  test("Ctrl-C: summary of what ran, whole journal, nothing left, exit 130; --resume runs the rest", async () => {
     const run = command("aiodio-ltp", [
       "ltp-aiodio.part1",
       "-d",
@@ -62,7 +60,7 @@ describe("a run of part1", () => {
     for (const key of ended) expect(started).not.toContain(key);
   });
 
-  test("SIGKILL to the runner: its workers go and clean up, and --resume goes on", { timeout: 120_000 }, async () => {
+  test("SIGKILL to the runner: its workers go and clean up, and --resume goes on", async () => {
     const run = command("aiodio-ltp", ["ltp-aiodio.part1", "-d", work, "-j", "2", "--journal", journal, "-s", "AD00"]);
     await printed(run, /AD002 TPASS/);
     run.kill("SIGKILL");

@@ -15,27 +15,23 @@ const ltproot = join(base, "ltproot");
 afterAll(() => rmSync(base, { recursive: true, force: true }));
 
 describe.runIf(kirk !== undefined)("kirk", () => {
-  test.each(filesystems().slice(0, 1))(
-    "runs part1 on $name: 140 passed",
-    { timeout: 300_000 },
-    async ({ directory }) => {
-      const installed = await command("aiodio-ltp", ["install-ltproot", ltproot]);
-      expect(installed.exitCode).toBe(0);
-      const report = join(base, "report.json");
-      const args = ["--run-suite", "ltp-aiodio.part1", "--tmp-dir", base, "--json-report", report];
-      const env = plainEnvironment({ LTPROOT: ltproot, TMPDIR: directory });
-      const { exitCode, stdout } = await execa(kirk ?? "", args, { env, extendEnv: false, reject: false });
-      expect(exitCode, stdout).toBe(0);
-      const { results, stats } = JSON.parse(readFileSync(report, "utf8"));
-      expect(stats).toMatchObject({ passed: 140, failed: 0, broken: 0, skipped: 0, warnings: 0 });
-      expect(results).toHaveLength(140);
-      for (const { status, test } of results) {
-        expect(status).toBe("pass");
-        // kirk took the counters from the Summary block, whole.
-        expect(test).toMatchObject({ retval: ["0"], passed: 1, failed: 0, broken: 0, skipped: 0, warnings: 0 });
-        expect(test.log).toContain("TPASS");
-      }
-      expect(readdirSync(directory)).toEqual([]);
-    },
-  );
+  test.each(filesystems().slice(0, 1))("runs part1 on $name: 140 passed", async ({ directory }) => {
+    const installed = await command("aiodio-ltp", ["install-ltproot", ltproot]);
+    expect(installed.exitCode).toBe(0);
+    const report = join(base, "report.json");
+    const args = ["--run-suite", "ltp-aiodio.part1", "--tmp-dir", base, "--json-report", report];
+    const env = plainEnvironment({ LTPROOT: ltproot, TMPDIR: directory });
+    const { exitCode, stdout } = await execa(kirk ?? "", args, { env, extendEnv: false, reject: false });
+    expect(exitCode, stdout).toBe(0);
+    const { results, stats } = JSON.parse(readFileSync(report, "utf8"));
+    expect(stats).toMatchObject({ passed: 140, failed: 0, broken: 0, skipped: 0, warnings: 0 });
+    expect(results).toHaveLength(140);
+    for (const { status, test } of results) {
+      expect(status).toBe("pass");
+      // kirk took the counters from the Summary block, whole.
+      expect(test).toMatchObject({ retval: ["0"], passed: 1, failed: 0, broken: 0, skipped: 0, warnings: 0 });
+      expect(test.log).toContain("TPASS");
+    }
+    expect(readdirSync(directory)).toEqual([]);
+  });
 });

@@ -36,10 +36,10 @@ beforeAll(async () => {
   // The users of the machine may look in.
   for (const directory of [base, home]) chmodSync(directory, 0o755);
   chmodSync(work, 0o1777);
-}, 180_000);
+});
 
 describe("installed from the tarballs", () => {
-  test("npx aiodio-ltp ltp-aiodio.part1", { timeout: 180_000 }, async () => {
+  test("npx aiodio-ltp ltp-aiodio.part1", async () => {
     const { exitCode, all } = await execa("npx", ["aiodio-ltp", "ltp-aiodio.part1"], settings());
     expect(all).toContain("140 TPASS");
     expect(exitCode).toBe(0);
@@ -66,7 +66,7 @@ describe("installed from the tarballs", () => {
   });
 
   // The `node` package brings the binaries of other versions.
-  test.each(["22", "24"])("on Node %s", { timeout: 240_000 }, async (major) => {
+  test.each(["22", "24"])("on Node %s", async (major) => {
     const place = join(base, `node${major}`);
     mkdirSync(place);
     writeFileSync(join(place, "package.json"), '{ "name": "node", "private": true }');
