@@ -1,10 +1,12 @@
-/** A worker that not even SIGKILL ends, as when the kernel hangs: reported with its kernel stack, and the run goes on. */
-import { afterEach, expect, test, vi } from "vitest";
+/** A worker that not even SIGKILL ends, as when the kernel hangs: nobody waits for it forever, and the run goes on. */
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { Slot } from "../../ts/run/slot.js";
 import type { Report } from "../../ts/run/supervise.js";
 import type { Listener } from "../../ts/run/worker.js";
 
 const made = vi.hoisted(() => [] as { abandoned: boolean }[]);
+/** When the first worker hangs. */
+const hangs = vi.hoisted(() => ({ at: "work" as "work" | "end" }));
 
 vi.mock("../../ts/run/worker.js", () => ({
   Worker: class {
@@ -20,8 +22,9 @@ vi.mock("../../ts/run/worker.js", () => ({
       made.push(this);
     }
     send(_request: unknown, listener: Listener) {
-      if (this.hangs) return listener.message({ type: "deadline", seconds: 1 });
-      listener.message({ type: "line", result: "TPASS", file: "t.ts", line: 1, text: "fine" });
+      if (this.hangs && hangs.at === "work") return listener.message({ type: "deadline", seconds: 1 });
+      const result = this.hangs ? "TFAIL" : "TPASS";
+      listener.message({ type: "line", result, file: "t.ts", line: 1, text: "said" });
       listener.message({ type: "done", summary: true });
     }
     kill() {}
@@ -39,12 +42,16 @@ vi.mock("../../ts/run/worker.js", () => ({
   },
 }));
 
+beforeEach(() => {
+  vi.useFakeTimers();
+  made.length = 0;
+});
 afterEach(() => {
   vi.useRealTimers();
 });
 
 test("an unkillable worker is TFAIL without a summary, and the next testcase gets another one", async () => {
-  vi.useFakeTimers();
+  hangs.at = "work";
   const slot = new Slot({});
   const said: string[] = [];
   const report = (event: Report) => {
@@ -65,3 +72,21 @@ test("an unkillable worker is TFAIL without a summary, and the next testcase get
   expect(made.map(({ abandoned }) => abandoned)).toEqual([true, false]);
   await slot.close();
 });
+
+test.each(["after a testcase", "when its place moves", "at the end of the run"])(
+  "a worker that can't go %s is left behind",
+  async (when) => {
+    hangs.at = "end";
+    const slot = new Slot({});
+    const over =
+      when === "after a testcase"
+        ? slot.run({ program: "t", argv: [] }, () => {}, new AbortController().signal)
+        : when === "when its place moves"
+          ? slot.move([])
+          : slot.close();
+    await vi.advanceTimersByTimeAsync(60_000);
+    const outcome = await over;
+    if (outcome) expect(outcome).toMatchObject({ verdict: "TFAIL", exit: 1, summary: true });
+    expect(made.map(({ abandoned }) => abandoned)).toEqual(when === "at the end of the run" ? [true] : [true, false]);
+  },
+);

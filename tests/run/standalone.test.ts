@@ -45,7 +45,7 @@ describe("aiocp", () => {
     expect(readdirSync(directory)).toEqual([]);
   });
 
-  test("-i repeats the copy with data of its own and counts every verdict; -i 0 passes with nothing counted", async () => {
+  test("-i repeats the copy with data of its own and counts every verdict; -i 0 exits with 0 and nothing counted", async () => {
     const three = await command("aiocp", ["-b", "4k", "-i", "3"], { TMPDIR: directory });
     expect(three.exitCode).toBe(0);
     expect(summaryOf(three.all)?.passed).toBe(3);

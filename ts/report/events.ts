@@ -221,6 +221,6 @@ export function verdictOf(counters: Counters): Verdict {
   if (counters.broken > 0) return "TBROK";
   if (counters.failed > 0) return "TFAIL";
   if (counters.warnings > 0) return "TWARN";
-  if (counters.passed > 0 || counters.skipped === 0) return "TPASS";
-  return "TCONF";
+  // Also where nothing was reported at all (`-i 0`, `-h`): what was not tested has not passed.
+  return counters.passed > 0 ? "TPASS" : "TCONF";
 }

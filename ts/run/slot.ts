@@ -3,7 +3,7 @@ import { type Counters, count, exitStatus, type Verdict, verdictOf } from "../re
 import { callerOf } from "../testcase/location.js";
 import { FlightFile, flightLines } from "./flight.js";
 import type { RunRequest } from "./protocol.js";
-import { type Report, removeLeftover, supervise } from "./supervise.js";
+import { endForSure, type Report, removeLeftover, supervise } from "./supervise.js";
 import { type Recording, Worker } from "./worker.js";
 
 export interface Outcome {
@@ -45,7 +45,7 @@ export class Slot {
 
   /** Ends the worker and starts the next one elsewhere. */
   async move(enter: readonly string[]): Promise<void> {
-    if (!this.worker.dead) await this.worker.close();
+    await this.dismiss();
     this.enter = enter;
     this.worker = this.hire();
   }
@@ -64,7 +64,10 @@ export class Slot {
     const { counters, summary, alive, interrupted, peakBytes, leftover } = ending;
     const clean = verdictOf(counters) === "TPASS" || verdictOf(counters) === "TCONF";
     if (!clean) await this.tellFlight(report, !alive);
-    if (alive && !clean) await this.worker.close();
+    if (alive && !clean) {
+      await this.dismiss();
+      if (!this.worker.dead) this.worker = this.hire();
+    }
     if (!alive) {
       // Dead, or not to be killed: then nobody waits for it any more, and the run goes on.
       this.worker.abandon();
@@ -91,9 +94,14 @@ export class Slot {
     }
   }
 
+  /** Ends the worker; one that hangs in the kernel and can't be ended is left behind. */
+  private async dismiss(): Promise<void> {
+    if (!this.worker.dead && !(await endForSure(this.worker))) this.worker.abandon();
+  }
+
   /** Ends the worker. */
   async close(): Promise<void> {
-    if (!this.worker.dead) await this.worker.close();
+    await this.dismiss();
     this.flight?.close();
   }
 }

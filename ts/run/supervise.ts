@@ -66,6 +66,7 @@ export async function supervise(
       { type: "run", ...request },
       {
         stray: (text) => report({ type: "raw", text }),
+        garbled: (text) => say("TBROK", text),
         trace: (text) => report({ type: "trace", text }),
         message: (message) => {
           switch (message.type) {
@@ -150,19 +151,29 @@ export async function supervise(
   };
 }
 
+/** Ends an idle worker, which may hang in the kernel as it goes; whether it is gone. */
+export async function endForSure(worker: Worker): Promise<boolean> {
+  return (await inTime(worker.close(), worker)) || killForSure(worker);
+}
+
 /** Whether the worker is gone after LTP's number of attempts. */
 async function killForSure(worker: Worker): Promise<boolean> {
   for (let attempt = 0; attempt < KILL_ATTEMPTS; attempt += 1) {
     worker.kill();
-    let timer: NodeJS.Timeout | undefined;
-    const waited = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, KILL_WAIT_MS);
-    });
-    await Promise.race([worker.death, waited]);
-    clearTimeout(timer);
-    if (worker.dead) return true;
+    if (await inTime(worker.death, worker)) return true;
   }
   return false;
+}
+
+/** Waits for what ends a worker, but not forever; whether it is dead. */
+async function inTime(end: Promise<unknown>, worker: Worker): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const waited = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, KILL_WAIT_MS);
+  });
+  await Promise.race([end, waited]);
+  clearTimeout(timer);
+  return worker.dead;
 }
 
 /** Lets a fresh worker remove what a dead one left; returns LTP's message when that fails. */

@@ -10,8 +10,10 @@ const WORKER_MAIN = packaged("dist", "ts", "run", "worker-main.js");
 /** What a worker says while one request is under way. */
 export interface Listener {
   message(message: FromWorker): void;
-  /** Something that is no message: output of native code, or a broken protocol. */
+  /** Something beside the protocol: output of native code. */
   stray(text: string): void;
+  /** A message that can't be read: a result may be lost with it. */
+  garbled?(text: string): void;
   /** An operation that has completed, where they are traced. */
   trace?(text: string): void;
 }
@@ -48,7 +50,7 @@ export class Worker {
         try {
           this.listener?.message(decodeFromWorker(line));
         } catch (error) {
-          this.listener?.stray((error as Error).message);
+          this.listener?.garbled?.((error as Error).message);
         }
       });
     });
