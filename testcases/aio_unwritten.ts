@@ -83,6 +83,7 @@ export default testcase({
     if (obstacle) test.unsupported(obstacle);
     needMultiple(test, "The block size", b, storage.dioOffsetAlignBytes);
     needMultiple(test, "The file size", s, b);
+    test.permitKernel("page-cache-invalidation", "buffered reads look at what direct writes are beside");
     const seed = chooseSeed(test.options.seed);
     test.info(
       `Seed 0x${seed.toString(16)}, engine ${engine}, ${d} writes of ${formatBytes(b)} in flight, into ${space} space of ${formatBytes(s)}`,

@@ -59,6 +59,7 @@ export default testcase({
 
   setup(test): { seed: bigint; unitBytes: number } {
     const { dioOffsetAlignBytes, dioMemAlignBytes } = needDirect(test, test.options.engine);
+    test.permitKernel("page-cache-invalidation", "most of the races mix direct I/O and the page cache");
     const seed = chooseSeed(test.options.seed);
     test.info(`Seed 0x${seed.toString(16)}, engine ${test.options.engine}`);
     return { seed, unitBytes: Math.max(dioOffsetAlignBytes, dioMemAlignBytes) };

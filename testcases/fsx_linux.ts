@@ -115,6 +115,7 @@ export default testcase({
     const obstacle = unreachable(test, verify);
     if (obstacle) test.unsupported(obstacle);
     if (direct && test.filesystem === "tmpfs") test.unsupported("O_DIRECT not supported on tmpfs");
+    if (direct) test.permitKernel("page-cache-invalidation", "mappings of the file are written beside direct I/O");
     const { logicalBlockBytes, dioOffsetAlignBytes } = storageInfo(test.directory);
     const seed = chooseSeed(test.options.seed);
     if (replay) test.info(`Replaying ${replay}`);

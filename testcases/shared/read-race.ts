@@ -65,6 +65,7 @@ export function prepareRace(test: RaceTest): RaceState {
   if (engine === "libaio" && limits().aioMax === undefined) {
     test.unsupported("The kernel has no AIO (CONFIG_AIO): use --engine io_uring or sync");
   }
+  test.permitKernel("page-cache-invalidation", "readers and writers use direct I/O and the page cache at once");
   const runSeed = chooseSeed(test.options.seed);
   test.info(`Seed 0x${runSeed.toString(16)}${engine === undefined ? "" : `, engine ${engine}`}`);
   if (test.options["ltp-pattern"]) test.info("Zeros are written, as LTP does: a lost write can't be seen");

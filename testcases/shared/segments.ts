@@ -60,7 +60,7 @@ interface BlockOutcome {
   overlapping: number;
 }
 
-type SegmentsTest = Pick<Test, "directory" | "filesystem" | "remount" | "sink">;
+type SegmentsTest = Pick<Test, "directory" | "filesystem" | "permitKernel" | "remount" | "sink">;
 
 /** What every program's setup does. `words` are LTP's where the file can't be opened with O_DIRECT, given why. */
 export function prepare(
@@ -95,6 +95,8 @@ export async function* threeBlocks(
   segments: Segments,
   summary: string,
 ): AsyncGenerator<Report> {
+  if (segments.children > 1)
+    test.permitKernel("page-cache-invalidation", "children use direct I/O and the page cache at once");
   const outcomes: BlockOutcome[] = [];
   try {
     for (const block of BLOCKS) {

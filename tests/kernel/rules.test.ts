@@ -475,8 +475,8 @@ describe("messages of several records", () => {
     const [first = "", file = "", second = "", other = ""] = lines;
     const messages = classify([first, "flags: 0xbfffc000010200(slab|head)", file, second, other]);
     expect(messages.map(({ records }) => records.map(({ text }) => text))).toEqual([
-      [first, file],
       ["flags: 0xbfffc000010200(slab|head)"],
+      [first, file],
       [second, other],
     ]);
   });
@@ -511,13 +511,32 @@ describe("messages of several records", () => {
   });
 
   test("what follows in a later call is told to go on", () => {
-    const [first = "", file = ""] = EXAMPLES["page-cache-invalidation"]?.[0] ?? [];
+    const [first = "", more = ""] = ["INFO: rcu_sched self-detected stall on CPU", "\t0-...: (1 GPs behind)"];
     const classifier = new Classifier();
     expect(classifier.messages([said(first)])).toMatchObject([{ continued: false, records: [{ text: first }] }]);
     expect(classifier.messages([])).toEqual([]);
-    expect(classifier.messages([said(file, 1.001)])).toMatchObject([
-      { continued: true, rule: { name: "page-cache-invalidation" }, records: [{ text: file }] },
+    expect(classifier.messages([said(more, 1.001)])).toMatchObject([
+      { continued: true, rule: { name: "rcu-stall" }, records: [{ text: more }] },
     ]);
+  });
+
+  test("a message of two records is told when it is whole, and processors may mix their records", () => {
+    const [first = "", file = ""] = EXAMPLES["page-cache-invalidation"]?.[0] ?? [];
+    const [one, two] = ["/a/f", "/b/f"].map((path) => file.replace(/\/var\S+/, path)) as [string, string];
+    const classifier = new Classifier();
+    const texts = (lines: string[]) =>
+      classifier.messages(lines.map((line) => said(line))).map(({ records }) => records.map(({ text }) => text));
+    expect(texts([first])).toEqual([]);
+    expect(classifier.incomplete).toBe(true);
+    expect(texts([first, "something else", one])).toEqual([["something else"], [first, one]]);
+    expect(texts([two])).toEqual([[first, two]]);
+    expect(classifier.incomplete).toBe(false);
+    // A record that belongs to nothing is no message of that rule.
+    expect(classifier.messages([said(one)])).toMatchObject([{ records: [{ text: one }] }]);
+
+    texts([first]);
+    expect(classifier.halves()).toMatchObject([{ rule: { name: "page-cache-invalidation" }, records: [{}] }]);
+    expect(classifier.halves()).toEqual([]);
   });
 });
 
@@ -527,19 +546,18 @@ test("what a program wrote is not the kernel's word", () => {
   expect(messages[0]?.rule).toBeUndefined();
 });
 
-test("every record but routine is in exactly one message, in order, whatever comes in whatever calls", () => {
+test("every record but routine is in exactly one message, whatever comes in whatever calls", () => {
   const known = Object.values(EXAMPLES).flat(2);
   const line = fc.oneof(fc.constantFrom(...known), fc.string());
   const record = fc.record({ text: line, seconds: fc.nat(100), fromKernel: fc.boolean() });
   fc.assert(
     fc.property(fc.array(fc.array(record)), (calls) => {
       const classifier = new Classifier();
-      for (const records of calls) {
-        const told = classifier.messages(records).flatMap((message) => message.records);
-        expect(new Set(told).size).toBe(told.length);
-        const routine = records.filter((one) => !told.includes(one));
-        for (const one of routine) expect(new Classifier().messages([{ ...one, fromKernel: false }])).toEqual([]);
-      }
+      const told = calls.flatMap((records) => classifier.messages(records)).flatMap(({ records }) => records);
+      told.push(...classifier.halves().flatMap(({ records }) => records));
+      expect(new Set(told).size).toBe(told.length);
+      const routine = calls.flat().filter((one) => !told.includes(one));
+      for (const one of routine) expect(new Classifier().messages([{ ...one, fromKernel: false }])).toEqual([]);
     }),
   );
 });

@@ -108,6 +108,20 @@ describe("of testcases that run at once", () => {
     }
   });
 
+  test("two processors that print at once blame only whom they name", () => {
+    const { log, watch, ends } = both();
+    log.say(STALE, STALE);
+    watch.poll();
+    log.say(file("/mnt/b/f"), file("/mnt/b/g"));
+    expect(ends()).toMatchObject([[], [one, one]]);
+  });
+
+  test("a message whose file never comes may be of each", () => {
+    const { log, ends } = both();
+    log.say(STALE);
+    expect(ends()).toMatchObject([[{ ...one, shared: true }], [{ ...one, shared: true }]]);
+  });
+
   test("the thread that the kernel tells counts too", () => {
     const { log, ends } = both();
     log.sayAs(3, ",caller=T703", "kernel BUG at mm/filemap.c:1!");
@@ -156,16 +170,18 @@ test("overwritten messages are told to all that run", () => {
 test("polling loses nothing", () => {
   const { log, watch } = watching();
   watch.begin("a");
-  log.say(STALE);
-  watch.poll();
-  log.say(file("/x"));
-  watch.poll();
-  const [first, rest, ...others] = watch.end("a");
+  const [stall, more] = ["INFO: rcu_sched self-detected stall on CPU", "\t0-...: (1 GPs behind)"];
+  for (const line of [STALE, file("/x"), stall, more]) {
+    log.say(line);
+    watch.poll();
+  }
+  const [whole, first, rest, ...others] = watch.end("a");
   expect(others).toEqual([]);
-  expect(first).toMatchObject({ rule: "page-cache-invalidation", verdict: "TFAIL" });
-  // The second half judges no second time.
-  expect(rest).toMatchObject({ rule: "page-cache-invalidation", text: file("/x") });
-  expect(rest).not.toHaveProperty("verdict");
+  expect(whole).toMatchObject({ rule: "page-cache-invalidation", verdict: "TFAIL", text: `${STALE}\n${file("/x")}` });
+  expect(first).toMatchObject({ rule: "rcu-stall", text: stall, explanation: expect.any(String) });
+  // The second half explains nothing a second time.
+  expect(rest).toMatchObject({ rule: "rcu-stall", text: more });
+  expect(rest).not.toHaveProperty("explanation");
 });
 
 test("a flood is kept to a limit, and told", () => {

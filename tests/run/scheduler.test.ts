@@ -10,10 +10,11 @@ import { runPlan } from "../../ts/run/scheduler.js";
 const directory = mkdtempSync(join(tmpdir(), "aiodio-scheduler-"));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-const planned = (id: string): PlannedRun => ({
-  ...{ key: `t:${id}`, suite: "t", id, iteration: 1, program: "aiocp" },
-  ...{ argv: ["-b", "4k", "-s", "4k"], command: "aiocp -b 4k -s 4k" },
-});
+const AIOCP = "aiocp -b 4k -s 4k";
+const planned = (id: string, command = AIOCP): PlannedRun => {
+  const [program = "", ...argv] = command.split(" ");
+  return { key: `t:${id}`, suite: "t", id, iteration: 1, program, argv, command };
+};
 
 const finding = (more: Partial<Finding>): Finding => ({
   ...{ time: "2026-01-01T00:00:00.000Z", seconds: 1, level: "err", text: "a message", shared: false },
@@ -24,6 +25,7 @@ async function run(
   ids: string[],
   findings: Record<string, Finding[]>,
   between: Finding[] = [],
+  command = AIOCP,
 ): Promise<{ events: RunEvent[]; told: string[] }> {
   const events: RunEvent[] = [];
   const told: string[] = [];
@@ -36,8 +38,10 @@ async function run(
     close() {},
   };
   const signal = new AbortController().signal;
-  await runPlan(ids.map(planned), { directory, workers: 1, bail: false, marker() {}, kernel, signal }, (event) =>
-    events.push(event),
+  await runPlan(
+    ids.map((id) => planned(id, command)),
+    { directory, workers: 1, bail: false, marker() {}, kernel, signal },
+    (event) => events.push(event),
   );
   return { events, told };
 }
@@ -102,4 +106,27 @@ test("what a rule means is said once for each testcase, whatever the number of m
     ...["t:A kernel: one", "t:A kernel: btrfs-csum-failed: Why.", "t:A kernel: two"],
     ...["t:B kernel: three", "t:B kernel: btrfs-csum-failed: Why."],
   ]);
+});
+
+test("what the testcase does itself explains a message: it is told, and judges nothing", async () => {
+  const message = finding({
+    ...{ text: "Page cache invalidation failure", rule: "page-cache-invalidation", class: "corruption" },
+    ...{ verdict: "TFAIL", explanation: "Why." },
+  });
+  const verdictWith = async (options: string) => {
+    const command = `dio_invalidate -n 1 -b 4k --unit 4k ${options}`;
+    const { events } = await run(["A"], { "t:A": [message] }, [], command);
+    const texts = events.flatMap((event) => (event.type === "line" ? [`${event.result} ${event.text}`] : []));
+    const kept = events.find((event) => event.type === "kernel")?.finding;
+    return { end: events.find((event) => event.type === "test-end"), texts, kept };
+  };
+  const mixed = await verdictWith("--collide buffered");
+  expect(mixed.end).toMatchObject({ verdict: "TPASS", exit: 0 });
+  const because = "the program itself mixes direct and other I/O";
+  expect(mixed.texts).toContain(`TINFO kernel: Page cache invalidation failure (permitted: ${because})`);
+  expect(mixed.kept).toMatchObject({ permitted: because, rule: "page-cache-invalidation" });
+  expect(mixed.kept).not.toHaveProperty("verdict");
+  for (const options of ["--collide buffered --strict", "--collide direct"]) {
+    expect((await verdictWith(options)).end).toMatchObject({ verdict: "TFAIL", exit: 1 });
+  }
 });

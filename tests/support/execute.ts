@@ -9,18 +9,26 @@ export interface Executed {
   texts: string[];
   /** The types in order, TINFO left out. */
   results: string[];
+  /** Rules whose kernel messages the testcase explains. */
+  permitted: string[];
 }
 
 /** Runs it below `parent`; `mounts` stands for a filesystem of the run's own. */
 export async function executed(testcase: unknown, parent: string, argv: string[], mounts?: []): Promise<Executed> {
   const lines: ResultLine[] = [];
+  const permitted: string[] = [];
   await execute(
     testcase as Testcase,
     { argv, parent, mounts, env: { ...process.env } },
-    { line: (line) => lines.push(line), raw() {}, data() {}, progress() {}, directory() {}, deadline() {} },
+    {
+      line: (line) => lines.push(line),
+      permit: (rule) => permitted.push(rule),
+      ...{ raw() {}, data() {}, progress() {}, directory() {}, deadline() {} },
+    },
   );
   return {
     lines,
+    permitted,
     texts: lines.map(({ result, text }) => `${result}: ${text}`),
     results: lines.map(({ result }) => result).filter((result) => result !== "TINFO"),
   };

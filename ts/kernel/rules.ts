@@ -29,6 +29,11 @@ export interface Rule {
   pattern: RegExp;
   /** Records that follow and match belong to the message. */
   more?: RegExp;
+  /**
+   * Exactly one record of `more` belongs to each message, and without it nobody knows what the message is about. Where
+   * two processors print at once it is not the next record.
+   */
+  oneMore?: true;
   /** All records that follow belong to it, up to and with the one that matches, unless they begin another message. */
   upTo?: RegExp;
   /** Two sentences. */
@@ -63,6 +68,7 @@ export const RULES: readonly Rule[] = [
     class: "corruption",
     pattern: /^Page cache invalidation failure on direct I\/O/,
     more: /^File: .* PID: \d+ Comm: /,
+    oneMore: true,
     means:
       "A direct write reached the disk, but an old copy of its page stays in the page cache because buffered I/O used it meanwhile; buffered readers see old data, and fsync fails with EIO. The kernel prints this ten times a day at most, so that it is missing later proves nothing.",
     source: "mm/filemap.c",
@@ -615,8 +621,20 @@ export interface Message<R extends Classifiable> {
 /** Puts records together to messages and finds their rules. Keeps in mind the message that may still go on. */
 export class Classifier<R extends Classifiable> {
   #open: { message: Message<R>; rule: Rule; count: number; seconds: number } | undefined;
+  /** Messages whose second record ({@link Rule.oneMore}) has not come: they are not told before. */
+  #halves: Message<R>[] = [];
 
   constructor(private readonly rules: readonly Rule[] = RULES) {}
+
+  /** Whether a message waits for its second record. */
+  get incomplete(): boolean {
+    return this.#halves.length > 0;
+  }
+
+  /** Gives up waiting: the messages whose second record has not come. */
+  halves(): Message<R>[] {
+    return this.#halves.splice(0);
+  }
 
   /** The messages in these records, without those of routine. No record is in two messages. */
   messages(records: readonly R[]): Message<R>[] {
@@ -624,11 +642,17 @@ export class Classifier<R extends Classifiable> {
     // What was returned before is given away: what still follows is a message of its own.
     if (this.#open) this.#open.message = { records: [], rule: this.#open.rule, continued: true };
     for (const record of records) {
+      const whole = this.#completed(record);
+      if (whole) {
+        found.push(whole);
+        continue;
+      }
       // What a program wrote is told, but it is not the kernel's word.
       const rule = record.fromKernel ? this.rules.find(({ pattern }) => pattern.test(record.text)) : undefined;
       const routine = !rule && ROUTINE.some((pattern) => pattern.test(record.text));
       const message = this.#continued(record, rule, routine);
-      if (message) {
+      if (rule?.oneMore) this.#halves.push({ records: [record], rule, continued: false });
+      else if (message) {
         if (message.records.length === 0) found.push(message);
         message.records.push(record);
       } else if (!routine) {
@@ -636,6 +660,15 @@ export class Classifier<R extends Classifiable> {
       }
     }
     return found;
+  }
+
+  /** The message that the record is the second half of. */
+  #completed(record: R): Message<R> | undefined {
+    if (!record.fromKernel) return undefined;
+    const at = this.#halves.findIndex(({ rule }) => rule?.more?.test(record.text));
+    const [message] = at < 0 ? [] : this.#halves.splice(at, 1);
+    message?.records.push(record);
+    return message;
   }
 
   /** The open message, if the record belongs to it. */

@@ -27,6 +27,8 @@ export interface Finding {
   rule?: string;
   class?: RuleClass;
   verdict?: "TFAIL";
+  /** Why the testcase's own doings explain the message, so that it asks for no verdict; half a sentence. */
+  permitted?: string;
   /** Two sentences. */
   explanation?: string;
   link?: string;
@@ -65,6 +67,15 @@ export interface WatchOptions {
 
 /** A kernel that floods its log is told to do so; from there on only what is new in kind is kept. */
 const FINDINGS_MAX = 1000;
+
+/** A kernel that prints on a slow serial line takes milliseconds from one record to the next. */
+const HALF_PAUSE_MS = 1;
+const HALF_TRIES_MAX = 50;
+
+/** Nothing else can go on meanwhile: what the kernel said of a testcase must be known when it ends. */
+function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
+}
 
 interface Running {
   directories: string[];
@@ -112,12 +123,26 @@ export function openKernelWatch(options: WatchOptions = {}): KernelWatch {
     if (running.size === 0) keep(finding, idle);
   };
 
+  const tell = (messages: readonly Message<KernelRecord>[]): void => {
+    for (const message of messages) give(findingOf(message, clock), namesIn(message.records));
+  };
+
   const drain = (): void => {
     if (!reader) return;
     const { records, lost } = reader.drain();
     clock.learn(records);
     if (lost > 0) give(lostMessages(lost, clock.time(-1)), NO_NAMES);
-    for (const message of classifier.messages(records)) give(findingOf(message, clock), namesIn(message.records));
+    tell(classifier.messages(records));
+  };
+
+  /** Reads up to now: the second half of a message, which the kernel prints a moment later, too. */
+  const drainAll = (): void => {
+    drain();
+    for (let tries = 0; classifier.incomplete && tries < HALF_TRIES_MAX; tries += 1) {
+      pause(HALF_PAUSE_MS);
+      drain();
+    }
+    tell(classifier.halves());
   };
 
   return {
@@ -134,7 +159,7 @@ export function openKernelWatch(options: WatchOptions = {}): KernelWatch {
       one?.pids.push(...pids);
     },
     end(key) {
-      drain();
+      drainAll();
       const one = running.get(key);
       if (!one) return [];
       running.delete(key);
@@ -147,7 +172,7 @@ export function openKernelWatch(options: WatchOptions = {}): KernelWatch {
       return findings;
     },
     between() {
-      drain();
+      drainAll();
       return taken(idle, clock);
     },
     poll: drain,

@@ -40,6 +40,7 @@ const finding = z.looseObject({
   text: z.string(),
   rule: z.string().optional(),
   verdict: z.literal("TFAIL").optional(),
+  permitted: z.string().optional(),
   shared: z.boolean(),
 });
 

@@ -16,6 +16,7 @@ const fromWorker = z.discriminatedUnion("type", [
   z.object({ type: z.literal("raw"), text: z.string() }),
   z.object({ type: z.literal("data"), name: z.string(), value: z.unknown() }),
   z.object({ type: z.literal("progress"), done: z.number(), total: z.number(), unit: z.string() }),
+  z.object({ type: z.literal("permit"), rule: z.string(), because: z.string() }),
   z.object({ type: z.literal("done"), summary: z.boolean(), peakBytes: z.number().optional() }),
   z.object({ type: z.literal("removed"), error: z.string().optional() }),
 ]);

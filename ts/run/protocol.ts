@@ -3,7 +3,8 @@
  * bytes, so a pipe, a virtio-serial port or ssh will do.
  *
  *   controller → worker   run, remove, (end of stream: clean up and exit)
- *   worker → controller   ready, then for each `run`: legacy?, directory*, deadline*, line*, raw*, data*, progress*, done;
+ *   worker → controller   ready, then for each `run`: legacy?, directory*, deadline*, permit*, line*, raw*, data*, progress*,
+ *                         done;
  *                         for each `remove`: removed
  */
 

@@ -2,7 +2,7 @@
 import type { CheckResult } from "../filesystem/checkers.js";
 import { Filesystem, KeeperError, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
-import type { KernelWatch } from "../kernel/watch.js";
+import type { Finding, KernelWatch } from "../kernel/watch.js";
 import {
   count,
   exitStatus,
@@ -242,6 +242,7 @@ class Place {
     const devices = filesystem ? [filesystem.device?.replace("/dev/", "") ?? ""] : (options.devices ?? []);
     options.marker(id);
     kernel?.begin(key, { devices: devices.filter((device) => device !== "") });
+    const permitted = new Map<string, string>();
     const started = performance.now();
     emit({ type: "test-start", time: new Date().toISOString(), key, worker: this.number });
     const { interrupted, ...outcome } = await this.slot.run(
@@ -254,6 +255,7 @@ class Place {
       },
       (report) => {
         if (report.type === "place") kernel?.tell(key, { directories: [report.directory], pids: [report.pid] });
+        else if (report.type === "permit") permitted.set(report.rule, report.because);
         // The form of a run's output is the reporters' business.
         else if (report.type !== "legacy") emit({ ...report, key });
       },
@@ -265,7 +267,7 @@ class Place {
     };
     const note = (text: string) => emit({ type: "line", key, result: "TINFO", ...callerOf(note), text });
     const before = outcome.counters.failed;
-    this.hearKernel(key, fail, note);
+    this.hearKernel(key, permitted, fail, note);
     // A kernel that has damaged something may have damaged the worker.
     if (outcome.counters.failed > before) await this.slot.move(filesystem?.enter ?? []);
     if (filesystem) this.suspects.push(key);
@@ -283,15 +285,25 @@ class Place {
   }
 
   /** What the kernel said while the testcase ran: all of it as events, what a rule knows as result lines too. */
-  private hearKernel(key: string, fail: (text: string) => void, note: (text: string) => void): void {
+  private hearKernel(
+    key: string,
+    permitted: ReadonlyMap<string, string>,
+    fail: (text: string) => void,
+    note: (text: string) => void,
+  ): void {
     // What a rule means is said once: a kernel that complains at all complains for every block.
     const explained = new Set<string>();
-    for (const finding of this.options.kernel?.end(key) ?? []) {
+    for (const heard of this.options.kernel?.end(key) ?? []) {
+      const finding = excused(heard, permitted);
       this.emit({ type: "kernel", key, finding });
       const { rule, verdict, text, explanation, shared, elsewhere, class: kind } = finding;
       if (rule === undefined || elsewhere || kind === undefined) continue;
       const [first = ""] = text.split("\n");
-      const whose = shared ? " (may be of a testcase that ran at the same time)" : "";
+      const whose = finding.permitted
+        ? ` (permitted: ${finding.permitted})`
+        : shared
+          ? " (may be of a testcase that ran at the same time)"
+          : "";
       if (verdict === "TFAIL") fail(`kernel: ${first}${whose}`);
       else note(`kernel: ${first}${whose}`);
       if (explanation === undefined || explained.has(rule)) continue;
@@ -321,6 +333,14 @@ class Place {
     }
     this.suspects = [];
   }
+}
+
+/** A finding that the testcase itself explains judges nothing. */
+function excused(finding: Finding, permitted: ReadonlyMap<string, string>): Finding {
+  const because = finding.rule === undefined ? undefined : permitted.get(finding.rule);
+  if (because === undefined || finding.verdict === undefined) return finding;
+  const { verdict: _, ...rest } = finding;
+  return { ...rest, permitted: because };
 }
 
 /** What the checker says. A filesystem that can't even be unmounted and mounted for it is not known to be clean. */

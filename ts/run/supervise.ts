@@ -32,7 +32,9 @@ export type Report =
   /** Where it works, and in which process: what the kernel's messages may name. */
   | { type: "place"; directory: string; pid: number }
   /** `--legacy-output`: the old library's lines are wanted, under this name; comes before any line. */
-  | { type: "legacy"; id: string };
+  | { type: "legacy"; id: string }
+  /** A kernel message of this rule (`kernel/rules.ts`) is explained by what the testcase does. */
+  | { type: "permit"; rule: string; because: string };
 
 /**
  * @param report receives every result line, raw text, detail and progress, in order
@@ -77,6 +79,7 @@ export async function supervise(
             case "raw":
             case "progress":
             case "legacy":
+            case "permit":
               report(message);
               break;
             case "data":

@@ -64,6 +64,7 @@ async function answer(request: ToWorker): Promise<void> {
       raw: (text) => send({ type: "raw", text }),
       data: (name, value) => send({ type: "data", name, value }),
       progress: (done, total, unit) => send({ type: "progress", done, total, unit }),
+      permit: (rule, because) => send({ type: "permit", rule, because }),
       legacy: (id) => send({ type: "legacy", id }),
       deadline: (seconds) => send({ type: "deadline", seconds }),
       directory: (path) => {

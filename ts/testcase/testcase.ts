@@ -12,6 +12,7 @@ export interface Sink {
   raw(text: string): void;
   data(name: string, value: unknown): void;
   progress(done: number, total: number, unit: string): void;
+  permit(rule: string, because: string): void;
 }
 
 /** A running testcase's hands: results, options, its directory. */
@@ -52,6 +53,13 @@ export class Test<O extends Options = Options> {
   }
   debug(text: string): void {
     if (this.debugLevel > 0) this.report("TDEBUG", text, this.debug);
+  }
+  /**
+   * A message of the kernel is explained by what the testcase does, and judges nothing: `rule` is its name in
+   * kernel/rules.ts, `because` half a sentence that is shown with it. Say it before the work begins.
+   */
+  permitKernel(rule: string, because: string): void {
+    this.sink.permit(rule, because);
   }
   /** Part of what is tested is not supported here; the testcase goes on. */
   conf(text: string): void {
