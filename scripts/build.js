@@ -22,7 +22,7 @@ const tool = (name) => join(root, "node_modules", ".bin", name);
 
 if (spawnSync("cargo", ["--version"], { stdio: "ignore" }).status !== 0) {
   console.error(
-    "aiodio-ltp: building needs Rust 1.88 or newer, and `cargo` is not in PATH: install it from https://rustup.rs, then run `npm ci` again",
+    "aiodio-ltp: building needs Rust 1.89 or newer, and `cargo` is not in PATH: install it from https://rustup.rs, then run `npm ci` again",
   );
   process.exit(1);
 }

@@ -35,7 +35,7 @@ pub fn current() -> Limits {
         aio: aio(),
         io_uring: IoUringEngine::new(std::num::NonZeroUsize::MIN, false).err(),
         memlock_bytes: memlock_bytes(),
-        crc32c_hardware: crc32c_hardware(),
+        crc32c_hardware: crate::stamp::checksums_in_hardware(),
     }
 }
 
@@ -59,14 +59,4 @@ fn memlock_bytes() -> Option<u64> {
     let failed = unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) } != 0;
     #[allow(clippy::useless_conversion, reason = "rlim_t has 32 bits on some targets")]
     (!failed && limit.rlim_cur != libc::RLIM_INFINITY).then(|| u64::from(limit.rlim_cur))
-}
-
-/// The same questions that the crc32c crate asks.
-fn crc32c_hardware() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("sse4.2");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("crc");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    false
 }

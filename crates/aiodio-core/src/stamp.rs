@@ -134,7 +134,7 @@ impl Stamp {
         out[496..500].copy_from_slice(&self.file.to_le_bytes());
         out[500..504].copy_from_slice(&self.generation.to_le_bytes());
         out[504..CRC_AT].copy_from_slice(&MAGIC[..4]);
-        let crc = crc32c::crc32c(&out[..CRC_AT]);
+        let crc = crc_fast::crc32_iscsi(&out[..CRC_AT]);
         out[CRC_AT..].copy_from_slice(&crc.to_le_bytes());
     }
 
@@ -180,8 +180,13 @@ impl Stamp {
     }
 }
 
+/// Whether this processor computes crc32c at memory speed: by carry-less multiplication, or by an instruction of its own.
+pub fn checksums_in_hardware() -> bool {
+    !crc_fast::get_calculator_target(crc_fast::CrcAlgorithm::Crc32Iscsi).starts_with("software")
+}
+
 fn crc_holds(found: &[u8; SECTOR_BYTES]) -> bool {
-    crc32c::crc32c(&found[..CRC_AT]) == u32_at(found, CRC_AT)
+    crc_fast::crc32_iscsi(&found[..CRC_AT]) == u32_at(found, CRC_AT)
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
