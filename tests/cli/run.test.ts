@@ -50,6 +50,15 @@ describe("exit status", () => {
     expect(err).toBe("aiodio-ltp: cannot go on: spawn node ENOMEM\n");
     expect(out).toMatch(/1 of 3 testcases in .*: 1 TPASS; 2 not run\n$/);
   });
+
+  test("is 3 when testcases are left out without a reason", async () => {
+    const { cwd } = place();
+    const { runPlan } = fakeScheduler();
+    const system = fakeSystem({ cwd, runPlan: (plan, options, emit) => runPlan(plan.slice(1), options, emit) });
+    const { status, err } = await command("-d work t", system);
+    expect(status).toBe(3);
+    expect(err).toMatch(/^aiodio-ltp: cannot go on: Error: 1 testcases were left out, and nothing says why\n/);
+  });
 });
 
 test("options reach the scheduler", async () => {

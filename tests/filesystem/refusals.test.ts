@@ -1,13 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, existsSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, constants, existsSync, openSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, test } from "vitest";
 import { attachLoop } from "#native";
-import { claimDevice } from "../../ts/filesystem/device.js";
+import { claimDevice, refuseSharing } from "../../ts/filesystem/device.js";
 import { defaultBacking, Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
 import { packaged } from "../../ts/package.js";
 import { UsageError } from "../../ts/plan/usage-error.js";
+import { readJournal } from "../../ts/report/journal.js";
+import { command, fakeSystem, temporaryFolder } from "../cli/fixture.js";
 import { backingDirectory, expectNoTraces, MiB, provision, variant, withOnly } from "./fixture.js";
 
 const backing = backingDirectory();
@@ -151,6 +153,37 @@ describe("--device", () => {
       await filesystem.release();
       expect(await claimDevice(device, [device])).toBe(device);
       await expect(claimDevice(device, [""])).rejects.toThrow(/destroy xfs/);
+    });
+  });
+
+  test("two workers never get one device, whatever it is called", async () => {
+    const size = { directory: backing, bytes: 16 * MiB, logicalBlockBytes: 512, directIo: false };
+    await withDevice(async (one) => {
+      const { device: other = "", deviceFd = -1, backingFd = -1 } = attachLoop(size);
+      const alias = join(backing, "alias");
+      symlinkSync(one, alias);
+      try {
+        expect(() => refuseSharing([one, other])).not.toThrow();
+        for (const paths of [
+          [one, one],
+          [other, one, alias],
+        ]) {
+          expect(() => refuseSharing(paths)).toThrow(UsageError);
+          expect(() => refuseSharing(paths)).toThrow(/have the same blocks: name each device once/);
+        }
+        const line = ["ltp-aiodio.part1", "--device", one, "--device", alias, "--erase"];
+        expect(await command(line)).toMatchObject({ status: 2, err: expect.stringContaining("have the same blocks") });
+
+        // What the reporters go by is how many run at once.
+        const system = fakeSystem({ cwd: temporaryFolder() });
+        const two = ["--device", one, "--device", other, "--erase", "--journal", "j", "-s", "AD001"];
+        expect(await command(["ltp-aiodio.part1", ...two], system)).toMatchObject({ status: 0, err: "" });
+        expect((await readJournal(join(system.cwd, "j"))).start.workers).toBe(2);
+      } finally {
+        rmSync(alias);
+        closeSync(deviceFd);
+        closeSync(backingFd);
+      }
     });
   });
 

@@ -17,7 +17,7 @@ export async function main(args: readonly string[], system: System = processSyst
     }
     // A failed system call explains itself by its message; anything else is a bug, and its stack says where.
     const { code, message, stack } = error as NodeJS.ErrnoException;
-    const cause = code?.startsWith("E") ? message : (stack ?? String(error));
+    const cause = /^E(?!RR_)/.test(code ?? "") ? message : (stack ?? String(error));
     system.terminal.err(`aiodio-ltp: cannot go on: ${cause}\n`);
     return EXIT.broken;
   }

@@ -51,10 +51,12 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const directory = chosenDirectory(flags.directory, system.env, cwd);
   if (history && journalPath) checkResumable(journalPath, history, { plan, directory, engine: flags.engine });
 
+  // A device is one filesystem, and a filesystem one worker's.
+  const workers = storage && storage.devices.length > 0 ? storage.devices.length : flags.workers;
   const results = new Results(flags.reporter === "json" || output !== undefined);
   for (const event of history?.events ?? []) results.add(event);
   const pending = plan.filter(({ key }) => !results.completed(key));
-  if (pending.length > 0 && !filesystems) checkDirectory(directory, Math.min(flags.workers, pending.length));
+  if (pending.length > 0 && !filesystems) checkDirectory(directory, Math.min(workers, pending.length));
   const fetching = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
   const runPlan =
     guests && pending.length > 0
@@ -111,7 +113,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   });
 
   try {
-    emit(runStart(flags, plan, directory, shuffleSeed));
+    emit(runStart(workers, flags.engine, plan, directory, shuffleSeed));
     if (kernel?.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
     if (pending.length > 0 && !abort.signal.aborted) {
       await runPlan(
@@ -119,8 +121,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
         {
           directory,
           devices: filesystems ? [] : devicesBehind(realpathSync(directory)),
-          // A device is one filesystem, and a filesystem one worker's.
-          workers: storage && storage.devices.length > 0 ? storage.devices.length : flags.workers,
+          workers,
           bail: flags.bail,
           defaults: {
             ...(flags.engine !== undefined && { engine: flags.engine }),
@@ -165,6 +166,10 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   }
   if (failure) throw asRunFailure(failure.error, journalPath);
   if (signalledMs !== undefined || (closed && abort.signal.aborted)) return EXIT.interrupted;
+  const notRun = results.planned - results.endedCount;
+  if (notRun > 0 && !abort.signal.aborted && !flags.bail) {
+    throw new Error(`${notRun} testcases were left out, and nothing says why`);
+  }
   return results.unexpected > 0 ? EXIT.failed : EXIT.ok;
 }
 
@@ -225,7 +230,8 @@ function planOf(
 }
 
 function runStart(
-  { workers, engine }: Flags,
+  workers: number,
+  engine: string | undefined,
   plan: readonly PlannedRun[],
   directory: string,
   shuffleSeed: string | undefined,

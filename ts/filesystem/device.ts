@@ -62,6 +62,23 @@ export async function claimDevice(path: string, erase: readonly string[]): Promi
   return path;
 }
 
+/**
+ * Makes sure that devices may be formatted at the same time, each by another worker.
+ *
+ * @throws UsageError where two of them are one, by whatever names, or one is a partition of the other
+ */
+export function refuseSharing(paths: readonly string[]): void {
+  const devices = paths.map(findDevice);
+  for (const [index, one] of devices.entries()) {
+    for (const other of devices.slice(0, index)) {
+      if (![...one.numbers].some((number) => other.numbers.has(number))) continue;
+      throw new UsageError(
+        `--device ${other.path} and --device ${one.path} have the same blocks: name each device once`,
+      );
+    }
+  }
+}
+
 /** Logical sector size in bytes. */
 export function sectorBytesOf(path: string): number {
   const { sysfs } = findDevice(path);
