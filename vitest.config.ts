@@ -1,8 +1,10 @@
 import { defineConfig } from "vitest/config";
 
+/** Runs every line there is, for minutes, with as many workers as the machine has cores: after the others, not beside them. */
+const LONGEST = "tests/whole/suites.test.ts";
+
 export default defineConfig({
   test: {
-    include: ["tests/**/*.test.ts"],
     // The closing line of CI's log is read by tools: it comes from the runner's own results.
     reporters: ["default", "./tests/support/closing-line.ts"],
     // Only for what hangs: a slow machine under load is no failure.
@@ -10,5 +12,12 @@ export default defineConfig({
     hookTimeout: 300_000,
     // Tests of the command line start processes of their own: more files at once than cores only adds noise.
     maxWorkers: 2,
+    projects: [
+      {
+        extends: true,
+        test: { name: "tests", include: ["tests/**/*.test.ts"], exclude: [LONGEST], sequence: { groupOrder: 0 } },
+      },
+      { extends: true, test: { name: "suites", include: [LONGEST], sequence: { groupOrder: 1 } } },
+    ],
   },
 });

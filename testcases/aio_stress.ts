@@ -34,7 +34,7 @@ import {
 const STAGES = ["write", "read", "random write", "random read"];
 const MIB = 2 ** 20;
 /** Of all buffers: leaves a worker well below 200 MiB. */
-const MEMORY_BYTES = 96 * MIB;
+const MEMORY_BYTES = 64 * MIB;
 const RANGES_SHOWN = 8;
 
 const options = {

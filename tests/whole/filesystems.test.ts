@@ -13,12 +13,14 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
+import { backingDirectory, expectNoTraces, mountsHere } from "../filesystem/fixture.js";
 import { childrenOf, command, printed } from "../support/command.js";
 
 if (process.getuid?.() !== 0 && process.env.CI) throw new Error("making filesystems needs root");
 
 const base = mkdtempSync(join(tmpdir(), "aiodio-filesystems-"));
 afterAll(() => rmSync(base, { recursive: true, force: true }));
+const backing = backingDirectory();
 
 function runtest(name: string, lines: string): string {
   const path = join(base, name);
@@ -26,24 +28,10 @@ function runtest(name: string, lines: string): string {
   return path;
 }
 
-/** All that a run might leave on the machine: mounts, attached loop devices, files in the backing directory. */
-function traces(): string[] {
-  const loops = readdirSync("/sys/block").filter((name) => {
-    try {
-      return readFileSync(`/sys/block/${name}/loop/backing_file`, "utf8") !== "";
-    } catch {
-      return false;
-    }
-  });
-  return [...readFileSync("/proc/self/mounts", "utf8").trim().split("\n"), ...loops, ...readdirSync(base)];
-}
-
-/** The kernel needs a moment to take apart what a killed process leaves. */
-async function settled(before: string[]): Promise<string[]> {
-  for (let wait = 0; wait < 500 && traces().join("\n") !== before.join("\n"); wait += 1) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-  return traces();
+/** All that a run might leave on the machine. Other tests' loop devices come and go meanwhile. */
+async function expectNothingLeft(mounts: string): Promise<void> {
+  await expectNoTraces(backing);
+  expect(mountsHere()).toBe(mounts);
 }
 
 /** The keeper's descriptor of the unnamed file behind its loop device. */
@@ -52,17 +40,17 @@ function backingOf(runner: number | undefined): string {
     if (!readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("keeper-main")) continue;
     for (const fd of readdirSync(`/proc/${pid}/fd`)) {
       const path = `/proc/${pid}/fd/${fd}`;
-      if (readlinkSync(path).startsWith(`${base}/`)) return path;
+      if (readlinkSync(path).startsWith(`${backing}/`)) return path;
     }
   }
   throw new Error("no keeper with a backing file");
 }
 
 describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () => {
-  test("the same verdicts with one worker and with two, a table, and nothing left", { timeout: 120_000 }, async () => {
-    const before = traces();
+  test("the same verdicts with one worker and with two, a table, and nothing left", async () => {
+    const before = mountsHere();
     const list = "ext4,ext4:1k,xfs,xfs:4ks,btrfs,btrfs:zstd,tmpfs,bcachefs";
-    const argv = ["ltp-aiodio.part1", "-s", "AD0(01|02|33|34|97)", "--filesystems", list, "--backing", base];
+    const argv = ["ltp-aiodio.part1", "-s", "AD0(01|02|33|34|97)", "--filesystems", list, "--backing", backing];
     for (const workers of ["1", "2"]) {
       const { stdout, exitCode } = await command("aiodio-ltp", [...argv, "-j", workers]);
       expect(exitCode, stdout).toBe(0);
@@ -80,13 +68,13 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
       expect(row("tmpfs")).toBe("2 0 0 0 3");
       expect(stdout).toMatch(/^bcachefs +0 +0 +0 +0 +5 {2}The kernel has no bcachefs: it needs CONFIG_BCACHEFS_FS/m);
     }
-    expect(await settled(before)).toEqual(before);
+    await expectNothingLeft(before);
   });
 
   test.each(["remount", "full"])("--verify %s reads the data again after mounting", async (rung) => {
     const journal = join(base, `journal-${rung}`);
     const file = runtest("one", "ONE aiocp -b 4k -n 4 -f DIRECT\nTWO aiocp -b 4k -f SYNC\n");
-    const argv = [file, "--filesystems", "ext4,xfs", "--backing", base, "--verify", rung, "--journal", journal];
+    const argv = [file, "--filesystems", "ext4,xfs", "--backing", backing, "--verify", rung, "--journal", journal];
     const { exitCode, all } = await command("aiodio-ltp", argv);
     expect(exitCode, all).toBe(0);
     const events = readFileSync(journal, "utf8")
@@ -117,9 +105,9 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
     closeSync(fd);
   };
 
-  test("damage that only the checker sees makes TFAIL of all that may have done it", { timeout: 90_000 }, async () => {
+  test("damage that only the checker sees makes TFAIL of all that may have done it", async () => {
     const file = runtest("two", `FIRST aiocp -b 4k\nSECOND ${SLOW}\n`);
-    const run = command("aiodio-ltp", [file, "--filesystems", "xfs", "--backing", base]);
+    const run = command("aiodio-ltp", [file, "--filesystems", "xfs", "--backing", backing]);
     await printed(run, /FIRST +TPASS/);
     damageXfs(backingOf(run.pid));
     const { stdout, exitCode } = await run;
@@ -129,9 +117,9 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
     expect(exitCode).toBe(1);
   });
 
-  test("--verify full names the one testcase that did it", { timeout: 90_000 }, async () => {
+  test("--verify full names the one testcase that did it", async () => {
     const file = runtest("three", `FIRST aiocp -b 4k\nSECOND ${SLOW}\nTHIRD aiocp -b 4k\n`);
-    const run = command("aiodio-ltp", [file, "--filesystems", "xfs", "--backing", base, "--verify", "full"]);
+    const run = command("aiodio-ltp", [file, "--filesystems", "xfs", "--backing", backing, "--verify", "full"]);
     await printed(run, /FIRST +TPASS/);
     damageXfs(backingOf(run.pid));
     const { stdout, exitCode } = await run;
@@ -142,15 +130,15 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
     expect(exitCode).toBe(1);
   });
 
-  test("killed at any moment it leaves nothing", { timeout: 120_000 }, async () => {
-    const before = traces();
+  test("killed at any moment it leaves nothing", async () => {
+    const before = mountsHere();
     for (let kill = 0; kill < 12; kill += 1) {
       const argv = [
         "ltp-aiodio.part1",
         "--filesystems",
         "ext4,xfs,btrfs,overlayfs",
         "--backing",
-        base,
+        backing,
         "-j",
         "2",
         "-s",
@@ -160,7 +148,7 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
       await new Promise((resolve) => setTimeout(resolve, 150 + 250 * kill));
       run.kill("SIGKILL");
       await run;
-      expect(await settled(before), `after kill ${kill}`).toEqual(before);
+      await expectNothingLeft(before);
     }
   });
 
