@@ -9,6 +9,7 @@ use std::path::Path;
 use aiodio_core::buffer::page_bytes;
 use aiodio_core::copy::Fsync;
 use aiodio_core::engine::Kind;
+use aiodio_core::stamp::Key;
 use aiodio_core::verify::{Rung, verify_expected};
 use aiodio_core::workload::invalidate::{self, Collider, Options, Outcome, TROUBLES};
 use common::{ENGINES, Over, Tampering, size, workplaces};
@@ -105,6 +106,25 @@ fn data_lost_without_a_word_are_found_wherever_they_were() {
         }
         let outcome = overwritten(place.path(), Collider::Reader, true, 0);
         assert_found(&outcome, "buffered-lost");
+    }
+}
+
+#[test]
+fn writes_that_leave_the_data_from_before_the_first_round_are_found() {
+    for place in workplaces() {
+        for collider in [Collider::Reader, Collider::Pinned] {
+            let options = Options { rounds: 1, ..options(place.path(), Kind::Libaio, collider) };
+            let (path, key) = (options.path.clone(), Key { seed: options.seed, file: 1, generation: 0 });
+            let outcome = tampered(&options, move |over| {
+                let mut old = vec![0; over.request.bytes];
+                key.fill(over.request.offset, &mut old);
+                let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+                file.write_all_at(&old, over.request.offset).unwrap();
+            });
+            assert_found(&outcome, "direct-lost");
+            let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), Rung::Cache, 4);
+            assert_eq!(verified.ranges_total, 4, "{collider:?}: {verified:#?}");
+        }
     }
 }
 

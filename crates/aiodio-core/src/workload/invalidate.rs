@@ -15,7 +15,7 @@
 
 use std::fs::File;
 use std::num::NonZeroUsize;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ use crate::copy::Fsync;
 use crate::engine::{self, Completion, Operation, Queue, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
-use crate::oracle::{Content, Expected, OneOf};
+use crate::oracle::{Content, Expected};
 use crate::stamp::Key;
 use crate::verify::{BadRange, Kind, check_memory};
 
@@ -140,7 +140,7 @@ pub struct Outcome {
     /// The queue's counts.
     pub stats: Stats,
     /// What the file is now.
-    pub expected: Option<OneOf>,
+    pub expected: Option<Units>,
 }
 
 /// `write-error`, `short-write`, `collider-error`: the kernel's answer to what was right. `fsync-error`: the collision made
@@ -203,9 +203,15 @@ impl Layout {
         [unit.start..direct.start, direct.end..unit.end]
     }
 
-    fn is_direct(self, offset: u64) -> bool {
+    /// Whether the byte belongs to a direct write, and where that, or what is beside it, ends.
+    fn part(self, offset: u64) -> (bool, u64) {
         let inside = offset % self.stride;
-        (self.head..self.head + self.block).contains(&inside)
+        let (direct, end) = match inside {
+            _ if inside < self.head => (false, self.head),
+            _ if inside < self.head + self.block => (true, self.head + self.block),
+            _ => (false, self.stride),
+        };
+        (direct, offset - inside + end)
     }
 
     /// Whether a page holds bytes of both.
@@ -312,18 +318,45 @@ fn last(
     one.judge(queue, report, buffered, cached)
 }
 
+/// What the file may be: one thing where the direct writes are, another beside them.
+#[derive(Clone, Debug)]
+pub struct Units {
+    key: Key,
+    layout: Layout,
+    direct: Vec<Content>,
+    beside: Vec<Content>,
+}
+
+impl Expected for Units {
+    fn key(&self) -> Key {
+        self.key
+    }
+    fn sizes(&self) -> RangeInclusive<u64> {
+        self.layout.bytes()..=self.layout.bytes()
+    }
+    fn each(&self, range: Range<u64>, visit: &mut dyn FnMut(Range<u64>, &[Content])) {
+        let mut at = range.start;
+        while at < range.end {
+            let (direct, end) = self.layout.part(at);
+            let end = end.min(range.end);
+            visit(at..end, if direct { &self.direct } else { &self.beside });
+            at = end;
+        }
+    }
+}
+
 /// What the file should be after a round.
-fn expected(options: &Options, layout: Layout, round: u32) -> OneOf {
-    let mut contents = vec![Content::Stamp(round)];
+fn expected(options: &Options, layout: Layout, round: u32) -> Units {
+    let mut direct = vec![Content::Stamp(round)];
+    let mut beside = vec![Content::Stamp(round)];
     match options.collider {
         // Both wrote everything.
-        Collider::SameRange if round > 0 => contents.push(Content::Stamp(OTHER | round)),
+        Collider::SameRange if round > 0 => direct.push(Content::Stamp(OTHER | round)),
         // Nobody wrote what is beside the direct writes.
-        Collider::Reader | Collider::Pinned => contents.push(Content::Stamp(0)),
+        Collider::Reader | Collider::Pinned => beside = vec![Content::Stamp(0)],
         _ => {}
     }
-    let key = Key { seed: options.seed, file: 1, generation: round };
-    OneOf { key, sizes: layout.bytes()..=layout.bytes(), contents }
+    Units { key: Key { seed: options.seed, file: 1, generation: round }, layout, direct, beside }
 }
 
 struct Round<'race> {
@@ -459,7 +492,7 @@ impl<'race> Round<'race> {
         }
         let outcome = check_memory(&expected(self.options, self.layout, self.number), 0, cached, 4);
         let trouble = |range: BadRange| {
-            let kind = match (self.layout.is_direct(range.offset), dropped) {
+            let kind = match (self.layout.part(range.offset).0, dropped) {
                 (true, false) => "direct-lost",
                 (false, false) => "buffered-lost",
                 (true, true) => "direct-lost-on-disk",
@@ -559,9 +592,9 @@ impl<'race> Colliding<'race> {
             }
             Collider::Reader => {
                 self.file.read_exact_at(memory, range.start)?;
-                let contents = vec![Content::Stamp(0), Content::Stamp(round - 1), Content::Stamp(round)];
-                let seen = OneOf { key, sizes: self.layout.bytes()..=self.layout.bytes(), contents };
-                let outcome = check_memory(&seen as &dyn Expected, range.start, memory, 1);
+                let direct = vec![Content::Stamp(round - 1), Content::Stamp(round)];
+                let seen = Units { direct, ..expected(self.options, self.layout, round) };
+                let outcome = check_memory(&seen, range.start, memory, 1);
                 if let Some(found) = outcome.ranges.into_iter().next() {
                     let trouble = Trouble::new("reader-saw", round.into(), found.offset, found.bytes, "during direct writes");
                     report.troubles.push(trouble.range(found));
