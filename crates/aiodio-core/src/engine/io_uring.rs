@@ -77,7 +77,8 @@ impl IoUringEngine {
 }
 
 /// Asks for what makes completions cheap, and settles for less on older kernels: completions run when the submitter waits, not in
-/// interrupts of it (`DEFER_TASKRUN`: Linux 6.1; `COOP_TASKRUN`: 5.19), and one bad entry does not stop the others (`SUBMIT_ALL`: 5.18).
+/// interrupts of it (`DEFER_TASKRUN`: Linux 6.1; `COOP_TASKRUN`: 5.19), a flag says that some wait to be run (`TASKRUN_FLAG`: 5.19),
+/// and one bad entry does not stop the others (`SUBMIT_ALL`: 5.18).
 fn build(entries: u32, completions: Option<u32>) -> std::io::Result<IoUring> {
     let builder = || {
         let mut builder = IoUring::builder();
@@ -88,9 +89,9 @@ fn build(entries: u32, completions: Option<u32>) -> std::io::Result<IoUring> {
     };
     let refused =
         |result: &std::io::Result<IoUring>| result.as_ref().err().and_then(std::io::Error::raw_os_error) == Some(libc::EINVAL);
-    let mut ring = builder().setup_submit_all().setup_single_issuer().setup_defer_taskrun().build(entries);
+    let mut ring = builder().setup_submit_all().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().build(entries);
     if refused(&ring) {
-        ring = builder().setup_submit_all().setup_coop_taskrun().build(entries);
+        ring = builder().setup_submit_all().setup_coop_taskrun().setup_taskrun_flag().build(entries);
     }
     if refused(&ring) {
         ring = builder().build(entries);
@@ -152,13 +153,14 @@ impl RawEngine for IoUringEngine {
     }
 
     fn reap(&mut self, min: usize, events: &mut Vec<Event>) -> std::result::Result<(), Errno> {
-        let (pending, overflowed) = {
+        let (pending, overflowed, deferred) = {
             let submission = self.ring.submission();
-            (!submission.is_empty(), submission.cq_overflow())
+            (!submission.is_empty(), submission.cq_overflow(), submission.taskrun())
         };
         self.overflows += u64::from(overflowed);
         let mut entered = Ok(0);
-        if pending || overflowed || self.ring.completion().len() < min {
+        // Who does not wait must have the deferred completions run all the same, or would never see one.
+        if pending || overflowed || deferred && min == 0 || self.ring.completion().len() < min {
             // One system call submits, runs the deferred completions, fetches overflowed ones and sleeps.
             let want = min.min(self.ring.params().cq_entries() as usize);
             entered = self.ring.submit_and_wait(want);
