@@ -144,6 +144,19 @@ fn data_from_before_the_write_are_found() {
     }
 }
 
+/// Waits until the writer has gone over this memory a few times more, so that what was there before is too old.
+fn wait_for_passes(request: &aiodio_core::engine::Request) {
+    // Of the first word, the lowest byte of the pass that it was written in.
+    let pass = || {
+        // SAFETY: inside the request's memory; volatile, since the child writes there.
+        unsafe { request.start.wrapping_add(4).read_volatile() }
+    };
+    let first = pass();
+    while pass().wrapping_sub(first) < 3 {
+        std::thread::yield_now();
+    }
+}
+
 struct LostWrites {
     inner: Box<dyn RawEngine>,
     writes: u64,
@@ -161,6 +174,7 @@ impl RawEngine for LostWrites {
         for request in requests {
             self.writes += u64::from(request.write);
             if request.write && self.writes > 4 {
+                wait_for_passes(request);
                 self.done.push(aiodio_core::engine::Event { slot: request.slot.into(), result: request.bytes as i64 });
             } else {
                 // SAFETY: the caller's promise.

@@ -52,9 +52,14 @@ static RECORD: Mutex<()> = Mutex::new(());
 #[test]
 fn a_good_kernel_passes_with_every_seed_and_interrupted_waits_lose_nothing() {
     for place in workplaces() {
-        let mut interrupted = 0;
+        let (mut interrupted, mut signals) = (0, 0);
         let mut done = [0; Action::ALL.len()];
-        for seed in 0..6 {
+        let sleeps = storage(place.path()).unwrap().strategy == Strategy::Uevent;
+        for seed in 0..60 {
+            // Every kind is in one of the first six; further ones only where no signal has met a wait, on a busy machine.
+            if seed >= 6 && signals > 0 && (interrupted > 0 || !sleeps) {
+                break;
+            }
             let outcome = run(&options(place.path(), seed), |_| {});
             assert!(outcome.error.is_none(), "{:?}", outcome.error);
             assert_eq!(outcome.troubles_total, 0, "seed {seed}: {:#?}", outcome.troubles);
@@ -63,7 +68,7 @@ fn a_good_kernel_passes_with_every_seed_and_interrupted_waits_lose_nothing() {
             }
             assert_eq!(outcome.stats.submitted, outcome.stats.completed);
             assert!(outcome.files.iter().all(|file| file.expected.in_flight() == 0));
-            assert!(outcome.signals > 0);
+            signals += outcome.signals;
             interrupted += outcome.stats.retried_eintr;
             for (sum, count) in done.iter_mut().zip(outcome.done) {
                 *sum += count;
@@ -71,8 +76,7 @@ fn a_good_kernel_passes_with_every_seed_and_interrupted_waits_lose_nothing() {
             eprintln!("{seed}: {:?}, {} signals, {:?}", outcome.elapsed, outcome.signals, outcome.stats);
         }
         assert!(done.iter().all(|count| *count > 0), "every kind is in some seed: {done:?}");
-        let sleeps = storage(place.path()).unwrap().strategy == Strategy::Uevent;
-        assert!(interrupted > 0 || !sleeps, "no wait was interrupted");
+        assert!(signals > 0 && (interrupted > 0 || !sleeps), "no wait was interrupted");
     }
 }
 
@@ -80,7 +84,7 @@ fn a_good_kernel_passes_with_every_seed_and_interrupted_waits_lose_nothing() {
 fn the_old_mistake_is_in_the_record_as_the_tests_own_and_without_it_there_is_none() {
     let _guard = RECORD.lock().unwrap();
     for place in workplaces().into_iter().filter(|place| storage(place.path()).unwrap().strategy == Strategy::Uevent) {
-        for commit_old_mistake in [false, true] {
+        let run_recorded = |commit_old_mistake| {
             let recorder = Recorder::create(None, recorder::CAPACITY).unwrap();
             recorder::set_current(Some(recorder.clone()));
             let options = Options {
@@ -93,12 +97,15 @@ fn the_old_mistake_is_in_the_record_as_the_tests_own_and_without_it_there_is_non
             let outcome = run(&options, |_| {});
             recorder::set_current(None);
             assert!(outcome.error.is_none(), "{:?}", outcome.error);
-            let shared = recorder.read().shared_memory();
-            let ours: Vec<_> = shared.iter().filter(|pair| pair.other.begin.kind == recorder::Kind::Fill).collect();
-            assert_eq!(commit_old_mistake, outcome.mistakes > 0);
-            assert_eq!(commit_old_mistake, !ours.is_empty(), "{} mistakes", outcome.mistakes);
-            assert!(ours.iter().all(|pair| pair.in_flight.begin.kind == recorder::Kind::Write));
-        }
+            let mut shared = recorder.read().shared_memory();
+            shared.retain(|pair| pair.other.begin.kind == recorder::Kind::Fill);
+            assert_eq!(outcome.mistakes > 0, !shared.is_empty(), "{} mistakes", outcome.mistakes);
+            assert!(shared.iter().all(|pair| pair.in_flight.begin.kind == recorder::Kind::Write));
+            outcome.mistakes
+        };
+        assert_eq!(run_recorded(false), 0);
+        // It takes a signal during a wait, which a busy machine may not bring about each time.
+        assert!((0..60).any(|_| run_recorded(true) > 0), "the mistake was never committed");
     }
 }
 

@@ -60,14 +60,29 @@ mod tests {
 
     #[test]
     fn what_is_due_first_is_done_first() {
-        let later = Later::start().expect("thread");
+        let (sender, receiver) = channel::<(Instant, Job)>();
         let (done, order) = channel();
+        let far = Instant::now() + Duration::from_secs(3600);
         for (number, milliseconds) in [(1, 40), (2, 20), (3, 60), (4, 20)] {
             let done = done.clone();
-            later.after(Duration::from_millis(milliseconds), move || done.send(number).expect("the test waits"));
+            let job = move || done.send(number).expect("the test waits");
+            sender.send((far + Duration::from_millis(milliseconds), Box::new(job))).expect("the receiver is here");
         }
-        assert_eq!(order.iter().take(4).collect::<Vec<_>>(), [2, 4, 1, 3]);
-        later.after(Duration::from_secs(3600), move || done.send(5).expect("the test waits"));
+        drop(sender);
+        run(&receiver);
+        assert_eq!(order.try_iter().collect::<Vec<_>>(), [2, 4, 1, 3]);
+    }
+
+    #[test]
+    fn what_is_due_is_done_before_what_comes_later_and_that_at_the_end() {
+        let later = Later::start().expect("thread");
+        let (done, order) = channel();
+        for (number, delay) in [(5, Duration::from_secs(3600)), (1, Duration::ZERO)] {
+            let done = done.clone();
+            later.after(delay, move || done.send(number).expect("the test waits"));
+        }
+        assert_eq!(order.recv(), Ok(1));
+        assert!(order.try_recv().is_err());
         drop(later);
         assert_eq!(order.recv(), Ok(5));
     }
