@@ -309,6 +309,30 @@ fn a_lost_and_a_misdirected_write_are_seen_by_the_next_read_and_by_the_verificat
 }
 
 #[test]
+fn a_read_that_left_the_memory_as_it_was_is_seen_although_the_right_data_were_there() {
+    for place in workplaces() {
+        for log in ["write 0 0x8000\nread 0 0x8000", "write 0 0x8001\nread 0x8000 1", "truncate 0x100\nread 0 0x100"] {
+            let at = if log.starts_with("write") { 2 } else { 1 };
+            let mismatch = lied_to(place.path(), log, at, Lie::Nothing).mismatch.expect(log);
+            assert_eq!(mismatch.seen, Seen::Read);
+        }
+    }
+}
+
+#[test]
+fn operations_of_which_none_can_be_done_are_refused() {
+    for place in workplaces() {
+        for kinds in [vec![Kind::Read, Kind::Punch], vec![Kind::Allocate]] {
+            // One byte is allocated, and then the file is as long as it may be.
+            let options = Options { kinds, size_max: 1, ..options(place.path(), 1) };
+            let error = run(&options, |_| {}).error.unwrap();
+            assert_eq!(error.step, Step::Options);
+            assert!(error.message.starts_with("None of the operations can be done"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_write_that_completes_with_an_error_ends_the_run() {
     for place in workplaces() {
         let outcome = lied_to(place.path(), "write 0 100\nwrite 50 100\nread 0 100", 2, Lie::Fail(libc::EIO));

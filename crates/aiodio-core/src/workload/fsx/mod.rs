@@ -192,6 +192,9 @@ impl Outcome {
 /// Operations that a mismatch's history has at most.
 const HISTORY_MAX: usize = 16;
 
+/// Choices in a row that cannot be done, after which none ever can: no kind that could be is missed so often.
+const IMPOSSIBLE_MAX: u64 = 100_000;
+
 struct Run<'options> {
     options: &'options Options,
     target: Target,
@@ -254,7 +257,13 @@ impl<'options> Run<'options> {
         let planned = self.options.replay.as_ref().map(|log| log.operations.as_slice());
         let total = planned.map_or(self.options.operations, |operations| operations.len() as u64);
         let mut number = 0;
+        let mut impossible = 0;
         while number < total {
+            if impossible == IMPOSSIBLE_MAX {
+                let size = self.shadow.size();
+                let message = format!("None of the operations can be done on a file of {size} bytes: allow more kinds");
+                return Err(Error::new(Step::Options, message).path(&self.options.path));
+            }
             let operation = match planned {
                 Some(operations) => {
                     let operation = operations[number as usize];
@@ -265,14 +274,17 @@ impl<'options> Run<'options> {
                     Choice::Do(operation) => operation,
                     Choice::TooShort(_) => {
                         outcome.too_short += 1;
+                        impossible += 1;
                         continue;
                     }
                     Choice::TooLong(_) => {
                         outcome.too_long += 1;
+                        impossible += 1;
                         continue;
                     }
                 },
             };
+            impossible = 0;
             number += 1;
             outcome.log.operations.push(operation);
             let mismatch = self.step(&operation, number as u32)?;

@@ -61,6 +61,10 @@ impl Target {
 
     /// A read: the bytes that came.
     pub(super) fn read(&mut self, operation: &Operation) -> Result<&[u8]> {
+        // What an earlier operation left there, often the right data, must not pass for what is read.
+        for byte in self.buffer.as_deref_mut().unwrap_or_default().iter_mut().take(operation.bytes as usize) {
+            *byte = !*byte;
+        }
         let got = self.transfer(false, operation, 0)?;
         let buffer = self.buffer.as_deref().unwrap_or_default();
         Ok(&buffer[..got])
