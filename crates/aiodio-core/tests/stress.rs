@@ -234,6 +234,55 @@ fn each_planted_fault_is_found_and_named() {
     }
 }
 
+/// Mounts a tmpfs of 512 KiB that this thread and those it makes see, and nobody else; false where that is not permitted.
+fn mount_small_tmpfs(place: &Path) -> bool {
+    let place = std::ffi::CString::new(place.to_str().unwrap()).unwrap();
+    // SAFETY: concerns this thread's view of the mounts.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+        return false;
+    }
+    let (root, kind, none) = (c"/".as_ptr(), c"tmpfs".as_ptr(), std::ptr::null());
+    // SAFETY: strings that end in NUL.
+    assert_eq!(unsafe { libc::mount(kind, root, none, libc::MS_REC | libc::MS_PRIVATE, none.cast()) }, 0);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::mount(kind, place.as_ptr(), kind, 0, c"size=512k".as_ptr().cast()) }, 0);
+    true
+}
+
+#[test]
+fn a_full_filesystem_is_an_error_and_no_trouble_whatever_met_it() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().to_owned();
+    let runs = move || {
+        if !mount_small_tmpfs(&path) {
+            eprintln!("skipped: mounting is not permitted");
+            return None;
+        }
+        let one = |seed| {
+            let options = Options {
+                workers: size(1),
+                engines: vec![Kind::Sync],
+                direct: false,
+                signals: false,
+                operations: 2000,
+                unit_bytes: size(4096),
+                ..options(&path, seed)
+            };
+            run(&options, |_| {})
+        };
+        Some((0..64).map(one).collect::<Vec<_>>())
+    };
+    let Some(outcomes) = std::thread::spawn(runs).join().unwrap() else { return };
+    let mut by_mapping = 0;
+    for outcome in outcomes {
+        assert_eq!(outcome.troubles_total, 0, "{:#?}", outcome.troubles);
+        let error = outcome.error.expect("three files of 1 MiB do not fit");
+        assert!(matches!(error.errno, Some(Errno(libc::ENOSPC | libc::EFAULT))), "{error:?}");
+        by_mapping += u32::from(error.errno == Some(Errno(libc::EFAULT)));
+    }
+    assert!(by_mapping > 0, "no mapping was the first to meet the end of the space");
+}
+
 #[test]
 fn options_that_make_no_sense_are_refused() {
     let place = tempfile::tempdir().unwrap();

@@ -483,6 +483,11 @@ impl<'run, 'caller> Worker<'run, 'caller> {
                 run.unsupported[step.action.index()].store(true, Ordering::Relaxed);
                 return Ok(());
             }
+            // A store would be a SIGBUS, and that says no more: most likely the filesystem is full, and nothing is wrong with it.
+            Err(errno @ Errno(libc::EFAULT)) => {
+                let message = "A page of the file cannot be had to store to: use fewer or smaller files if the filesystem is full";
+                return Err(Error::new(Step::Write, message).errno(errno).path(&shared.path).offset(start));
+            }
             Err(errno) => return self.finish_call("mmap", step, start, end - start, Err(errno)),
         };
         let bytes = end - step.offset;
