@@ -334,8 +334,15 @@ impl<'options> Race<'options> {
     fn neighbours(&mut self, start: u64, outcome: &mut Outcome) {
         let block = self.options.block_bytes.get() as u64;
         for offset in [start - block, start + self.options.window()] {
-            // Behind the end there is none.
-            let Ok(got) = read_all(&self.buffered, &mut self.memory, offset) else { continue };
+            // Behind the end there is none: nothing is read there.
+            let got = match read_all(&self.buffered, &mut self.memory, offset) {
+                Ok(got) => got,
+                Err(errno) => {
+                    let trouble = Trouble::new("read-error", self.round.into(), offset, block, "beside the writes");
+                    outcome.troubles.add(trouble.errno(errno));
+                    continue;
+                }
+            };
             let expected = OneOf { key: self.key(), sizes: 0..=u64::MAX, contents: vec![Content::Zeros] };
             for range in check_memory(&expected, offset, &self.memory[..got], 1).ranges {
                 let detail = "beside the writes";
@@ -400,4 +407,36 @@ fn scratch() -> Result<File> {
     }
     // SAFETY: a new descriptor that nobody else has.
     Ok(unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_neighbour_that_cannot_be_read_is_told() {
+        let place = tempfile::tempdir().expect("directory");
+        let block = NonZeroUsize::new(page_bytes()).expect("not 0");
+        let options = Options {
+            path: place.path().join("file"),
+            bytes: 64 * page_bytes() as u64,
+            block_bytes: block,
+            unit_bytes: block,
+            depth: NonZeroUsize::MIN,
+            rounds: 1,
+            engine: Kind::Sync,
+            space: Space::Hole,
+            seed: 1,
+        };
+        let mut race = match Race::new(Box::new(crate::engine::SyncEngine::default()), &options) {
+            Err(error) if error.errno == Some(Errno(libc::EINVAL)) => return eprintln!("skipped: no O_DIRECT there"),
+            race => race.expect("race"),
+        };
+        // A descriptor that nothing can be read from.
+        race.buffered = File::options().write(true).open(&options.path).expect("file");
+        let mut outcome = Outcome::default();
+        race.neighbours(2 * page_bytes() as u64, &mut outcome);
+        let found: Vec<_> = outcome.troubles.first.iter().map(|trouble| (trouble.kind, trouble.errno)).collect();
+        assert_eq!(found, [("read-error", Some(Errno(libc::EBADF))); 2]);
+    }
 }
