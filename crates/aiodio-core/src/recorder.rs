@@ -10,7 +10,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, RwLock};
 
 use crate::error::{Errno, Error, Result, Step};
@@ -401,7 +401,9 @@ impl Recorder {
         let header = self.map.header();
         let id = header.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let slot = self.map.slot(id);
-        slot.id.store(0, Ordering::Release);
+        slot.id.store(0, Ordering::Relaxed);
+        // Who reads one of the new fields finds the old number gone. (A release store would not keep back what follows it.)
+        fence(Ordering::Release);
         slot.completed_ns.store(0, Ordering::Relaxed);
         slot.result.store(0, Ordering::Relaxed);
         slot.offset.store(begin.offset, Ordering::Relaxed);
@@ -467,7 +469,7 @@ pub fn trace_line(operation: &Operation, file: &str, started_ns: u64) -> String 
     let end = match completed_ns {
         None => "? <in flight>".to_owned(),
         Some(completed) => {
-            let result = match i32::try_from(-*result) {
+            let result = match i32::try_from(result.wrapping_neg()) {
                 Ok(errno) if errno > 0 => format!("-1 {}", Errno(errno).name()),
                 _ => result.to_string(),
             };
@@ -516,8 +518,10 @@ fn read_slot(slot: &Slot) -> Option<Operation> {
         completed_ns: (completed > 0).then_some(completed),
         result: slot.result.load(Ordering::Relaxed),
     };
+    // After all the fields, not among them.
+    fence(Ordering::Acquire);
     // Filled in anew meanwhile, or never finished.
-    (id > 0 && slot.id.load(Ordering::Acquire) == id).then_some(operation)
+    (id > 0 && slot.id.load(Ordering::Relaxed) == id).then_some(operation)
 }
 
 impl Recorder {
@@ -602,7 +606,7 @@ impl Record {
         let mut in_flight: Vec<&Operation> = Vec::new();
         for operation in self.operations.iter().filter(|op| op.begin.kind.uses_memory() || op.begin.kind == Kind::Fill) {
             in_flight.retain(|other| other.completed_ns.is_none_or(|at| at > operation.submitted_ns));
-            let uses = |op: &Operation| op.begin.address..op.begin.address + op.begin.bytes;
+            let uses = |op: &Operation| op.begin.address..op.begin.address.saturating_add(op.begin.bytes);
             for other in &in_flight {
                 let (a, b) = (uses(other), uses(operation));
                 let written = other.begin.kind.writes_memory() || operation.begin.kind.writes_memory();
