@@ -83,6 +83,7 @@ fn segments_that_cannot_be_are_refused() {
         segments::Options { buffer_bytes: size(1000), ..good.clone() },
         segments::Options { offset: u64::MAX / 512 * 512, ..good.clone() },
         segments::Options { offset: (i64::MAX as u64) / 512 * 512, ..good.clone() },
+        segments::Options { buffer_bytes: size(1 << 40), buffers: size(1 << 40), ..good.clone() },
         segments::Options { children: size(segments::CHILDREN_MAX + 1), ..good.clone() },
     ] {
         assert_eq!(segments::run(&options, |_| ()).error.unwrap().step, Step::Options);

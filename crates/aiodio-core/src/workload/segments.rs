@@ -89,7 +89,8 @@ impl Options {
 
     /// Where the last child's segment ends in the file.
     pub fn end(&self) -> Option<u64> {
-        self.segment_bytes()
+        (self.buffer_bytes.get() as u64)
+            .checked_mul(self.buffers.get() as u64)?
             .checked_mul(self.children.get() as u64)?
             .checked_add(self.offset)
             .filter(|end| i64::try_from(*end).is_ok())
