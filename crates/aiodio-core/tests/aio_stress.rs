@@ -273,3 +273,14 @@ fn a_read_that_returns_a_wrong_bit_is_seen() {
         }
     }
 }
+
+#[test]
+fn a_read_that_left_the_memory_as_it_was_is_seen_although_the_right_data_were_there() {
+    for place in workplaces() {
+        // One record, and so one buffer for its write and its read.
+        let record = 16 << 10;
+        let options = Options { file_bytes: record, depth: size(1), ..options(place.path(), 1) };
+        let mismatch = lied_to(&options, &[Stage::Write, Stage::Read], false, 1, Lie::Nothing).mismatch.unwrap();
+        assert_eq!((mismatch.stage, mismatch.offset, mismatch.found.sectors_bad), (Stage::Read, 0, record / 512));
+    }
+}
