@@ -9,6 +9,7 @@ use std::path::Path;
 use aiodio_core::buffer::page_bytes;
 use aiodio_core::copy::Fsync;
 use aiodio_core::engine::Kind;
+use aiodio_core::error::Errno;
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{Rung, verify_expected};
 use aiodio_core::workload::invalidate::{self, Collider, Options, Outcome, TROUBLES};
@@ -77,6 +78,18 @@ fn what_the_kernel_answers_is_found() {
         let fails = tampered(&options, |over| *over.result = -i64::from(libc::EIO));
         assert_found(&fails, "write-error");
         assert_found(&tampered(&options, |over| *over.result = 0), "short-write");
+    }
+}
+
+#[test]
+fn a_full_filesystem_is_an_error_and_no_trouble() {
+    for place in workplaces() {
+        let options = options(place.path(), Kind::Libaio, Collider::Buffered);
+        let engine = options.engine.open(options.writes).unwrap();
+        let full = Tampering::new(engine, |over| *over.result = -i64::from(libc::ENOSPC));
+        let outcome = invalidate::run_with(Box::new(full), &options);
+        assert_eq!(outcome.error.and_then(|error| error.errno), Some(Errno(libc::ENOSPC)));
+        assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
     }
 }
 

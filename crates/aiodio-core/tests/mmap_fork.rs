@@ -8,7 +8,7 @@ use std::path::Path;
 
 use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::{Kind, RawEngine};
-use aiodio_core::error::{Result, Step};
+use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::workload::mmap_fork::{self, Options, Outcome, Source, TROUBLES};
 use aiodio_core::workload::scribble::Writer;
 use common::{ENGINES, Over, Tampering, size, workplaces};
@@ -116,6 +116,18 @@ fn errors_and_short_transfers_are_told_apart() {
                 (1, BLOCK as u64, (result < 0).then_some(libc::EIO))
             );
         }
+    }
+}
+
+#[test]
+fn a_full_filesystem_is_an_error_and_no_trouble() {
+    for outcome in tampered(Source::Shared, Writer::Fork, |over| {
+        if over.request.write {
+            *over.result = -i64::from(libc::EDQUOT);
+        }
+    }) {
+        assert_eq!(outcome.error.and_then(|error| error.errno), Some(Errno(libc::EDQUOT)));
+        assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
     }
 }
 

@@ -97,6 +97,24 @@ fn errors_and_short_writes_are_found() {
     }
 }
 
+#[test]
+fn a_full_filesystem_is_an_error_and_no_trouble() {
+    let full = |over: Over<'_>| *over.result = -i64::from(libc::ENOSPC);
+    for place in workplaces() {
+        let options = unwritten_options(place.path(), Space::Hole);
+        let engine = Tampering::new(options.engine.open(options.depth).unwrap(), full);
+        let unwritten = unwritten::run_with(Box::new(engine), &options);
+        let options = race_options(place.path());
+        let open =
+            |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> { Ok(Box::new(Tampering::new(options.engine.open(depth)?, full))) };
+        let race = races::run_with("eof-pieces", &options, &open);
+        for (error, troubles) in [(unwritten.error, unwritten.troubles), (race.error, race.troubles)] {
+            assert_eq!(error.and_then(|error| error.errno).map(|errno| errno.0), Some(libc::ENOSPC));
+            assert_eq!(troubles.total, 0, "{:#?}", troubles.first);
+        }
+    }
+}
+
 fn race_options(place: &Path) -> races::Options {
     races::Options {
         path: place.join("file"),

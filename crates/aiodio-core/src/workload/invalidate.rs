@@ -247,9 +247,8 @@ pub fn run(options: &Options) -> Outcome {
 /// Races through the given engine.
 pub fn run_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
     let mut outcome = Outcome::default();
-    if let Err(error) = race(engine, options, &mut outcome) {
-        outcome.error = Some(error);
-    }
+    let error = race(engine, options, &mut outcome).err();
+    outcome.error = error.or_else(|| outcome.troubles.full());
     outcome
 }
 

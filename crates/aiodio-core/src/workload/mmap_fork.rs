@@ -124,7 +124,7 @@ pub fn run_with(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn
     let mut outcome = Outcome::default();
     let inherited = options.source == Source::Private && options.writer == Writer::Fork;
     let result = if inherited { inherit(options, open, &mut outcome) } else { scribbled(options, open, &mut outcome) };
-    outcome.error = result.err();
+    outcome.error = result.err().or_else(|| outcome.troubles.full());
     outcome
 }
 

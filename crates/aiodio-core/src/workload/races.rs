@@ -156,6 +156,7 @@ pub fn run_with(name: &str, options: &Options, open: Open<'_>) -> Outcome {
         outcome.error = Some(error);
     } else {
         outcome.unsupported = None;
+        outcome.error = outcome.troubles.full();
     }
     outcome
 }

@@ -1,6 +1,6 @@
 //! What a race brought to light, in one shape for all of them. The testcase finds the words.
 
-use crate::error::Errno;
+use crate::error::{Errno, Error, Step};
 use crate::verify::BadRange;
 
 /// One thing that should not be.
@@ -51,14 +51,30 @@ pub struct Troubles {
     pub first: Vec<Trouble>,
     /// How many there were.
     pub total: u64,
+    /// The first call that found no room. What comes after it follows from it.
+    full: Option<Trouble>,
 }
 
 impl Troubles {
-    /// One more.
+    /// One more. A full filesystem (ENOSPC, EDQUOT) is none, and nor is what comes after: see [`Troubles::full`].
     pub fn add(&mut self, trouble: Trouble) {
+        if self.full.is_some() {
+            return;
+        }
+        if matches!(trouble.errno, Some(Errno(libc::ENOSPC | libc::EDQUOT))) {
+            self.full = Some(trouble);
+            return;
+        }
         self.total += 1;
         if self.first.len() < KEPT_MAX {
             self.first.push(trouble);
         }
+    }
+
+    /// Why the troubles end where they do, if that is because the filesystem was full: the kernel is right about that.
+    pub fn full(&self) -> Option<Error> {
+        let Trouble { offset, errno, .. } = self.full.as_ref()?;
+        let error = Error::new(Step::Write, "The filesystem is full: use fewer or smaller files").offset(*offset);
+        errno.map(|errno| error.errno(errno))
     }
 }

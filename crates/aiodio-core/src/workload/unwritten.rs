@@ -124,7 +124,8 @@ pub fn run_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
     let mut outcome = Outcome::default();
     match Race::new(engine, options) {
         Ok(mut race) => {
-            outcome.error = race.rounds(&mut outcome).err();
+            let error = race.rounds(&mut outcome).err();
+            outcome.error = error.or_else(|| outcome.troubles.full());
             outcome.stats = race.queue.finish();
             outcome.expected = Some(race.oracle);
         }
