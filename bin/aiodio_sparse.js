@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { runStandalone } from "../dist/ts/run/standalone.js";
+import { standalone } from "./shared/standalone.js";
 
-process.exit(await runStandalone("aiodio_sparse", process.argv.slice(2)));
+await standalone("aiodio_sparse");

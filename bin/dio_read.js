@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { runStandalone } from "../dist/ts/run/standalone.js";
+import { standalone } from "./shared/standalone.js";
 
-process.exit(await runStandalone("dio_read", process.argv.slice(2)));
+await standalone("dio_read");

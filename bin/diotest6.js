@@ -1,4 +1,4 @@
 #!/usr/bin/env node
-import { runStandalone } from "../dist/ts/run/standalone.js";
+import { standalone } from "./shared/standalone.js";
 
-process.exit(await runStandalone("diotest6", process.argv.slice(2)));
+await standalone("diotest6");

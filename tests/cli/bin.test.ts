@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { packaged, version } from "../../ts/package.js";
@@ -17,6 +17,35 @@ test("not built: one line that says what to do", () => {
   });
   expect({ status, stdout }).toEqual({ status: 3, stdout: "" });
   expect(stderr).toMatch(/^aiodio-ltp: not built \([^\n]*\): run `npm ci` in its directory\n$/);
+});
+
+test.each([
+  [
+    "nothing is built",
+    undefined,
+    /^aio_stress\.js:1: TBROK: not built \([^\n]*\): run `npm ci` in the package's directory\n$/,
+  ],
+  [
+    "the runner fails",
+    'export async function runStandalone() { throw new Error("a bug"); }',
+    /^aio_stress\.js:1: TBROK: the runner cannot go on: Error: a bug\n/,
+  ],
+  [
+    "the runner fails later",
+    'export function runStandalone() { setImmediate(() => { throw new Error("a bug"); }); return new Promise(() => {}); }',
+    /^aio_stress\.js:1: TBROK: the runner cannot go on: Error: a bug\n/,
+  ],
+])("a testcase's command is TBROK, and no failure of the kernel, where %s", (_, runner, message) => {
+  const folder = temporaryFolder();
+  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
+  cpSync(packaged("bin"), join(folder, "bin"), { recursive: true });
+  if (runner !== undefined) {
+    mkdirSync(join(folder, "dist/ts/run"), { recursive: true });
+    writeFileSync(join(folder, "dist/ts/run/standalone.js"), runner);
+  }
+  const { status, stderr } = spawnSync(process.execPath, [join(folder, "bin/aio-stress.js")], { encoding: "utf8" });
+  expect(stderr).toMatch(message);
+  expect(status).toBe(2);
 });
 
 describe.skipIf(!existsSync(packaged("dist/ts/cli/main.js")))("built", () => {
