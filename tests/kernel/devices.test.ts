@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { devicesBehind, within } from "../../ts/kernel/devices.js";
+import { devicesBehind, devicesOf, within } from "../../ts/kernel/devices.js";
 import { filesystems } from "../support/filesystems.js";
 
 const mounted = filesystems();
@@ -88,4 +88,12 @@ test("a folder holds itself and what is in it", () => {
   expect(within("/a/b", "/a/")).toBe(true);
   expect(within("/ab", "/a")).toBe(false);
   expect(within("/x", "/")).toBe(true);
+});
+
+test.each([
+  ["mapper/root", ["dm-0", "sda2", "sda"]],
+  ["sdb", ["sdb"]],
+  ["gone", ["gone"]],
+])("the device %s stands on %j", (path, names) => {
+  expect(devicesOf(join(machine.dev, path), machine)).toEqual(names);
 });

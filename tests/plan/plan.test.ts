@@ -12,6 +12,14 @@ const file = (suite: string, text: string): RuntestFile => ({
   lines: parseRuntest(text, suite),
 });
 const part = file("part", "AD001 aiocp -b 1k\nAD002 aiocp -b 2k -f DIRECT\nAD003 aiocp -b 4k\n");
+const thrown = (call: () => unknown): Error => {
+  try {
+    call();
+  } catch (error) {
+    return error as Error;
+  }
+  throw new Error("nothing was thrown");
+};
 const keys = (files: RuntestFile[], request = {}) => makePlan(files, request, ["aiocp"]).map(({ key }) => key);
 
 test("a run knows its line, and its arguments are without the program", () => {
@@ -90,6 +98,19 @@ test("unknown programs are one error, and only of lines that would run", () => {
       '"frobnicate" at dir/bad:4: this version has aiocp; correct the lines or leave them out with --skip',
   );
   expect(keys([bad], { skip: ["aicp", "frob"] })).toEqual(["bad:A"]);
+});
+
+test("a file of hundreds of unknown programs is an error of a few lines", () => {
+  const text = Array.from({ length: 1000 }, (_, index) => `T${index} program${index}`).join("\n");
+  const file = { path: "syscalls", suite: "syscalls", lines: parseRuntest(text, "syscalls") };
+  const { message } = thrown(() => makePlan([file], {}, ["aiocp"]));
+  expect(message).toMatch(
+    /^unknown program "program0" at syscalls:1; .*; and 992 more programs: this version has aiocp/,
+  );
+  expect(message.length).toBeLessThan(1000);
+  const other = thrown(() => parseRuntest("no runtest file:\n".repeat(10_000), "syslog"));
+  expect(other.message.split("\n")).toHaveLength(52);
+  expect(other.message).toMatch(/\nand 9949 more lines$/);
 });
 
 describe("shuffle", () => {

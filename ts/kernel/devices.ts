@@ -22,6 +22,13 @@ export function devicesBehind(directory: string, roots: Roots = { proc: "/proc",
   return [...found];
 }
 
+/** The same for a device, by whatever path it is named (`/dev/disk/by-id/…`). */
+export function devicesOf(path: string, roots: Roots = { proc: "/proc", sys: "/sys", dev: "/dev" }): string[] {
+  const found = new Set<string>();
+  addDevice(basename(resolved(path) ?? path), roots, found, DEPTH_MAX);
+  return [...found];
+}
+
 function addDirectory(directory: string, roots: Roots, found: Set<string>, depth: number): void {
   const mount = mountOf(directory, roots);
   if (!mount || depth === 0) return;

@@ -4,7 +4,7 @@ import type { RuntestFile } from "./resolve.js";
 import type { RuntestLine } from "./runtest.js";
 import { shuffled } from "./shuffle.js";
 import { didYouMean } from "./suggest.js";
-import { UsageError } from "./usage-error.js";
+import { firstOf, UsageError } from "./usage-error.js";
 
 /** What the user asked for. */
 export interface PlanRequest {
@@ -26,6 +26,8 @@ export interface PlanRequest {
 
 /** More than this is a slip; it would also not fit into memory as a plan. */
 const RUNS_MAX = 1_000_000;
+/** LTP's other runtest files name hundreds of programs that are none of ours. */
+const UNKNOWN_SHOWN = 8;
 
 function patterns(option: string, sources: readonly string[]): RegExp[] {
   return sources.map((source) => {
@@ -141,7 +143,7 @@ function checkPrograms(files: readonly RuntestFile[], programs: ReadonlySet<stri
     return `"${program}"${didYouMean(program, programs)} at ${where.slice(0, 3).join(", ")}${more}`;
   });
   throw new UsageError(
-    `unknown program ${unknown.join("; ")}: this version has ${[...programs].sort().join(", ")}; ` +
+    `unknown program ${firstOf(unknown, UNKNOWN_SHOWN, "programs").join("; ")}: this version has ${[...programs].sort().join(", ")}; ` +
       "correct the lines or leave them out with --skip",
   );
 }

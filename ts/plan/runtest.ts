@@ -4,7 +4,7 @@
  * kirk and openQA hand a line to a shell. Here no shell runs, so whatever only a shell could do (pipes, variables,
  * patterns) is an error rather than an argument that means something else than it does there.
  */
-import { UsageError } from "./usage-error.js";
+import { firstOf, UsageError } from "./usage-error.js";
 
 /** One line that runs something. */
 export interface RuntestLine {
@@ -23,7 +23,10 @@ export interface Problem {
   message: string;
 }
 
-/** A runtest file with at least one malformed line. Every problem is told at once, so that one correction is enough. */
+/** More than this is no runtest file. */
+const PROBLEMS_SHOWN = 50;
+
+/** A runtest file with at least one malformed line. All problems are told at once, so that one correction is enough. */
 export class RuntestError extends UsageError {
   override name = "RuntestError";
   constructor(
@@ -31,7 +34,7 @@ export class RuntestError extends UsageError {
     readonly problems: readonly Problem[],
   ) {
     const lines = problems.map(({ number, message }) => `${path}:${number}: ${message}`);
-    super(`${path} is malformed, so nothing was run:\n${lines.join("\n")}`);
+    super(`${path} is malformed, so nothing was run:\n${firstOf(lines, PROBLEMS_SHOWN, "lines").join("\n")}`);
   }
 }
 

@@ -2,6 +2,7 @@
 import type { CheckResult } from "../filesystem/checkers.js";
 import { Filesystem, KeeperError, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
+import { devicesOf } from "../kernel/devices.js";
 import type { Finding, KernelWatch } from "../kernel/watch.js";
 import {
   count,
@@ -239,9 +240,10 @@ class Place {
     const { key, id, program, argv } = run;
     const { options, emit, filesystem } = this;
     const { kernel } = options;
-    const devices = filesystem ? [filesystem.device?.replace("/dev/", "") ?? ""] : (options.devices ?? []);
+    const own = filesystem && (filesystem.device === undefined ? [] : devicesOf(filesystem.device));
+    const devices = own ?? options.devices ?? [];
     options.marker(id);
-    kernel?.begin(key, { devices: devices.filter((device) => device !== "") });
+    kernel?.begin(key, { devices });
     const permitted = new Map<string, string>();
     const started = performance.now();
     emit({ type: "test-start", time: new Date().toISOString(), key, worker: this.number });
