@@ -155,9 +155,10 @@ interface FakeTerminalOptions {
   /** As `tty` when absent. */
   colour?: boolean;
   columns?: number;
+  rows?: number;
 }
 
-export function fakeTerminal({ tty = false, colour, columns = 80 }: FakeTerminalOptions = {}): FakeTerminal {
+export function fakeTerminal({ tty = false, colour, columns = 80, rows = 24 }: FakeTerminalOptions = {}): FakeTerminal {
   const written = { out: "", err: "" };
   const callbacks: (() => void)[] = [];
   return {
@@ -172,6 +173,7 @@ export function fakeTerminal({ tty = false, colour, columns = 80 }: FakeTerminal
     live: tty,
     colour: colour ?? tty,
     columns: () => columns,
+    rows: () => rows,
     onClosed: (callback) => void callbacks.push(callback),
     close() {
       for (const callback of callbacks) callback();

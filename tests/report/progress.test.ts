@@ -79,6 +79,25 @@ describe("progress on a terminal", () => {
     run.reporter.end();
   });
 
+  test.each([
+    [4, ["… and 4 more at once", "["]],
+    [2, ["["]],
+  ])("on %d rows never goes up beyond the top", (rows, last) => {
+    const events = runEvents({ workers: 5 });
+    const run = progress(events, { tty: true, rows });
+    for (const event of events.slice(0, 6)) {
+      run.results.add(event);
+      run.reporter.event(event);
+      run.reporter.note("");
+    }
+    const { out } = run.terminal.written;
+    const ups = [...out.matchAll(/\[(\d+)A/g)].map(([, up]) => Number(up));
+    expect(Math.max(...ups)).toBe(rows - 1);
+    const shown = screen(out).filter((line) => line !== "");
+    expect(shown.slice(-last.length).map((line, index) => line.startsWith(last[index] ?? "?"))).not.toContain(false);
+    run.reporter.end();
+  });
+
   test("puts notes above the live lines", () => {
     const run = progress(runEvents(), { tty: true });
     for (const event of runEvents().slice(0, 2)) {

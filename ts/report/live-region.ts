@@ -6,7 +6,12 @@ export class LiveRegion {
 
   constructor(readonly terminal: Terminal) {}
 
-  /** Prints `above` for good, and below it `lines`, which the next call replaces. */
+  /** How many lines there may be: the cursor can't go up beyond the top of the screen. */
+  get linesMax(): number {
+    return Math.max(1, this.terminal.rows() - 1);
+  }
+
+  /** Prints `above` for good, and below it `lines`, which the next call replaces; at most {@link linesMax}. */
   draw(above: string, lines: readonly string[]): void {
     // A line as wide as the terminal would wrap, and the cursor would go up one line too few.
     const width = this.terminal.columns() - 1;

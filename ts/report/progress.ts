@@ -145,13 +145,15 @@ export class ProgressReporter implements Reporter {
   }
 
   #print(text: string): void {
-    if (this.#region) this.#region.draw(text, this.#over ? [] : this.#liveLines());
+    if (this.#region) this.#region.draw(text, this.#over ? [] : this.#liveLines(this.#region.linesMax));
     else if (text !== "") this.#terminal.out(text);
   }
 
-  #liveLines(): string[] {
+  #liveLines(max: number): string[] {
     const lines: string[] = [];
-    for (let worker = 1; worker <= this.#workers; worker++) {
+    // The bar needs a line too, and what is not shown one that says so.
+    const shown = this.#workers + 1 <= max ? this.#workers : Math.max(0, max - 2);
+    for (let worker = 1; worker <= shown; worker++) {
       const running = this.#running.get(worker);
       if (!running) {
         lines.push("-");
@@ -163,6 +165,7 @@ export class ProgressReporter implements Reporter {
         `${this.#results.label(run).padEnd(this.#results.labelWidth())} ${seconds}${running.progress}  ${run.command}`,
       );
     }
+    if (shown < this.#workers && max > 1) lines.push(`… and ${this.#workers - shown} more at once`);
     lines.push(this.#bar());
     return lines;
   }

@@ -12,6 +12,7 @@ export interface Terminal {
   /** Whether to colour what goes to standard output. */
   readonly colour: boolean;
   columns(): number;
+  rows(): number;
   /** Called once when nobody reads standard output any more (`| head`). */
   onClosed(callback: () => void): void;
 }
@@ -52,6 +53,7 @@ export function processTerminal(
     live: tty && env.TERM !== "dumb",
     colour: colourWanted(env, tty),
     columns: () => stdout.columns || 80,
+    rows: () => stdout.rows || 24,
     onClosed(callback) {
       callbacks.push(callback);
     },
