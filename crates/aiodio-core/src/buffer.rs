@@ -96,7 +96,7 @@ const REGISTRATION_BYTES_MAX: usize = 1 << 30;
 /// Larger pools are faulted in as they are used: most of a pool of 70,000 buffers never is.
 const POPULATE_BYTES_MAX: usize = 256 << 20;
 
-/// One anonymous mapping that all buffers of a pool share; unmapped when the last of them is gone.
+/// One mapping that all buffers of a pool share; unmapped when the last of them is gone.
 struct Arena {
     start: NonNull<u8>,
     bytes: usize,
@@ -169,7 +169,7 @@ impl Buffer {
 impl std::ops::Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: mapped, initialised (anonymous memory is zeroed) and owned by this value.
+        // SAFETY: mapped, initialised (what the kernel maps is) and owned by this value.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 }

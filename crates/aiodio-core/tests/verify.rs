@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use aiodio_core::fill::fill;
-use aiodio_core::oracle::{Change, Ending, Oracle};
+use aiodio_core::oracle::{Change, Content, Ending, Expected, Oracle};
 use aiodio_core::stamp::{Key, SECTOR, SECTOR_BYTES, STALE_DISK_FILE};
-use aiodio_core::verify::{self, BadRange, Kind, Outcome, Rung, TornWith};
+use aiodio_core::verify::{self, BadRange, Kind, Outcome, Rung, TornWith, check_memory};
 use common::{KEY, check, workplaces};
 use proptest::prelude::*;
 
@@ -357,5 +357,32 @@ fn long_holes_are_not_read_but_what_lies_in_them_is_found() {
             let found = verify::verify_expected(&path, &oracle, rung, 4);
             assert_eq!((found.ranges_total, found.ranges[0].first_difference), (1, Some(50 << 20)), "{rung:?}");
         }
+    }
+}
+
+/// Says nothing of one byte, at the start, inside, or at the end.
+struct Gap(u64);
+
+impl Expected for Gap {
+    fn key(&self) -> Key {
+        KEY
+    }
+    fn sizes(&self) -> std::ops::RangeInclusive<u64> {
+        0..=u64::MAX
+    }
+    fn each(&self, range: std::ops::Range<u64>, visit: &mut dyn FnMut(std::ops::Range<u64>, &[Content])) {
+        for part in [range.start..self.0, self.0 + 1..range.end] {
+            if !part.is_empty() {
+                visit(part, &[Content::Zeros]);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_expectation_with_a_gap_is_a_bug_of_the_test_and_no_pass() {
+    for gap in [0, 700, 2047] {
+        let checked = std::panic::catch_unwind(|| check_memory(&Gap(gap), 0, &[0; 2048], 1));
+        assert!(checked.is_err(), "byte {gap}");
     }
 }

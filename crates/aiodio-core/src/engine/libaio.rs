@@ -158,6 +158,10 @@ fn take_idle(depth: usize) -> Option<c_ulong> {
 }
 
 fn setup(depth: usize) -> Result<c_ulong> {
+    // Of a larger number the kernel would take the lower half.
+    if u32::try_from(depth).is_err() {
+        return Err(setup_error(depth, Errno(libc::EINVAL)));
+    }
     loop {
         let mut context: c_ulong = 0;
         // SAFETY: `context` outlives the call.
@@ -281,6 +285,13 @@ mod tests {
         assert_eq!(std::mem::offset_of!(Iocb, rw_flags), if cfg!(target_endian = "little") { 12 } else { 8 });
         assert_eq!(size_of::<IoEvent>(), 32);
         assert_eq!(size_of::<Ring>(), RING_HEADER_BYTES as usize);
+    }
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_depth_of_which_the_kernel_would_take_the_lower_half_is_refused() {
+        let error = LibaioEngine::new(NonZeroUsize::new((1 << 32) + 1).expect("not zero")).expect_err("too deep");
+        assert_eq!((error.step, error.errno), (Step::Setup, Some(Errno(libc::EINVAL))));
     }
 
     /// A depth that no other test uses, so that they do not take each other's contexts.

@@ -22,10 +22,15 @@ pub fn check_memory(expected: &dyn Expected, offset: u64, memory: &[u8], ranges_
 /// Compares memory with what should be from byte `offset` on.
 pub(super) fn check(expected: &dyn Expected, offset: u64, memory: &[u8], findings: &mut Findings) {
     let key = expected.key();
-    expected.each(offset..offset + memory.len() as u64, &mut |range, contents| {
+    let (mut at, end) = (offset, offset + memory.len() as u64);
+    expected.each(offset..end, &mut |range, contents| {
+        // A gap would pass as good.
+        assert!(range.start == at && !contents.is_empty(), "the expectation says nothing of byte {at}");
+        at = range.end;
         let memory = &memory[(range.start - offset) as usize..(range.end - offset) as usize];
         part(key, &range, contents, memory, findings);
     });
+    assert!(at == end, "the expectation says nothing of byte {at}");
 }
 
 /// A part in which the same contents are right everywhere.
