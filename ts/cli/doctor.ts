@@ -1,8 +1,9 @@
 /** `aiodio-ltp doctor`: what this machine can test, and for each thing missing the command that brings it. */
 import { accessSync, constants, statfsSync } from "node:fs";
 import { machine, release } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter } from "node:path";
 import { filesystemName } from "../filesystem/magic.js";
+import { findTool } from "../filesystem/tools.js";
 import { version } from "../package.js";
 import { UsageError } from "../plan/usage-error.js";
 import { paint } from "../report/ltp.js";
@@ -179,18 +180,8 @@ function permissionFindings(): Finding[] {
 
 function toolFindings(env: NodeJS.ProcessEnv): Finding[] {
   // Where mkfs lies is often missing from a user's PATH.
-  const folders = [...(env.PATH ?? "").split(delimiter).filter(Boolean), "/usr/sbin", "/sbin"];
-  const find = (command: string) =>
-    folders
-      .map((folder) => join(folder, command))
-      .find((path) => {
-        try {
-          accessSync(path, constants.X_OK);
-          return true;
-        } catch {
-          return false;
-        }
-      });
+  const folders = [env.PATH, "/usr/sbin", "/sbin"].filter(Boolean).join(delimiter);
+  const find = (command: string) => findTool(command, folders);
   const managers = Object.keys(INSTALL) as (keyof typeof INSTALL)[];
   const manager = managers.find((name) => find(name) !== undefined);
   return TOOLS.map(({ command, purpose, packageName }): Finding => {
