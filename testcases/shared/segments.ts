@@ -58,6 +58,7 @@ interface BlockOutcome {
   notes: string[];
   transfers: number;
   overlapping: number;
+  atOnce: number;
 }
 
 type SegmentsTest = Pick<Test, "directory" | "filesystem" | "permitKernel" | "remount" | "sink">;
@@ -111,6 +112,10 @@ export async function* threeBlocks(
     release(path);
   }
   if (segments.children > 1) yield race(outcomes);
+  const atOnce = Math.min(...outcomes.map((outcome) => outcome.atOnce));
+  if (atOnce < segments.children) {
+    yield { as: "info", text: `${atOnce} of ${segments.children} children at a time: the memory suffices for no more` };
+  }
   const failed = outcomes.filter(({ complaints }) => complaints.length > 0).length;
   yield { as: "info", text: failed > 0 ? `${failed}/${BLOCKS.length} testblocks failed` : summary };
 }
@@ -134,8 +139,8 @@ async function transfer(
   );
   test.sink.data("segments", outcome);
   data.generation += iterations;
-  const { transfers, overlapping, troubles, error } = outcome;
-  const result: BlockOutcome = { complaints: [], notes: [], transfers, overlapping };
+  const { transfers, overlapping, atOnce, troubles, error } = outcome;
+  const result: BlockOutcome = { complaints: [], notes: [], transfers, overlapping, atOnce };
   if (error) return { ...result, broken: explainFailure(error) };
   for (const { child, iteration, fault } of troubles.slice(0, TROUBLES_SHOWN)) {
     const who = children > 1 ? `Child ${child + 1}, iteration ${iteration}` : `Iteration ${iteration}`;

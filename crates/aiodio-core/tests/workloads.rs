@@ -75,6 +75,26 @@ fn a_lone_child_overlaps_nothing() {
 }
 
 #[test]
+fn children_take_turns_where_the_memory_does_not_suffice_for_all() {
+    let place = tempfile::tempdir().unwrap();
+    let options = segments::Options {
+        buffer_bytes: size(segments::MEMORY_BYTES as usize / 2),
+        buffers: size(1),
+        iterations: 2,
+        children: size(3),
+        direct_write: false,
+        direct_read: false,
+        ..segments_of(place.path())
+    };
+    let outcome = segments::run(&options, |_| ());
+    assert!(outcome.error.is_none() && outcome.troubles.is_empty(), "{outcome:?}");
+    assert_eq!((outcome.at_once, outcome.transfers), (2, 3 * 2 * 2));
+    assert_holds(&options.path, options.offset, options.end().unwrap(), 102);
+    let few = segments::run(&segments_of(place.path()), |_| ());
+    assert_eq!(few.at_once, 6);
+}
+
+#[test]
 fn segments_that_cannot_be_are_refused() {
     let place = tempfile::tempdir().unwrap();
     let good = segments_of(place.path());

@@ -72,6 +72,8 @@ pub struct SegmentsOutcome {
     /// Transfers that began while another child's was under way.
     pub overlapping: f64,
     pub elapsed_seconds: f64,
+    /// Children that could transfer at the same time, as the memory allows.
+    pub at_once: f64,
 }
 
 #[napi(object, object_from_js = false)]
@@ -96,6 +98,7 @@ impl From<segments::Outcome> for SegmentsOutcome {
             transfers: outcome.transfers as f64,
             overlapping: outcome.overlapping as f64,
             elapsed_seconds: outcome.elapsed.as_secs_f64(),
+            at_once: outcome.at_once as f64,
         }
     }
 }

@@ -12,8 +12,9 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::pattern::{Fault, Pattern};
@@ -53,8 +54,11 @@ pub struct Options {
     pub ltp_pattern: bool,
 }
 
-/// Each child has two descriptors and memory for its segment.
+/// Each child has two descriptors.
 pub const CHILDREN_MAX: usize = 10_000;
+
+/// What all segments in memory may be together, in bytes: leaves a worker well below 200 MiB.
+pub const MEMORY_BYTES: u64 = 80 << 20;
 
 /// What a child found; it stops there.
 #[derive(Clone, Debug)]
@@ -80,6 +84,8 @@ pub struct Outcome {
     pub overlapping: u64,
     /// From the start of the first child to the end of the last.
     pub elapsed: Duration,
+    /// Children that could transfer at the same time: fewer than all where [`MEMORY_BYTES`] does not suffice.
+    pub at_once: usize,
 }
 
 impl Options {
@@ -126,9 +132,11 @@ pub fn run(options: &Options, progress: impl Fn(u32) + Sync) -> Outcome {
 fn all(options: &Options, progress: &(impl Fn(u32) + Sync), outcome: &mut Outcome) -> Result<()> {
     options.check()?;
     let counts = Counts::default();
+    let memory = Memory::new(options)?;
+    outcome.at_once = memory.segments;
     let mut children = Vec::with_capacity(options.children.get());
     for number in 0..options.children.get() {
-        children.push(Child::new(options, &counts, number)?);
+        children.push(Child::new(options, &counts, &memory, number)?);
     }
     // All start at once, or none: a child that cannot be started must not leave the others racing alone.
     let start = RwLock::new(false);
@@ -136,7 +144,7 @@ fn all(options: &Options, progress: &(impl Fn(u32) + Sync), outcome: &mut Outcom
     let ended: Vec<Option<Trouble>> = std::thread::scope(|scope| {
         let mut go = start.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut threads = Vec::with_capacity(children.len());
-        for child in &mut children {
+        for child in &children {
             let start = &start;
             let thread = std::thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || {
                 if !*start.read().unwrap_or_else(std::sync::PoisonError::into_inner) {
@@ -170,28 +178,66 @@ struct Counts {
     overlapping: AtomicU64,
 }
 
-struct Child<'run> {
-    options: &'run Options,
-    counts: &'run Counts,
-    number: usize,
-    offset: u64,
-    writer: File,
-    reader: File,
+/// Buffers for segments, each lent for one iteration of a child.
+struct Memory {
+    segments: usize,
+    free: Mutex<Receiver<Vec<Buffer>>>,
+    back: Sender<Vec<Buffer>>,
+}
+
+impl Memory {
+    fn new(options: &Options) -> Result<Self> {
+        let most = usize::try_from(MEMORY_BYTES / options.segment_bytes().max(1)).unwrap_or(usize::MAX);
+        let segments = most.clamp(1, options.children.get());
+        let (back, free) = channel();
+        for _ in 0..segments {
+            let pool = Pool::new(options.buffers.get(), options.buffer_bytes, Align::Offset(0))?;
+            back.send(pool.buffers).unwrap_or_else(|_| unreachable!("the receiver is here"));
+        }
+        Ok(Self { segments, free: Mutex::new(free), back })
+    }
+
+    /// Waits until a segment's buffers are free. Whoever waits first gets what is given back next, not who has just done so.
+    fn lend(&self) -> Lent<'_> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let buffers = free.recv().unwrap_or_else(|_| unreachable!("a sender is here"));
+        Lent { memory: self, buffers }
+    }
+}
+
+/// Gives them back, panics included: others may wait for them.
+struct Lent<'memory> {
+    memory: &'memory Memory,
     /// Written from, spoilt, and read into: what is read is compared with what it must be, not with a copy.
     buffers: Vec<Buffer>,
 }
 
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        drop(self.memory.back.send(std::mem::take(&mut self.buffers)));
+    }
+}
+
+struct Child<'run> {
+    options: &'run Options,
+    counts: &'run Counts,
+    memory: &'run Memory,
+    number: usize,
+    offset: u64,
+    writer: File,
+    reader: File,
+}
+
 impl<'run> Child<'run> {
-    fn new(options: &'run Options, counts: &'run Counts, number: usize) -> Result<Self> {
+    fn new(options: &'run Options, counts: &'run Counts, memory: &'run Memory, number: usize) -> Result<Self> {
         let writer = file::open_to_write(&options.path, false, Flags { direct: options.direct_write, sync: false })?;
         let reader = file::open_to_read(&options.path, Flags { direct: options.direct_read, sync: false })?;
-        let buffers = Pool::new(options.buffers.get(), options.buffer_bytes, Align::Offset(0))?.buffers;
         let offset = options.offset + options.segment_bytes() * number as u64;
-        Ok(Self { options, counts, number, offset, writer, reader, buffers })
+        Ok(Self { options, counts, memory, number, offset, writer, reader })
     }
 
     /// Until the first trouble.
-    fn work(&mut self, progress: &impl Fn(u32)) -> Option<Trouble> {
+    fn work(&self, progress: &impl Fn(u32)) -> Option<Trouble> {
         let mut reported = Instant::now();
         for iteration in 1..=self.options.iterations {
             if let Err(fault) = self.iteration(iteration) {
@@ -205,22 +251,24 @@ impl<'run> Child<'run> {
         None
     }
 
-    fn iteration(&mut self, iteration: u32) -> std::result::Result<(), Fault> {
+    fn iteration(&self, iteration: u32) -> std::result::Result<(), Fault> {
         let Options { path, key, ltp_pattern, direct_write, direct_read, .. } = self.options;
         let pattern = Pattern::of(Key { generation: key.generation.wrapping_add(iteration), ..*key }, *ltp_pattern);
         let bytes = self.options.buffer_bytes.get() as u64;
-        for (buffer, index) in self.buffers.iter_mut().zip(0..) {
+        let mut lent = self.memory.lend();
+        let buffers = &mut lent.buffers;
+        for (buffer, index) in buffers.iter_mut().zip(0..) {
             pattern.fill(self.offset + index * bytes, buffer);
         }
-        self.transfer(true, *direct_write).map_err(Fault::Failed)?;
+        self.transfer(buffers, true, *direct_write).map_err(Fault::Failed)?;
         if self.options.sync_before_direct_read && *direct_read && !*direct_write {
             file::fsync(path, &self.writer).map_err(Fault::Failed)?;
         }
-        for buffer in &mut self.buffers {
+        for buffer in buffers.iter_mut() {
             pattern.spoil(buffer);
         }
-        self.transfer(false, *direct_read).map_err(Fault::Failed)?;
-        for (buffer, index) in self.buffers.iter().zip(0..) {
+        self.transfer(buffers, false, *direct_read).map_err(Fault::Failed)?;
+        for (buffer, index) in buffers.iter().zip(0..) {
             if let Some(wrong) = pattern.check(self.offset + index * bytes, buffer) {
                 return Err(Fault::Wrong(wrong));
             }
@@ -228,20 +276,18 @@ impl<'run> Child<'run> {
         Ok(())
     }
 
-    fn transfer(&mut self, write: bool, direct: bool) -> Result<()> {
+    fn transfer(&self, buffers: &mut [Buffer], write: bool, direct: bool) -> Result<()> {
         let others = self.counts.under_way.fetch_add(1, Ordering::SeqCst);
         self.counts.transfers.fetch_add(1, Ordering::Relaxed);
         self.counts.overlapping.fetch_add(u64::from(others > 0), Ordering::Relaxed);
         let file = if write { &self.writer } else { &self.reader };
         let transfer = Transfer { path: &self.options.path, file, write, direct };
         let result = if self.options.vectored {
-            transfer.all(&mut self.buffers, self.offset)
+            transfer.all(buffers, self.offset)
         } else {
             let bytes = self.options.buffer_bytes.get() as u64;
             let mut offsets = (0..).map(|index| self.offset + index * bytes);
-            self.buffers
-                .iter_mut()
-                .try_for_each(|buffer| transfer.all(std::slice::from_mut(buffer), offsets.next().unwrap_or_default()))
+            buffers.iter_mut().try_for_each(|buffer| transfer.all(std::slice::from_mut(buffer), offsets.next().unwrap_or_default()))
         };
         self.counts.under_way.fetch_sub(1, Ordering::SeqCst);
         result
