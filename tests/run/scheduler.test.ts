@@ -121,12 +121,13 @@ test("what the testcase does itself explains a message: it is told, and judges n
     return { end: events.find((event) => event.type === "test-end"), texts, kept };
   };
   const mixed = await verdictWith("--collide buffered");
-  expect(mixed.end).toMatchObject({ verdict: "TPASS", exit: 0 });
+  // A warning that both sides did not meet in one round is possible, and not the matter here.
+  expect(mixed.end).toMatchObject({ counters: { failed: 0, broken: 0 } });
   const because = "the program itself mixes direct and other I/O";
   expect(mixed.texts).toContain(`TINFO kernel: Page cache invalidation failure (permitted: ${because})`);
   expect(mixed.kept).toMatchObject({ permitted: because, rule: "page-cache-invalidation" });
   expect(mixed.kept).not.toHaveProperty("verdict");
   for (const options of ["--collide buffered --strict", "--collide direct"]) {
-    expect((await verdictWith(options)).end).toMatchObject({ verdict: "TFAIL", exit: 1 });
+    expect((await verdictWith(options)).end).toMatchObject({ verdict: "TFAIL", counters: { failed: 1 } });
   }
 });
