@@ -18,9 +18,9 @@
  * Direct and buffered I/O use a file in turns, as open(2) asks for, so every byte has an answer. Which kinds of
  * operations there are, and how many of each, follows from the seed.
  *
- * Truncates come between the other operations on a file. `--truncate beside` has them meet, and finds a race of XFS (seen
- * on Linux 6.18, with blocks of 1 KiB): `xfs_setattr_size()` takes the old size down before it waits for direct I/O, so an
- * asynchronous direct write that ends beyond it during that wait is zeroed when the file is made longer still.
+ * Truncates come between the other operations on a file. `--truncate beside` has them meet, and finds a race of XFS now and
+ * then (seen on Linux 6.18): an asynchronous direct write behind the end is lost to a truncate that makes the file longer.
+ * `dio_races --race truncate-up` provokes just that, and tells it.
  *
  * `--commit-old-mistake` does what fsstress did, in memory that stays the test's own: the flight recorder must show it, and
  * the result is TBROK of the test, never TFAIL of the kernel.

@@ -1,16 +1,29 @@
 /**
- * Further races of asynchronous and direct I/O that kernels have lost, each a value of `--race`; without it all of them.
+ * Further races of asynchronous and direct I/O that kernels have lost, each a value of `--race`; without it all of them
+ * but truncate-up.
  *
  * What each one is, and the xfstests number or kernel commit that it corresponds to, is in one table, beside its code
  * (`TABLE` in crates/aiodio-core/src/workload/races.rs), and is printed when it runs:
  * - append-visible: generic/465, and generic/207 (kernel bugzilla 6831) for the size after a completion;
- * - append-fallocate: generic/586; eof-pieces: generic/114; direct-toggle: generic/036, CVE-2014-8086;
+ * - append-fallocate: generic/586, in XFS mended by 249bd9087a52 (Linux 5.5); eof-pieces: generic/114;
+ * - direct-toggle: generic/036, CVE-2014-8086;
  * - stale-readahead: generic/209 and 418; in btrfs commit acc18e1c1d8c mends what ac325fc2aad5 brought;
  * - own-mmap: generic/647 and 729; unfaulted-buffer: generic/708; exit-in-flight: generic/323;
- * - read-past-end: generic/210 and 450; reflink: no report of its own.
+ * - read-past-end: generic/210 and 450; reflink: no report of its own;
+ * - truncate-up: found by aio_signal_stress; there is no fix yet that we know of, and no xfstest.
+ *
+ * truncate-up, in plain words: an AIO write with O_DIRECT behind the end of a file is in flight. ftruncate(2) makes the
+ * file longer than the write reaches. The write completes in full. Whichever the kernel does first, the data must be
+ * there; on XFS they read as zeros. `xfs_setattr_size()` notes the size, then waits for direct I/O (`inode_dio_wait()`),
+ * whose completion moves the size, and then zeroes from the size that it noted to the new one: what was just written.
+ * An AIO write holds no lock meanwhile; writes through pwrite(2) do, and are safe, and so are those that XFS waits for
+ * itself (not aligned to its block). Seen on Linux 6.18, in nearly every round; the order is the same in later
+ * development trees. 249bd9087a52 mended the same mistake in fallocate(2), where generic/586 tests it.
  *
  * Different from the originals: every sector is a stamp, so that a piece that is lost, old or from elsewhere is told
- * apart; each runs for a number of rounds and says in how many both sides really were under way at once; all engines.
+ * apart; each runs for a number of rounds, says in how many both sides really were under way at once, and goes on until
+ * they have been, within a limit; all engines, except where the I/O is not ours to submit (own-mmap, unfaulted-buffer:
+ * pwrite(2); exit-in-flight: a child's AIO).
  */
 import { join } from "node:path";
 import { racesRun, raceTable } from "#native";
@@ -33,9 +46,9 @@ const TROUBLES = {
   "source-changed": "A write to a clone changed the file that it was cloned from",
   "wrong-data": "The file does not hold what was written",
   "stale-cache": "The page cache has old data after a direct write completed",
-  child: "The kernel did not accept the child's AIO",
   "late-write": "The file changed after the process with the transfers was gone",
   "read-past-end": "A direct read does not end where the file ends",
+  "truncated-away": "A completed write is lost to a truncate that made the file longer meanwhile",
 };
 
 const options = {
@@ -43,7 +56,7 @@ const options = {
   race: choice({
     default: undefined,
     of: RACES.map(({ name }) => name),
-    help: "Which one (default: all of them)",
+    help: `Which one (default: all but ${RACES.filter((race) => race.onRequest).map((race) => race.name)})`,
   }),
   engine: choice({ default: "libaio", of: ENGINES, help: "How the direct I/O is submitted (default libaio)" }),
   seed: seed(),
@@ -67,9 +80,8 @@ export default testcase({
 
   async run(test, { seed, unitBytes }) {
     const { n, engine, race: wanted } = test.options;
-    let overlaps = 0;
-    for (const [index, { name, story, proven }] of RACES.entries()) {
-      if (wanted !== undefined && wanted !== name) continue;
+    const races = RACES.filter(({ name, onRequest }) => (wanted === undefined ? !onRequest : name === wanted));
+    for (const [index, { name, story, proven }] of races.entries()) {
       test.info(`${name}: ${story}`);
       const path = join(test.directory, `${FILE}.${name}`);
       const other = join(test.directory, `${OTHER}.${name}`);
@@ -81,17 +93,13 @@ export default testcase({
         else test.unsupported(text);
         continue;
       }
-      const failed = reportTroubles(test, `${FILE}.${name}`, outcome.troubles, TROUBLES);
+      const failed = reportTroubles(test, `${FILE}.${name}`, outcome.troubles, TROUBLES, `${name}: `);
       if (outcome.error) test.broken(`${name}: ${explainFailure(outcome.error)}`);
-      overlaps += outcome.overlaps;
+      if (!failed && outcome.overlaps > 0) test.pass(`${name}: ${proven}`);
       const counted = `${name}: both sides were under way ${outcome.overlaps} times in ${outcome.rounds} rounds`;
-      // Which of them can meet depends on the filesystem and the engine: one alone that can't is worth a warning.
-      const proves = outcome.overlaps > 0 || wanted !== undefined;
-      if (!failed && proves) test.pass(`${name}: ${proven}`);
-      if (proves) reportOverlap(test, outcome.overlaps, counted);
-      else test.info(`${counted}: nothing is wrong and nothing is proven`);
-      test.sink.progress(index + 1, RACES.length, "races");
+      if (failed) test.info(counted);
+      else reportOverlap(test, outcome.overlaps, counted);
+      test.sink.progress(index + 1, races.length, "races");
     }
-    if (wanted === undefined && overlaps === 0) test.warn("Nothing has raced, so nothing is proven");
   },
 });

@@ -44,16 +44,17 @@ const SHOWN = 3;
 
 /**
  * One TFAIL for each kind of trouble, with its sentence from `words`, and what is known of the first of them as TINFO.
- * `file` is the name shown. Returns whether there was any.
+ * `file` is the name shown, `race` what each sentence begins with. Returns whether there was any.
  */
 export function reportTroubles<K extends string>(
   test: Test<Options>,
   file: string,
   troubles: RaceTroubles,
   words: Readonly<Record<K, string>>,
+  race = "",
 ): boolean {
   for (const kind of new Set(troubles.first.map((trouble) => trouble.kind))) {
-    test.fail((words as Readonly<Record<string, string>>)[kind] ?? kind);
+    test.fail(`${race}${(words as Readonly<Record<string, string>>)[kind] ?? kind}`);
     const found = troubles.first.filter((trouble) => trouble.kind === kind);
     for (const trouble of found.slice(0, SHOWN)) for (const line of describeTrouble(file, trouble)) test.info(line);
   }

@@ -129,47 +129,62 @@ fn race_options(place: &Path) -> races::Options {
 #[test]
 fn every_race_is_run_and_nothing_is_wrong() {
     for place in workplaces() {
-        for race in TABLE {
+        for race in TABLE.iter().filter(|race| !race.on_request) {
             let outcome = races::run(race.name, &race_options(place.path()));
             assert!(outcome.error.is_none(), "{race:?}: {:?}", outcome.error);
             assert_eq!(outcome.troubles.total, 0, "{race:?}: {:#?}", outcome.troubles.first);
-            assert!(outcome.unsupported.is_some() || outcome.rounds == 4, "{race:?}: {outcome:?}");
+            // More than asked for where the two sides had not met.
+            assert!(outcome.unsupported.is_some() || outcome.rounds >= 4, "{race:?}: {outcome:?}");
         }
     }
     let nothing = races::run("nothing", &race_options(Path::new("/nowhere")));
     assert!(nothing.error.is_some());
 }
 
-/// What each race that goes through an engine says when the file is changed as a write completes.
+/// What each race that goes through an engine says when a file is changed as a write completes.
 #[test]
 fn what_each_race_looks_for_is_found() {
     type Change = fn(&std::fs::File, u64);
     let zeros: Change = |file, at| file.write_all_at(&[0; 512], at).unwrap();
     let shorter: Change = |file, at| file.set_len(at).unwrap();
-    for (name, kind, change) in [
-        ("append-visible", "size-lost", shorter),
-        ("append-fallocate", "size-lost", shorter),
-        ("append-fallocate", "wrong-data", zeros),
-        ("eof-pieces", "piece-lost", zeros),
-        ("stale-readahead", "stale-cache", zeros),
-        ("direct-toggle", "wrong-data", zeros),
-        ("read-past-end", "read-past-end", shorter),
+    // What lies before the write or behind it, in the blocks that the race looks at.
+    let first: Change = |file, _| file.write_all_at(&[0; 512], 0).unwrap();
+    let behind: Change = |file, at| file.write_all_at(&[0; 512], at + page_bytes() as u64).unwrap();
+    for (name, changed, kind, change) in [
+        ("append-visible", "file", "size-lost", shorter),
+        ("append-visible", "file", "early-size", zeros),
+        ("append-fallocate", "file", "size-lost", shorter),
+        ("append-fallocate", "file", "wrong-data", zeros),
+        ("eof-pieces", "file", "piece-lost", zeros),
+        ("reflink", "other", "source-changed", zeros),
+        ("reflink", "file", "wrong-data", zeros),
+        ("reflink", "file", "wrong-data", behind),
+        ("stale-readahead", "file", "stale-cache", zeros),
+        ("direct-toggle", "file", "wrong-data", zeros),
+        ("read-past-end", "file", "read-past-end", shorter),
+        ("truncate-up", "file", "truncated-away", zeros),
+        ("truncate-up", "file", "size-lost", shorter),
+        ("truncate-up", "file", "wrong-data", first),
     ] {
-        let place = workplaces().remove(0);
-        let options = race_options(place.path());
-        let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
-            let path = options.path.clone();
-            let tamper = move |over: Over<'_>| {
-                if over.request.write {
-                    change(&std::fs::OpenOptions::new().write(true).open(&path).unwrap(), over.request.offset);
-                } else {
-                    *over.result = over.request.bytes as i64;
-                }
+        for place in workplaces() {
+            let options = race_options(place.path());
+            let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+                let path = place.path().join(changed);
+                let tamper = move |over: Over<'_>| {
+                    if over.request.write {
+                        change(&std::fs::OpenOptions::new().write(true).open(&path).unwrap(), over.request.offset);
+                    } else {
+                        *over.result = over.request.bytes as i64;
+                    }
+                };
+                Ok(Box::new(Tampering::new(options.engine.open(depth)?, tamper)))
             };
-            Ok(Box::new(Tampering::new(options.engine.open(depth)?, tamper)))
-        };
-        let outcome = races::run_with(name, &options, &open);
-        assert!(outcome.error.is_none(), "{name}: {:?}", outcome.error);
-        assert_found(&outcome.troubles, kind);
+            let outcome = races::run_with(name, &options, &open);
+            if name == "reflink" && outcome.unsupported.is_some() {
+                continue;
+            }
+            assert!(outcome.error.is_none(), "{name}: {:?}", outcome.error);
+            assert_found(&outcome.troubles, kind);
+        }
     }
 }

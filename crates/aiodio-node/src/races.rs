@@ -17,13 +17,19 @@ pub struct RaceRow {
     pub story: String,
     /// What is proven when nothing is wrong.
     pub proven: String,
+    /// Run when asked for by name, and not among all of them.
+    pub on_request: bool,
 }
 
 /// All races of `racesRun`.
 #[napi]
 pub fn race_table() -> Vec<RaceRow> {
-    let row =
-        |race: &races::Race| RaceRow { name: race.name.to_owned(), story: race.story.to_owned(), proven: race.proven.to_owned() };
+    let row = |race: &races::Race| RaceRow {
+        name: race.name.to_owned(),
+        story: race.story.to_owned(),
+        proven: race.proven.to_owned(),
+        on_request: race.on_request,
+    };
     races::TABLE.iter().map(row).collect()
 }
 

@@ -34,13 +34,13 @@ pub(crate) struct Iocb {
     pub(crate) resfd: u32,
 }
 
-const IOCB_CMD_PREAD: u16 = 0;
+pub(crate) const IOCB_CMD_PREAD: u16 = 0;
 pub(crate) const IOCB_CMD_PWRITE: u16 = 1;
 
 /// `struct io_event` of the same header.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
-struct IoEvent {
+pub(crate) struct IoEvent {
     data: u64,
     obj: u64,
     res: i64,
