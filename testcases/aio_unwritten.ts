@@ -10,7 +10,8 @@
  * after io_getevents; zeros in 20 of 20 runs on a laptop. Found as corruption in guests of QEMU with native AIO.
  *
  * The fix. The series that came with the report let the filesystem delay the completion until the extent is converted,
- * for XFS, and later for ext4. xfstests generic/239 tests it; generic/207 (kernel bugzilla 6831) tests the file's size
+ * in Linux 2.6.36: 40e2e97316af ("direct-io: move aio_complete into ->end_io"), fb511f215017 ("xfs: move aio completion
+ * after unwritten extent conversion") and, of the same name, 5b3ff237bef4 for ext4. xfstests generic/239 tests it; generic/207 (kernel bugzilla 6831) tests the file's size
  * after a completion, which is checked here too; generic/114 sub-block writes behind the end.
  *
  * Different from the original: the space is a hole, preallocated, punched, zeroed or behind the end; the place is random;

@@ -14,7 +14,10 @@
  * the data are copied into the page cache first, and nobody changes them there. xfstests generic/761 tests it. It was
  * also taken into stable series, so the number of a kernel alone does not tell; btrfs in Debian's
  * 5.10 and 6.1 fails here in nearly every round. Files without checksums (nodatasum) are written from the user's pages
- * still, and need no agreement.
+ * still, and need no agreement; but copies of one block do: 7c2830f00c3e ("btrfs: fallback to buffered IO if the data
+ * profile has duplication") does the same for RAID1 and the like. Linux 7.3 is announced to bounce instead ("btrfs: use
+ * IOMAP_DIO_BOUNCE flag instead of falling back to buffered IO"), as XFS does on devices that need stable pages since
+ * 3373503df025.
  *
  * What passes. Any mixture of what was in the memory between submission and completion, down to single bytes: nobody
  * promises more. What fails: EIO, a value that nobody wrote, values from before the write, a page cache that disagrees
