@@ -204,7 +204,7 @@ fn lied_to(options: &Options, stages: &[Stage], write: bool, at: u64, lie: Lie) 
     let options = Options { stages: stages.to_vec(), ..options.clone() };
     let seen: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
     let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
-        let inner = Kind::Libaio.open(depth)?;
+        let inner = options.engine.open(depth)?;
         Ok(Box::new(Liar { inner, seen, at, write, lie, flip: None, events: Vec::new() }))
     };
     run_with(&open, &options, |_| {})
@@ -260,6 +260,18 @@ fn completions_with_errors_and_too_few_bytes_end_the_run() {
             let error = lied_to(&options, &stages, write, 5, Lie::Short).error.unwrap();
             assert_eq!((error.step, error.got), (if write { Step::ShortWrite } else { Step::ShortRead }, Some(0)));
         }
+    }
+}
+
+#[test]
+fn a_thread_that_fails_at_once_leaves_no_other_waiting() {
+    let place = tempfile::tempdir().unwrap();
+    let options = Options { record_bytes: size(4096), depth: size(1), turn: size(1), rounds: 1, ..options(place.path(), 16) };
+    let options = Options { threads: size(16), engine: Kind::Sync, direct: false, fsync: false, ..options };
+    // The others may not have begun the stage yet when the first write fails.
+    for _ in 0..50 {
+        let outcome = lied_to(&options, &Stage::ALL, true, 1, Lie::Fail(libc::EIO));
+        assert_eq!((outcome.failed_stage, outcome.error.unwrap().errno), (Some(Stage::Write), Some(Errno(libc::EIO))));
     }
 }
 

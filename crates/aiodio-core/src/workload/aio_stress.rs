@@ -231,6 +231,7 @@ pub fn run_with(
         files: (1..).take(files).map(|id| RwLock::new(Tested { oracle: Oracle::new(options.seed, id), generation: 0 })).collect(),
         barrier: Barrier::new(threads),
         stop: AtomicBool::new(false),
+        over: AtomicBool::new(false),
         failure: Mutex::default(),
         laid_out: Mutex::new(0),
         progress: Mutex::new(Progress { done: 0, reported: Instant::now(), tell: Box::new(progress) }),
@@ -310,7 +311,10 @@ struct Shared<'options> {
     options: &'options Options,
     files: Vec<RwLock<Tested>>,
     barrier: Barrier,
+    /// Whoever works is to stop.
     stop: AtomicBool,
+    /// `stop` as it was before the stage: all threads see the same.
+    over: AtomicBool,
     failure: Mutex<Failure>,
     /// How long the files are that were laid out; 0 when stages have written them.
     laid_out: Mutex<u64>,
@@ -430,15 +434,17 @@ impl<'shared, 'options> Worker<'shared, 'options> {
             shared.fail(first, Some(error.clone()), None);
         }
         for stage in stages {
-            if shared.barrier.wait().is_leader()
-                && !shared.stop.load(Ordering::Relaxed)
-                && let Err(error) = shared.lay_out(*stage)
-            {
-                shared.fail(*stage, Some(error), None);
+            if shared.barrier.wait().is_leader() {
+                if !shared.stop.load(Ordering::Relaxed)
+                    && let Err(error) = shared.lay_out(*stage)
+                {
+                    shared.fail(*stage, Some(error), None);
+                }
+                shared.over.store(shared.stop.load(Ordering::Relaxed), Ordering::Relaxed);
             }
             shared.barrier.wait();
-            // All threads see the same here: nobody works between the two barriers.
-            if shared.stop.load(Ordering::Relaxed) {
+            // Not `stop`: a thread that is quicker may have failed since, and would wait for this one at the next barrier.
+            if shared.over.load(Ordering::Relaxed) {
                 break;
             }
             let Ok((worker, queue)) = &mut prepared else { break };
