@@ -139,8 +139,8 @@ test.each(CHECKS)("diotest4: %s fails when its call returns something else", asy
     if (!check) throw new Error(`no check ${name}`);
     delete check.unsupported;
     check.attempts = [
-      { call: "read", expected: "EINVAL", code: "EIO", wrongData: false, good: false },
-      { call: "write", expected: "4096", got: 4096, wrongData: false, good: true },
+      { call: "read", expected: "EINVAL", code: "EIO", good: false },
+      { call: "write", expected: "4096", got: 4096, good: true },
     ];
   };
   const { results, texts } = await executed(await load("diotest4"), place, []);
@@ -148,9 +148,10 @@ test.each(CHECKS)("diotest4: %s fails when its call returns something else", asy
   expect(texts[texts.indexOf(`TFAIL: ${text}`) + 1]).toBe("TINFO: read: EIO, not EINVAL");
 });
 
+const WRONG = { sectorsBad: 8, ranges: [], rangesTotal: 0 };
 test.each([
-  ["wrong data", { got: 4096, wrongData: true }, "TINFO: read: the data read are not what the file holds"],
-  ["odd counts where they can't work", { got: 1, wrongData: false }, "TINFO: read: 1, not EINVAL"],
+  ["wrong data", { got: 4096, wrongData: WRONG }, "TINFO: read: 8 sectors read are not what was written"],
+  ["odd counts where they can't work", { got: 1 }, "TINFO: read: 1, not EINVAL"],
 ])("diotest4: %s", async (_, attempt, line) => {
   after = (_name, _options, outcome) => {
     const check = (outcome as { checks: Check[] }).checks.find(({ name }) => name === "odd-count");
@@ -159,6 +160,17 @@ test.each([
   const { results, texts } = await executed(await load("diotest4"), place, []);
   expect(results.filter((result) => result === "TFAIL")).toHaveLength(1);
   expect(texts).toContain(line);
+});
+
+test("diotest4: a filesystem that maps no files is TCONF of that check alone", async () => {
+  after = (_, __, outcome) => {
+    const check = (outcome as { checks: Check[] }).checks.find(({ name }) => name === "mapped-file");
+    if (check) Object.assign(check, { attempts: [], unsupported: "ENODEV" });
+  };
+  const { results, texts } = await executed(await load("diotest4"), place, []);
+  expect(results).toHaveLength(17);
+  expect(results).not.toContain("TFAIL");
+  expect(texts).toContainEqual(expect.stringMatching(/^TCONF: \S+ has no shared mappings$/));
 });
 
 test.each([

@@ -13,7 +13,7 @@ use aiodio_core::fill::fill;
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{self, Rung};
 use aiodio_core::workload::aio_rounds::{self, Round};
-use aiodio_core::workload::pattern::{Fault, Pattern};
+use aiodio_core::workload::pattern::{Comparison, Fault, Pattern};
 use aiodio_core::workload::{dio_limits, fork_dma, segments};
 use common::{KEY, size, workplaces};
 
@@ -167,7 +167,7 @@ fn checks_of_limits_leave_the_file_as_it_was() {
         for finding in &outcome.findings {
             let lenient = matches!(finding.check, dio_limits::Check::OddCount | dio_limits::Check::UnalignedMemory);
             for attempt in &finding.attempts {
-                assert!(attempt.is_good() || lenient && attempt.got.is_ok() && !attempt.wrong_data, "{finding:?}");
+                assert!(attempt.is_good() || lenient && attempt.got.is_ok() && attempt.wrong_data.is_none(), "{finding:?}");
             }
         }
         assert_holds(&path, 0, bytes, KEY.generation);
@@ -179,16 +179,89 @@ fn checks_of_limits_leave_the_file_as_it_was() {
 #[test]
 fn an_attempt_is_good_only_as_expected() {
     use dio_limits::{Attempt, Expected};
-    let good = |expected, got, wrong_data| Attempt { call: "read", expected, got, wrong_data }.is_good();
+    let attempt = |expected, got| Attempt { call: "read", expected, got, wrong_data: None };
+    let good = |expected, got| attempt(expected, got).is_good();
     let (einval, ebadf) = (Errno(libc::EINVAL), Errno(libc::EBADF));
-    assert!(good(Expected::Error(einval), Err(einval), false));
-    assert!(!good(Expected::Error(einval), Err(ebadf), false));
-    assert!(!good(Expected::Error(einval), Ok(1), false));
-    assert!(good(Expected::Bytes(4096), Ok(4096), false));
-    assert!(!good(Expected::Bytes(4096), Ok(4095), false));
-    assert!(!good(Expected::Bytes(4096), Ok(4096), true));
-    assert!(good(Expected::Either(0, einval), Ok(0), false) && good(Expected::Either(0, einval), Err(einval), false));
-    assert!(!good(Expected::Either(0, einval), Ok(1), false));
+    assert!(good(Expected::Error(einval), Err(einval)));
+    assert!(!good(Expected::Error(einval), Err(ebadf)));
+    assert!(!good(Expected::Error(einval), Ok(1)));
+    assert!(good(Expected::Bytes(4096), Ok(4096)));
+    assert!(!good(Expected::Bytes(4096), Ok(4095)));
+    assert!(good(Expected::Either(0, einval), Ok(0)) && good(Expected::Either(0, einval), Err(einval)));
+    assert!(!good(Expected::Either(0, einval), Ok(1)));
+    let wrong = Comparison::default();
+    assert!(!Attempt { wrong_data: Some(wrong), ..attempt(Expected::Bytes(4096), Ok(4096)) }.is_good());
+}
+
+/// The calls whose results the checks of limits look at.
+const LIMIT_CALLS: [libc::c_long; 3] = [libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_lseek];
+
+/// From now on, each of these system calls of this thread does nothing and fails with `errno`, or with 0 returns 0.
+fn answer_with(errno: i32, calls: &[libc::c_long]) {
+    let operation = |code: u32, k: u32, jt: u8| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+    let answer = |value| operation(libc::BPF_RET | libc::BPF_K, value, 0);
+    // The number of the system call comes first in what a filter is given (`struct seccomp_data`).
+    let mut program = vec![operation(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0)];
+    let count = calls.len();
+    for (index, call) in calls.iter().enumerate() {
+        program.push(operation(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, *call as u32, (count - index) as u8));
+    }
+    program.push(answer(libc::SECCOMP_RET_ALLOW));
+    program.push(answer(libc::SECCOMP_RET_ERRNO | errno as u32));
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: a flag of this thread.
+    let alone = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0;
+    // SAFETY: `filter` is a program of that length during the call; it is this thread's alone.
+    let done = alone && unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) } == 0;
+    assert!(done, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn each_check_of_limits_fails_when_the_kernel_answers_otherwise() {
+    use dio_limits::Check;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("file");
+    let bytes = 64 << 10;
+    // An errno that no check permits, and success without a byte: that is right behind the end, and for reading /dev/null.
+    for (errno, right) in [(libc::EIO, &[][..]), (0, &[Check::BeyondEnd])] {
+        fill(&path, bytes, KEY).unwrap();
+        let options = dio_limits::Options { path: path.clone(), bytes, key: KEY, align_bytes: 4096 };
+        let checked = std::thread::spawn(move || {
+            answer_with(errno, &LIMIT_CALLS);
+            dio_limits::run(&options)
+        });
+        let outcome = checked.join().unwrap();
+        assert!(outcome.error.is_none(), "{outcome:?}");
+        assert_eq!(outcome.findings.len(), 15);
+        for dio_limits::Finding { check, attempts, unsupported } in &outcome.findings {
+            let good = attempts.iter().all(dio_limits::Attempt::is_good);
+            assert!(unsupported.is_some() || good == right.contains(check), "{errno}: {check:?}: {attempts:?}");
+            let got = if errno == 0 { Ok(0) } else { Err(Errno(errno)) };
+            assert!(attempts.iter().all(|attempt| attempt.got == got), "{errno}: {check:?}: {attempts:?}");
+        }
+    }
+}
+
+#[test]
+fn each_check_of_limits_that_reads_sees_that_the_data_are_not_what_was_written() {
+    use dio_limits::Check;
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("file");
+    // Another generation than the one that the checks are told.
+    fill(&path, 4096, Key { generation: KEY.generation - 1, ..KEY }).unwrap();
+    let options = dio_limits::Options { path, bytes: 4096, key: KEY, align_bytes: 4096 };
+    let checked = std::thread::spawn(move || {
+        // Nothing is written: what is read stays as it is.
+        answer_with(libc::EINVAL, &[libc::SYS_pwrite64]);
+        dio_limits::run(&options)
+    });
+    let outcome = checked.join().unwrap();
+    assert!(outcome.error.is_none(), "{outcome:?}");
+    for check in [Check::MappedFile, Check::UnmappedFile, Check::ReadOnlyMemory, Check::Synchronous] {
+        let finding = outcome.findings.iter().find(|finding| finding.check == check).unwrap();
+        let wrong = finding.attempts.iter().find_map(|attempt| attempt.wrong_data.as_ref()).expect("a read");
+        assert_eq!((wrong.sectors_bad, wrong.ranges[0].kind), (8, verify::Kind::Stale), "{check:?}");
+    }
 }
 
 /// What an engine makes of its request number n, from 0.
@@ -323,6 +396,17 @@ fn a_write_that_was_lost_or_went_elsewhere_is_seen_by_the_read_behind_it() {
 fn a_read_that_transfers_nothing_is_seen() {
     let (round, _) = first_fault(true, |n, _| if n == 5 { Lie::Nothing } else { Lie::Truth });
     assert_eq!(round, 1);
+}
+
+#[test]
+fn ltps_byte_is_compared_with_what_was_read() {
+    let place = tempfile::tempdir().unwrap();
+    let options = aio_rounds::Options { ltp_byte: Some(65), ..rounds(place.path(), false) };
+    // The last read of all.
+    let lie = |n: usize, _: &Request| if n == 15 { Lie::Nothing } else { Lie::Truth };
+    let engine = Liar { engine: SyncEngine::default(), lie, count: 0, made_up: Vec::new() };
+    let mut outcome = aio_rounds::run_with(Box::new(engine), &options);
+    assert!(matches!(outcome.rounds.remove(2).fault, Some(Fault::Wrong(_))), "{outcome:?}");
 }
 
 fn fork_dma_of(path: &Path, bytes: u64) -> fork_dma::Options {

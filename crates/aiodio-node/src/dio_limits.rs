@@ -1,10 +1,11 @@
 //! [`aiodio_core::workload::dio_limits`] for TypeScript.
 
 use aiodio_core::error::{Errno, Error, Result};
-use aiodio_core::workload::dio_limits;
+use aiodio_core::workload::{dio_limits, pattern};
 use napi::bindgen_prelude::{AsyncTask, BigInt};
 use napi_derive::napi;
 
+use crate::pattern::TransferFault;
 use crate::task::Work;
 use crate::types::{Failure, key, positive, size};
 
@@ -34,7 +35,6 @@ impl TryFrom<DioLimitsOptions> for dio_limits::Options {
 }
 
 #[napi(object, object_from_js = false)]
-#[derive(Debug)]
 pub struct DioLimitsOutcome {
     /// Why not all checks were made.
     pub error: Option<Failure>,
@@ -42,7 +42,6 @@ pub struct DioLimitsOutcome {
 }
 
 #[napi(object, object_from_js = false)]
-#[derive(Debug)]
 pub struct DioCheck {
     #[napi(
         ts_type = "'negative-offset' | 'odd-count' | 'beyond-end' | 'invalid-descriptor' | 'descriptor-out-of-range' | 'closed-descriptor' | 'character-device' | 'mapped-file' | 'unmapped-file' | 'not-open-for-reading' | 'not-open-for-writing' | 'unaligned-memory' | 'read-only-memory' | 'no-memory' | 'synchronous'"
@@ -54,7 +53,6 @@ pub struct DioCheck {
 }
 
 #[napi(object, object_from_js = false)]
-#[derive(Debug)]
 pub struct DioAttempt {
     /// Like "write of 1 byte".
     pub call: String,
@@ -64,20 +62,20 @@ pub struct DioAttempt {
     pub got: Option<f64>,
     /// Like "EINVAL".
     pub code: Option<String>,
-    /// The data read is not what the file holds.
-    pub wrong_data: bool,
+    /// How the data read differ from what the file holds.
+    pub wrong_data: Option<TransferFault>,
     pub good: bool,
 }
 
 impl From<dio_limits::Attempt> for DioAttempt {
     fn from(attempt: dio_limits::Attempt) -> Self {
         Self {
+            good: attempt.is_good(),
             call: attempt.call.to_owned(),
             expected: attempt.expected.to_string(),
             got: attempt.got.ok().map(|bytes| bytes as f64),
             code: attempt.got.err().map(Errno::name),
-            wrong_data: attempt.wrong_data,
-            good: attempt.is_good(),
+            wrong_data: attempt.wrong_data.map(|wrong| pattern::Fault::Wrong(wrong).into()),
         }
     }
 }

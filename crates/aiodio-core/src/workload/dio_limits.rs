@@ -1,8 +1,8 @@
 //! Direct I/O that must fail, with the errno that it must fail with, and direct I/O that must work in spite of everything.
 //!
-//! Each check is one or more calls whose results are returned as they are; nothing is repeated or smoothed over. A call that must
-//! fail must not have changed the file either: the file is stamped, and what it holds in the end is known to the byte (see
-//! [`BLOCK_BYTES`] and [`run`]).
+//! Each check is one or more calls whose results are returned as they are. Only what the kernel may do to every call is dealt with:
+//! an interrupted one is made again, and a short transfer is resumed. A call that must fail must not have changed the file either:
+//! the file is stamped, and what it holds in the end is known to the byte (see [`BLOCK_BYTES`] and [`run`]).
 
 use std::ffi::c_void;
 use std::fs::{File, OpenOptions};
@@ -11,11 +11,11 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::pattern::Pattern;
+use super::pattern::{Comparison, Pattern};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
-use crate::stamp::Key;
+use crate::stamp::{Key, SECTOR_BYTES};
 
 /// Length of each regular transfer, and the unit that LTP gives the file's size in.
 pub const BLOCK_BYTES: usize = 4096;
@@ -74,14 +74,14 @@ pub struct Attempt {
     pub expected: Expected,
     /// What it returned: bytes, or an offset for `lseek`.
     pub got: std::result::Result<usize, Errno>,
-    /// The data that it left in memory is not what the file holds.
-    pub wrong_data: bool,
+    /// How the data that it left in memory differ from what the file holds.
+    pub wrong_data: Option<Comparison>,
 }
 
 impl Attempt {
     /// Whether it is as it must be.
     pub fn is_good(&self) -> bool {
-        !self.wrong_data && self.expected.is(self.got)
+        self.wrong_data.is_none() && self.expected.is(self.got)
     }
 }
 
@@ -221,10 +221,10 @@ impl<'options> Checks<'options> {
         for (check, make) in checks {
             let finding = match make(self) {
                 Ok(attempts) => Finding { check, attempts, unsupported: None },
-                Err(Error { step: Step::Open, errno: Some(errno), .. }) if check == Check::CharacterDevice => {
-                    Finding { check, attempts: Vec::new(), unsupported: Some(errno) }
-                }
-                Err(error) => return Err(error),
+                Err(error) => match cannot_be_made(check, &error) {
+                    Some(errno) => Finding { check, attempts: Vec::new(), unsupported: Some(errno) },
+                    None => return Err(error),
+                },
             };
             findings.push(finding);
         }
@@ -250,15 +250,19 @@ impl<'options> Checks<'options> {
     }
 
     fn attempt(call: &'static str, expected: Expected, got: std::result::Result<usize, Errno>) -> Attempt {
-        Attempt { call, expected, got, wrong_data: false }
+        Attempt { call, expected, got, wrong_data: None }
     }
 
     /// Reads the first block to `at` in the buffer, and compares it with what it must be.
     fn read(&mut self, fd: RawFd, at: usize, expected: Expected) -> Attempt {
         self.spoil(at);
         let got = pread(fd, self.buffer.as_ptr().wrapping_add(at).cast(), self.bytes, 0);
-        let wrong = got == Ok(self.bytes) && self.pattern(self.generation).check(0, &self.buffer[at..at + self.bytes]).is_some();
-        Attempt { wrong_data: wrong, ..Self::attempt("read", expected, got) }
+        Attempt { wrong_data: self.difference(at, got, self.bytes), ..Self::attempt("read", expected, got) }
+    }
+
+    /// What is wrong with a read of `bytes` bytes to `at` in the buffer that was not refused.
+    fn difference(&self, at: usize, got: std::result::Result<usize, Errno>, bytes: usize) -> Option<Comparison> {
+        (got == Ok(bytes)).then(|| self.pattern(self.generation).check(0, &self.buffer[at..at + bytes])).flatten()
     }
 
     /// Writes the first block anew and reads it back.
@@ -287,9 +291,8 @@ impl<'options> Checks<'options> {
         let fd = self.file.as_raw_fd();
         self.spoil(0);
         let read = Self::attempt("read of 1 byte", expected, pread(fd, self.buffer.as_ptr().cast(), 1, 0));
-        let got = self.buffer[0];
+        let wrong_data = self.difference(0, read.got, 1);
         self.fill(0);
-        let wrong_data = read.got == Ok(1) && got != self.buffer[0];
         let write = Self::attempt("write of 1 byte", expected, pwrite(fd, self.buffer.as_ptr().cast(), 1, 0));
         if write.got.is_ok() {
             // It went through the page cache; the direct transfers that follow must not wait for it.
@@ -419,17 +422,49 @@ fn open(path: &Path, read: bool, write: bool, flags: i32) -> Result<File> {
         .map_err(|error| Error::new(Step::Open, "The file cannot be opened with O_DIRECT").errno(Errno::from(&error)).path(path))
 }
 
-/// One call; the kernel checks the memory, whatever it is.
+/// Why a check can't be made on this kernel or filesystem, when that is what the error says.
+fn cannot_be_made(check: Check, error: &Error) -> Option<Errno> {
+    let lacking = match check {
+        Check::CharacterDevice => error.step == Step::Open,
+        Check::MappedFile => error.step == Step::Buffers && error.errno == Some(Errno(libc::ENODEV)),
+        _ => false,
+    };
+    if lacking { error.errno } else { None }
+}
+
+/// The kernel checks the memory, whatever it is.
 fn pread(fd: RawFd, start: *mut c_void, bytes: usize, offset: libc::off64_t) -> std::result::Result<usize, Errno> {
     // SAFETY: `start` is memory of this module's for `bytes` bytes, or an address that can never be anybody's.
-    let got = unsafe { libc::pread64(fd, start, bytes, offset) };
-    usize::try_from(got).map_err(|_| Errno::last())
+    transfer(bytes, |done| unsafe {
+        libc::pread64(fd, start.wrapping_byte_add(done), bytes - done, offset + done as libc::off64_t)
+    })
 }
 
 fn pwrite(fd: RawFd, start: *mut c_void, bytes: usize, offset: libc::off64_t) -> std::result::Result<usize, Errno> {
     // SAFETY: the kernel only reads, and says EFAULT where it can't.
-    let got = unsafe { libc::pwrite64(fd, start, bytes, offset) };
-    usize::try_from(got).map_err(|_| Errno::last())
+    transfer(bytes, |done| unsafe {
+        libc::pwrite64(fd, start.wrapping_byte_add(done), bytes - done, offset + done as libc::off64_t)
+    })
+}
+
+/// Makes a call from its byte `done` on until nothing is left, it gets no further, or fails. A rest that does not begin with a sector
+/// could not be transferred directly.
+fn transfer(bytes: usize, call: impl Fn(usize) -> isize) -> std::result::Result<usize, Errno> {
+    let mut done = 0;
+    loop {
+        match usize::try_from(call(done)) {
+            Ok(got) => {
+                done += got;
+                if got == 0 || done >= bytes || !done.is_multiple_of(SECTOR_BYTES) {
+                    return Ok(done);
+                }
+            }
+            Err(_) => match Errno::last() {
+                Errno(libc::EINTR) => {}
+                errno => return Err(errno),
+            },
+        }
+    }
 }
 
 /// A mapping that goes with the value.
