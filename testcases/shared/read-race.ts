@@ -166,7 +166,10 @@ function breakOn(test: RaceTest, words: RaceWords, error: Failure): never {
   if (error.step === "open" && error.code === "EINVAL") test.unsupported(`${test.filesystem} has no O_DIRECT`);
   const read =
     error.step === "read" ? `pread(${basename(error.path ?? "")}) failed: ${error.code} (${error.errno})` : undefined;
-  test.broken(words.broken(error) ?? read ?? explainFailure(error));
+  const ltps = words.broken(error) ?? read;
+  // LTP's words do not always name the error.
+  if (ltps !== undefined) test.info(explainFailure(error));
+  test.broken(ltps ?? explainFailure(error));
 }
 
 /** Whether the file is wrong on any rung. */

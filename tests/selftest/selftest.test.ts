@@ -68,6 +68,10 @@ describe("LTP's programs", () => {
     const [direct, , uring] = SUBJECTS;
     expect(direct && ltpSubject(direct)?.argv).toEqual(["-f", "DIRECT", "-b", "4k"]);
     expect(uring && ltpSubject(uring)).toBeUndefined();
+    const theirs = (name: string) => SUBJECTS.filter((subject) => subject.name === name).map(ltpSubject)[0];
+    expect(theirs("fsx")?.argv).toEqual(["-N", "200"]);
+    // LTP's size can't be chosen, and is too much for the filesystem.
+    expect(theirs("dma")).toBeUndefined();
   });
 
   test("are found where LTP puts them, and judged by their exit status", () => {

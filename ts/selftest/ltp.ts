@@ -8,9 +8,13 @@ import type { Subject } from "./cases.js";
 import type { Runner } from "./selftest.js";
 
 /** Where LTP's programs lie, below where it was installed or built. */
-const PLACES = ["testcases/bin", "bin", "testcases/kernel/io/ltp-aiodio", "testcases/kernel/io/direct_io", "."];
-/** Options that LTP's programs do not have. */
-const OURS = ["--verify", "--engine"];
+const PLACES = [
+  ...["testcases/bin", "bin", "."],
+  ...["ltp-aiodio", "aio", "direct_io"].map((name) => `testcases/kernel/io/${name}`),
+  "testcases/kernel/fs/fsx-linux",
+];
+/** Options that LTP's programs do not have, and do what they do without. */
+const OURS = ["--verify", "--seed"];
 /** LTP's programs have limits of their own; this is for those that don't keep them. */
 const PATIENCE_MS = 300_000;
 
@@ -28,9 +32,8 @@ export function ltpProgram(directory: string, program: string): string | undefin
 
 /** The subject as LTP has it; undefined where it is about something that LTP has not. */
 export function ltpSubject(subject: Subject): Subject | undefined {
-  if (subject.argv.includes("--engine")) return undefined;
   const argv = subject.argv.filter((word, index, all) => !OURS.includes(word) && !OURS.includes(all[index - 1] ?? ""));
-  return { ...subject, argv };
+  return argv.some((word) => word.startsWith("--")) ? undefined : { ...subject, argv };
 }
 
 /** What LTP's exit status says: its bits, the worst first. */
