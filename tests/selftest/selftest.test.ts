@@ -1,13 +1,16 @@
-import { mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { createReadStream, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { finished } from "node:stream/promises";
 import { afterAll, describe, expect, test } from "vitest";
 import { checkFaultRule, faultTable } from "#native";
 import { parseCommandLine } from "../../ts/cli/flags.js";
 import { EXIT } from "../../ts/cli/main.js";
 import { selftest } from "../../ts/cli/selftest.js";
+import type { Faultfs } from "../../ts/faultfs/faultfs.js";
 import { FAULT_CASES, type FaultCase, SUBJECTS } from "../../ts/selftest/cases.js";
-import { ltpProgram, ltpSubject, verdictOfExit } from "../../ts/selftest/ltp.js";
+import { ltpProgram, ltpRunner, ltpSubject, verdictOfExit } from "../../ts/selftest/ltp.js";
 import { type Cell, complaints, judge, type Outcome } from "../../ts/selftest/selftest.js";
 import { command, fakeSystem } from "../cli/fixture.js";
 
@@ -82,6 +85,26 @@ describe("LTP's programs", () => {
       ...["TPASS", "TFAIL", "TBROK", "TBROK", "TWARN", "TCONF", "TBROK"],
     ]);
   });
+});
+
+test("LTP's programs leave no process behind when they are ended", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "aiodio-ltp-"));
+  const held = join(directory, "held");
+  execFileSync("mkfifo", [held]);
+  const script = `#!/bin/sh\nsetsid sh -c 'echo begun; exec sleep 1000' > ${held} &\nwait\n`;
+  writeFileSync(join(directory, "dio_read"), script, { mode: 0o755 });
+  const interruption = new AbortController();
+  const here = { enter: [], directory } as unknown as Faultfs;
+  const run = ltpRunner(here, directory, process.env).run(
+    { name: "dio_read", program: "dio_read", argv: [], file: "*" },
+    interruption.signal,
+  );
+  const reader = createReadStream(held);
+  reader.once("data", () => interruption.abort());
+  await expect(run).rejects.toThrow("aborted");
+  // Nobody has the pipe open any more.
+  await finished(reader);
+  rmSync(directory, { recursive: true });
 });
 
 describe("the command", () => {

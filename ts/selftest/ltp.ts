@@ -15,8 +15,13 @@ const PLACES = [
 ];
 /** Options that LTP's programs do not have, and do what they do without. */
 const OURS = ["--verify", "--seed"];
-/** LTP's programs have limits of their own; this is for those that don't keep them. */
-const PATIENCE_MS = 300_000;
+/** LTP's programs have limits of their own, but an old-library program has none, and aio-stress waits for two hours. */
+const PATIENCE_MS = 120_000;
+/**
+ * Whatever a program starts ends with it, in process groups of its own too: they are the children of a first process that is
+ * killed with the one that waits for it.
+ */
+const TOGETHER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", '"$@"; exit $?', "sh"];
 
 /** Its program, undefined where there is none. */
 export function ltpProgram(directory: string, program: string): string | undefined {
@@ -53,7 +58,7 @@ export function ltpRunner(faultfs: Faultfs, directory: string, env: NodeJS.Proce
           resolve({ verdict: "TCONF", lines: [] });
           return;
         }
-        const [enter = "", ...words] = [...faultfs.enter, "env", "-C", faultfs.directory, path, ...argv];
+        const [enter = "", ...words] = [...faultfs.enter, ...TOGETHER, "env", "-C", faultfs.directory, path, ...argv];
         // LTP_COLORIZE_OUTPUT: the result lines are read.
         const child = spawn(enter, words, {
           env: { ...env, TMPDIR: faultfs.directory, LTP_COLORIZE_OUTPUT: "0" },
