@@ -64,7 +64,7 @@ const ROWS: Row[] = [
     "aiodio_append writes zeros, so that the last write may be lost",
     `aiodio_append ${APPEND}`,
     "*",
-    `drop-write:${LAST}:count=1`,
+    `drop-write:${LAST}`,
     "TFAIL",
     /at offset 0x130000: zeros/,
   ],
@@ -72,7 +72,7 @@ const ROWS: Row[] = [
     "dio_append writes zeros, so that the last write may be lost",
     `dio_append ${APPEND}`,
     "*",
-    `drop-write:${LAST}:count=1`,
+    `drop-write:${LAST}`,
     "TFAIL",
     /at offset 0x130000: zeros/,
   ],
@@ -80,7 +80,7 @@ const ROWS: Row[] = [
     "aiodio_sparse writes zeros, so that the last write may be lost",
     "aiodio_sparse -n 2 -s 256k -w 4k",
     "file.bin",
-    "drop-write:range=0x3f000-:count=1",
+    "drop-write:range=0x3f000-",
     "TFAIL",
     /4 KiB at offset 0x3f000: zeros/,
   ],
@@ -88,7 +88,7 @@ const ROWS: Row[] = [
     "dio_sparse writes zeros, so that the last write may be lost",
     "dio_sparse -n 2 -s 256k -w 4k",
     "dio_sparse",
-    "drop-write:range=0x3f000-:count=1",
+    "drop-write:range=0x3f000-",
     "TFAIL",
     /4 KiB at offset 0x3f000: zeros/,
   ],
@@ -187,6 +187,7 @@ const ROWS: Row[] = [
   ],
 ];
 
+// A race that was over too early is run again: what it writes must be lost each time, not once.
 test.each(ROWS)("%s (%s)", async (_, line, file, rule, verdict, ...said) => {
   const cell = await planted(line, file, rule);
   expect(cell.fired, cell.lines.join("\n")).toBeGreaterThan(0);
