@@ -1,9 +1,12 @@
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Flags, parseCommandLine } from "../../ts/cli/flags.js";
 import { guestsOf } from "../../ts/cli/guests.js";
-import { command, fakeSystem, temporaryFolder } from "./fixture.js";
+import { machineFacts } from "../../ts/cli/machine.js";
+import { readJournal } from "../../ts/report/journal.js";
+import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
 
 const flagsOf = (line: string): Flags => parseCommandLine(`${line} f`.split(" ").filter(Boolean)).flags;
 
@@ -37,6 +40,35 @@ describe("--guest", () => {
     expect(err).toMatch(/^[^\n]+\n$/);
     expect(err).toMatchSnapshot();
   });
+});
+
+test("--known-issues: a guest's failure is matched with the guest, before and after it is up", async () => {
+  const folder = temporaryFolder();
+  const issues = join(folder, "issues.json");
+  const suite = "ltp-aiodio.part1";
+  const here = { kernel: `^${release().replaceAll(".", "\\.")}$` };
+  const there = { kernel: "^6\\.1\\.0-guest$" };
+  const file = {
+    [suite]: { AD001: [here], AD002: [there], AD003: [{ ...there, skip: 1 }], AD004: [{ ...here, skip: 1 }] },
+  };
+  writeFileSync(issues, JSON.stringify(file));
+  const scheduler = fakeScheduler(() => "TFAIL");
+  const machine = { ...machineFacts(), kernel: "6.1.0-guest", machine: "ppc64le" };
+  const runPlan: typeof scheduler.runPlan = (plan, options, emit) => {
+    const up = { accelerator: "tcg", bootSeconds: 1, timeoutMul: 1, time: "", worker: 1 } as const;
+    emit({ type: "guest", guest: "ppc64le-64k:bookworm", machine, ...up });
+    return scheduler.runPlan(plan, options, emit);
+  };
+  const facts = new Map([["ppc64le-64k:bookworm", { kernel: "6.1.0-guest" }]]);
+  const system = fakeSystem({ prepareGuests: async () => ({ runPlan, facts }) });
+  const journal = join(folder, "journal");
+  const guest = ["--guest", "ppc64le-64k:bookworm", "--filesystems", "ext4", "-s", "^AD00[1-4]$"];
+  await command([suite, ...guest, "--known-issues", issues, "--journal", journal], system);
+  expect(scheduler.ran.map((key) => key.slice(-5))).toEqual(["AD001", "AD002", "AD004"]);
+  const explained = (await readJournal(journal)).events.flatMap((event) =>
+    event.type === "known-issue" ? [event.key.slice(-5)] : [],
+  );
+  expect(explained).toEqual(["AD002"]);
 });
 
 describe("guest", () => {

@@ -103,7 +103,7 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
     const cache = guestCache(process.env);
     const tell = () => {};
     const disk = { backing: base, bytes: 2 ** 20 };
-    const options = await prepareGuest(name, [], "agent", disk, cache, tell);
+    const { machine: options } = await prepareGuest(name, [], "agent", disk, cache, tell);
     const { busybox } = await rootFor(name.architecture, cache, tell);
     const script = "#!/bin/busybox sh\n/bin/busybox mount -t proc proc /proc\necho c >/proc/sysrq-trigger\n";
     const initramfs = cpio([

@@ -17,8 +17,11 @@ import type { Machine } from "../../ts/report/events.js";
 const SUITE = "ltp-aiodio.part1";
 const run = (id: string, suite = SUITE) => ({ suite, id });
 const parse = (value: unknown) => parseKnownIssues(JSON.stringify(value), "f");
-const known = (value: unknown, environment: Environment = { arch: "ppc64le", product: "opensuse:Tumbleweed" }) =>
-  new KnownIssues(parse(value), environment);
+const known = (value: unknown, environment: Environment = { arch: "ppc64le", product: "opensuse:Tumbleweed" }) => {
+  const issues = new KnownIssues(parse(value));
+  issues.describe(environment);
+  return issues;
+};
 
 const MACHINE: Machine = {
   kernel: "6.9.9-1-default",
@@ -97,6 +100,40 @@ describe("an entry", () => {
   });
 });
 
+describe("a test in a guest", () => {
+  const there = (id: string, guest: string) => ({ ...run(id), guest });
+
+  test("is explained by what fits the guest, not this machine or another guest", () => {
+    const issues = known(
+      { [SUITE]: { A: [{ kernel: "^6\\.1\\.", arch: "^ppc64le$" }] } },
+      { arch: "ppc64le", kernel: "6.1.0" },
+    );
+    issues.describe({ arch: "ppc64le", kernel: "6.12.95" }, "new");
+    issues.describe({ arch: "ppc64le", kernel: "6.1.0-50" }, "old");
+    expect(issues.explain(there("A", "new"), "TFAIL", 1)).toBeUndefined();
+    expect(issues.explain(there("A", "old"), "TFAIL", 1)).toBeDefined();
+    expect(issues.explain(there("A", "unheard of"), "TFAIL", 1)).toBeUndefined();
+  });
+
+  test("is skipped by what is known before the guest is up, and explained by what is known then", () => {
+    const file = { [SUITE]: { A: [{ skip: 1, arch: "arm" }], B: [{ skip: 1, kernel: "^6" }, { kernel: "^6" }] } };
+    const issues = new KnownIssues(parse(file));
+    issues.describe({ arch: "arm64" }, "g");
+    expect(issues.skip(there("A", "g"))).toBeDefined();
+    expect(issues.skip(there("B", "g"))).toBeUndefined();
+    issues.describe({ arch: "arm64", kernel: "6.1" }, "g");
+    expect(issues.explain(there("B", "g"), "TFAIL", 1)?.place).toBe(`${SUITE} / B / 0`);
+  });
+
+  test("makes an entry stale only where it is of one of the run's guests", () => {
+    const file = { [SUITE]: { A: [{ arch: "ppc" }], B: [{ arch: "arm" }], C: [{ arch: "x86" }] } };
+    const issues = new KnownIssues(parse(file));
+    issues.describe({ arch: "ppc64le" }, "one");
+    issues.describe({ arch: "arm64" }, "other");
+    expect(issues.stale([SUITE]).map(({ issue }) => issue.test)).toEqual(["A", "B"]);
+  });
+});
+
 describe("what is listed but no longer fails is told", () => {
   const file = {
     [SUITE]: {
@@ -131,6 +168,10 @@ describe("what is listed but no longer fails is told", () => {
 });
 
 describe("this machine in openQA's words", () => {
+  test("lacks what is not known", () => {
+    expect(environmentOf({ machine: "ppc64le" }, "20260529")).toEqual({ arch: "ppc64le", ltp_version: "20260529" });
+  });
+
   test("has what can be known, and what is given", () => {
     expect(environmentOf(MACHINE, "20260529", { flavor: "DVD" })).toEqual({
       product: "opensuse:Tumbleweed",

@@ -4,6 +4,7 @@ import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes } from "../filesystem/p
 import { parseFilesystems, type Variant } from "../filesystem/variants.js";
 import { Cache, cacheDirectory } from "../guest/cache.js";
 import { type GuestName, type OwnKernel, parseGuests } from "../guest/name.js";
+import type { KnownFacts } from "../kernel/known-issues.js";
 import { UsageError } from "../plan/usage-error.js";
 import type { Flags } from "./flags.js";
 import type { RunPlan } from "./system.js";
@@ -66,16 +67,23 @@ export function diskOf({ backing, sizeBytes = DEFAULT_SIZE_BYTES, diskIops }: Fl
   };
 }
 
+/** Guests that can be started. */
+export interface PreparedGuests {
+  runPlan: RunPlan;
+  /** What is known of each before it is up. */
+  facts: Map<string, KnownFacts>;
+}
+
 /**
  * Fetches and builds what the guests need, and returns the scheduler that runs a plan in them.
  *
  * @throws UsageError that says what is missing
  */
-export async function guestScheduler(
+export async function prepareGuests(
   { names, variants, filesystems }: Guests,
   flags: Flags,
   { cwd, env, tell }: { cwd: string; env: NodeJS.ProcessEnv; tell: (text: string) => void },
-): Promise<RunPlan> {
+): Promise<PreparedGuests> {
   const [{ prepareGuest }, { Machine }, { runInGuests }, { calibrate }] = await Promise.all([
     import("../guest/prepare.js"),
     import("../guest/qemu.js"),
@@ -90,7 +98,7 @@ export async function guestScheduler(
     prepared.set(name.text, await prepareGuest(name, [...variants.values()], "agent", disk, cache, noted));
   }
   const calibrationMs = calibrate();
-  return (plan, { workers, bail, defaults = {}, timeoutMul, signal }, emit) =>
+  const runPlan: RunPlan = (plan, { workers, bail, defaults = {}, timeoutMul, signal }, emit) =>
     runInGuests(
       plan,
       {
@@ -104,13 +112,14 @@ export async function guestScheduler(
           env: ltpVariables(env),
         },
         start: (name) => {
-          const options = prepared.get(name);
+          const options = prepared.get(name)?.machine;
           if (!options) throw new Error(`nobody asked for the guest ${name}`);
           return { machine: new Machine(options), accelerator: options.accelerator };
         },
       },
       emit,
     );
+  return { runPlan, facts: new Map([...prepared].map(([name, { facts }]) => [name, facts])) };
 }
 
 /** LTP's variables that are about testcases, and not about this machine or this run. */

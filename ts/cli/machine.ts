@@ -1,6 +1,7 @@
 /** Facts of the machine, as kirk's report and the journal hold them. */
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { machine, release, version } from "node:os";
+import { join } from "node:path";
 import type { Machine } from "../report/events.js";
 
 /** The start of a file of /proc or /etc; empty where there is none. */
@@ -46,9 +47,17 @@ export function pageBytes(): number {
   return 0;
 }
 
+/** Which distribution the root directory `root` holds, by its os-release. */
+export function distributionOf(root: string): Pick<Machine, "distribution" | "distributionVersion"> {
+  const osRelease = start(join(root, "etc/os-release")) || start(join(root, "usr/lib/os-release"));
+  return {
+    distribution: field(osRelease, /^ID="?([^"\n]*)/m),
+    distributionVersion: field(osRelease, /^VERSION_ID="?([^"\n]*)/m),
+  };
+}
+
 /** Reads them; what a machine does not tell is `unknown`. */
 export function machineFacts(): Machine {
-  const osRelease = start("/etc/os-release") || start("/usr/lib/os-release");
   const memory = start("/proc/meminfo");
   return {
     kernel: release(),
@@ -56,8 +65,7 @@ export function machineFacts(): Machine {
     machine: machine(),
     pageBytes: pageBytes(),
     node: process.version,
-    distribution: field(osRelease, /^ID="?([^"\n]*)/m),
-    distributionVersion: field(osRelease, /^VERSION_ID="?([^"\n]*)/m),
+    ...distributionOf("/"),
     cmdline: start("/proc/cmdline").trim(),
     cpu: cpu(),
     memory: field(memory, /^MemTotal:(.*)/m),

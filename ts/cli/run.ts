@@ -4,7 +4,7 @@ import { dirname, resolve } from "node:path";
 import type { Variant } from "../filesystem/variants.js";
 import { devicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
-import { environmentOf, issueText, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
+import { environmentOf, issueText, type KnownFacts, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
 import { version } from "../package.js";
 import { makePlan } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
@@ -17,7 +17,7 @@ import { peakBytes } from "../run/memory.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
-import { type Guests, guestScheduler, guestsOf } from "./guests.js";
+import { type Guests, guestsOf } from "./guests.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
 import { storageOf } from "./storage.js";
@@ -39,6 +39,15 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const filesystems = guests?.variants ?? storage?.variants;
   const known = flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues));
   const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, guests);
+  const results = new Results(flags.reporter === "json" || output !== undefined);
+  for (const event of history?.events ?? []) results.add(event);
+  const left = all.some(({ key }) => !results.completed(key));
+  const fetching = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
+  const away =
+    guests && left ? await system.prepareGuests(guests, flags, { cwd, env: system.env, tell: fetching }) : undefined;
+  const describe = (facts: KnownFacts, guest?: string) => known?.describe(environmentOf(facts, version), guest);
+  if (!guests) describe(machineFacts());
+  for (const [name, facts] of away?.facts ?? []) describe(facts, name);
   const plan = all.filter((run) => !known?.skip(run));
   if (plan.length === 0) throw new UsageError(`--known-issues: ${flags.knownIssues} wants all testcases skipped`);
   for (const { guest, filesystem } of plan) {
@@ -53,15 +62,9 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
 
   // A device is one filesystem, and a filesystem one worker's.
   const workers = storage && storage.devices.length > 0 ? storage.devices.length : flags.workers;
-  const results = new Results(flags.reporter === "json" || output !== undefined);
-  for (const event of history?.events ?? []) results.add(event);
   const pending = plan.filter(({ key }) => !results.completed(key));
   if (pending.length > 0 && !filesystems) checkDirectory(directory, Math.min(workers, pending.length));
-  const fetching = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
-  const runPlan =
-    guests && pending.length > 0
-      ? await guestScheduler(guests, flags, { cwd, env: system.env, tell: fetching })
-      : system.runPlan;
+  const runPlan = away?.runPlan ?? system.runPlan;
 
   const journal = journalPath === undefined ? undefined : openJournal(journalPath, history);
   const reporters = await makeReporters(flags, output, results, system, journal?.path);
@@ -79,6 +82,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
       journal?.append(event);
       results.add(event);
       for (const reporter of reporters) reporter.event(event);
+      if (event.type === "guest") describe(event.machine, event.guest);
       if (event.type === "test-end" && !event.interrupted) explain(event);
     } catch (error) {
       failure ??= { error };
@@ -177,7 +181,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
 async function loadKnownIssues(path: string): Promise<KnownIssues> {
   const { parse } = await import("yaml");
   const issues = readKnownIssues(path, { name: "JSON or YAML", parse });
-  return new KnownIssues(issues, environmentOf(machineFacts(), version));
+  return new KnownIssues(issues);
 }
 
 /** Options that make sense only with others. */

@@ -10,6 +10,8 @@ export interface Architecture {
   aliases: readonly string[];
   /** Debian's name. */
   debian: string;
+  /** `uname -m`. */
+  uname: string;
   /** `process.arch` of a Node that runs there. */
   node: string;
   /** Rust's target. */
@@ -25,7 +27,7 @@ export interface Architecture {
   /** Machine and emulated CPU; `accelerated`: with the host's CPU. */
   machine(accelerated: boolean): readonly string[];
   console: string;
-  /** The PCI transport of its virtio devices takes `disable-legacy`. */
+  /** By page size. */
   pageSizes: Readonly<Record<string, PageSizeRow>>;
   defaultPageSize: PageSize;
 }
@@ -40,6 +42,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
     name: "amd64",
     aliases: ["x86_64", "x64"],
     debian: "amd64",
+    uname: "x86_64",
     node: "x64",
     rustTarget: "x86_64-unknown-linux-gnu",
     napi: "linux-x64-gnu",
@@ -56,6 +59,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
     name: "arm64",
     aliases: ["aarch64"],
     debian: "arm64",
+    uname: "aarch64",
     node: "arm64",
     rustTarget: "aarch64-unknown-linux-gnu",
     napi: "linux-arm64-gnu",
@@ -73,6 +77,7 @@ export const ARCHITECTURES: readonly Architecture[] = [
     name: "ppc64le",
     aliases: ["ppc64el", "powerpc64le"],
     debian: "ppc64el",
+    uname: "ppc64le",
     node: "ppc64",
     rustTarget: "powerpc64le-unknown-linux-gnu",
     napi: "linux-ppc64-gnu",

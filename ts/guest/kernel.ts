@@ -14,8 +14,8 @@ export interface Kernel {
   modules: ModuleTree;
   /** Path of its configuration, where there is one. */
   config?: string;
-  /** For people: the package's release, or the file. */
-  label: string;
+  /** What `uname -r` will say, where the package or the modules' directory tell it. */
+  release?: string;
 }
 
 /** What of a kernel package stays in the cache: the rest is drivers that no guest has a device for. */
@@ -75,7 +75,7 @@ async function debianKernel(name: GuestName, suite: string, cache: Cache, tell: 
     image: join(entry.directory, IMAGE),
     modules: readModuleTree(join(entry.directory, MODULES)),
     config: join(entry.directory, CONFIG),
-    label: entry.manifest.facts.release ?? suite,
+    ...(entry.manifest.facts.release !== undefined && { release: entry.manifest.facts.release }),
   };
 }
 
@@ -138,8 +138,10 @@ async function ownKernel({ kernel, modules }: OwnKernel): Promise<Kernel> {
     if (error instanceof UsageError) throw error;
     throw new UsageError(`--kernel: cannot read ${kernel} (${reasonOf(error)}): name a vmlinux, vmlinuz or Image`);
   }
-  const tree = modules === undefined ? NO_MODULES : readModuleTree(moduleDirectory(modules));
-  return { image: kernel, modules: tree, label: kernel };
+  if (modules === undefined) return { image: kernel, modules: NO_MODULES };
+  const directory = moduleDirectory(modules);
+  const release = /\/lib\/modules\/([^/]+)$/.exec(directory)?.[1];
+  return { image: kernel, modules: readModuleTree(directory), ...(release !== undefined && { release }) };
 }
 
 /** `--modules`: what `make modules_install` writes, at any of its levels. */

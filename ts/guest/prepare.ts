@@ -2,7 +2,9 @@
 import { readFileSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative, sep } from "node:path";
+import { distributionOf } from "../cli/machine.js";
 import type { Variant } from "../filesystem/variants.js";
+import type { KnownFacts } from "../kernel/known-issues.js";
 import { root as packageRoot } from "../package.js";
 import { addonFor } from "./addon.js";
 import type { Tell } from "./apt.js";
@@ -14,8 +16,15 @@ import type { GuestName } from "./name.js";
 import { chooseAccelerator, type DiskOptions, findQemu, type MachineOptions, MEMORY_BYTES } from "./qemu.js";
 import { rootFor } from "./root.js";
 
+export interface PreparedGuest {
+  /** What a `Machine` is made from. */
+  machine: MachineOptions;
+  /** What is known of it before it is up. */
+  facts: KnownFacts;
+}
+
 /**
- * What a `Machine` is made from.
+ * Has everything that a guest needs.
  *
  * @param variants the filesystems that the guest's kernel must have
  * @throws UsageError that says what is missing and what brings it
@@ -27,7 +36,7 @@ export async function prepareGuest(
   disk: DiskOptions,
   cache: Cache,
   tell: Tell,
-): Promise<MachineOptions> {
+): Promise<PreparedGuest> {
   const { architecture } = name;
   findQemu(architecture);
   const kernel = await kernelFor(name, cache, tell);
@@ -42,7 +51,7 @@ export async function prepareGuest(
     purpose === "agent"
       ? { is: "agent", node: root.node, path: inGuest("dist", "ts", "guest", "agent-main.js") }
       : { is: "shell", bin: inGuest("bin") };
-  return {
+  const machine: MachineOptions = {
     architecture,
     accelerator,
     kernel: kernel.image,
@@ -53,6 +62,12 @@ export async function prepareGuest(
     disk,
     interactive: purpose === "shell",
   };
+  const facts = {
+    machine: architecture.uname,
+    ...(kernel.release !== undefined && { kernel: kernel.release }),
+    ...distributionOf(root.directory),
+  };
+  return { machine, facts };
 }
 
 /** The lowest directory that holds this package and what it imports: npm puts that beside it or into it. */

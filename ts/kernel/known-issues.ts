@@ -26,8 +26,11 @@ export const ATTRIBUTES = [
 
 export type Attribute = (typeof ATTRIBUTES)[number];
 
-/** Attributes of this machine; `retval` is each test's own. */
+/** Attributes of a machine; `retval` is each test's own. */
 export type Environment = Partial<Record<Exclude<Attribute, "retval">, string>>;
+
+/** What is known of a machine: of a guest that has not been booted yet it may be less than all. */
+export type KnownFacts = Partial<Pick<Machine, "kernel" | "machine" | "distribution" | "distributionVersion">>;
 
 /** One entry, where it stands, and what it asks for. */
 export interface KnownIssue {
@@ -167,11 +170,12 @@ function issueOf(entry: z.infer<typeof entrySchema>, suite: string, test: string
 }
 
 /** What this machine is in openQA's words. What openQA alone knows may be given in `more`: flavor, revision… */
-export function environmentOf(machine: Machine, ltpVersion: string, more: Environment = {}): Environment {
+export function environmentOf(facts: KnownFacts, ltpVersion: string, more: Environment = {}): Environment {
+  const { machine, kernel, distribution, distributionVersion } = facts;
   return {
-    product: productOf(machine.distribution, machine.distributionVersion),
-    arch: machine.machine,
-    kernel: machine.kernel,
+    ...(distribution !== undefined && { product: productOf(distribution, distributionVersion ?? "") }),
+    ...(machine !== undefined && { arch: machine }),
+    ...(kernel !== undefined && { kernel }),
     ltp_version: ltpVersion,
     ...more,
   };
@@ -199,7 +203,10 @@ function fits(issue: KnownIssue, environment: Environment, retval?: number): boo
   });
 }
 
-function names(issue: KnownIssue, { suite, id }: Pick<PlannedRun, "suite" | "id">): boolean {
+/** What of a planned run entries are about. */
+type Run = Pick<PlannedRun, "suite" | "id" | "guest">;
+
+function names(issue: KnownIssue, { suite, id }: Run): boolean {
   if (issue.suite !== suite) return false;
   return (issue.test === "*" || issue.test === id) && (issue.testPattern?.test(id) ?? true);
 }
@@ -223,31 +230,39 @@ export interface StaleIssue {
 export class KnownIssues {
   readonly #needed = new Set<KnownIssue>();
   readonly #ran = new Set<KnownIssue>();
+  /** By the guest's name; undefined for this machine. */
+  readonly #environments = new Map<string | undefined, Environment>();
 
   /** @param issues only those of this run's suites count; the others are some other run's. */
-  constructor(
-    private readonly issues: readonly KnownIssue[],
-    private readonly environment: Environment,
-  ) {}
+  constructor(private readonly issues: readonly KnownIssue[]) {}
+
+  /**
+   * Says what the tests of a guest run on, or, without a name, those of this machine. What is said last counts: of a
+   * guest more is known when it is up. Before anything is said only entries without conditions fit.
+   */
+  describe(environment: Environment, guest?: string): void {
+    this.#environments.set(guest, environment);
+  }
 
   /** The entry that says not to run this test. */
-  skip(run: Pick<PlannedRun, "suite" | "id">): KnownIssue | undefined {
-    const issue = this.issues.find((one) => one.skip && names(one, run) && fits(one, this.environment));
+  skip(run: Run): KnownIssue | undefined {
+    const environment = this.#environments.get(run.guest) ?? {};
+    const issue = this.issues.find((one) => one.skip && names(one, run) && fits(one, environment));
     if (issue) this.#needed.add(issue);
     return issue;
   }
 
   /** The entry that explains how a test ended; none for one that did not fail. Ask for every test that ran. */
-  explain(run: Pick<PlannedRun, "suite" | "id">, verdict: Verdict, exit: number): KnownIssue | undefined {
+  explain(run: Run, verdict: Verdict, exit: number): KnownIssue | undefined {
     const meant = this.issues.filter((one) => names(one, run));
     for (const issue of meant) this.#ran.add(issue);
     if (verdict === "TPASS" || verdict === "TCONF") return undefined;
-    const fitting = meant.filter((one) => fits(one, this.environment, exit));
+    const fitting = meant.filter((one) => fits(one, this.#environments.get(run.guest) ?? {}, exit));
     for (const issue of fitting) this.#needed.add(issue);
     return fitting[0];
   }
 
-  /** Entries for this machine that nothing needed, for the end of a run over these suites. */
+  /** Entries for the machines of this run that nothing needed, for its end over these suites. */
   stale(suites: Iterable<string>): StaleIssue[] {
     const wanted = new Set(suites);
     return this.issues
@@ -255,7 +270,7 @@ export class KnownIssues {
       .filter((issue) => {
         // Which value a test would have returned is no matter of the machine.
         const { retval, ...conditions } = issue.conditions;
-        return fits({ ...issue, conditions }, this.environment);
+        return [...this.#environments.values()].some((environment) => fits({ ...issue, conditions }, environment));
       })
       .map((issue) => ({ issue, reason: this.#ran.has(issue) ? "unneeded" : "absent" }));
   }
