@@ -23,6 +23,7 @@ describe("a command line", () => {
           loopDirectIo: false,
           devices: [],
           guests: [],
+          hosts: [],
           erase: [],
         },
         ...{ reporter: "progress", version: false, help: false },

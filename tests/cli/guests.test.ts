@@ -3,7 +3,7 @@ import { release } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Flags, parseCommandLine } from "../../ts/cli/flags.js";
-import { guestsOf } from "../../ts/cli/guests.js";
+import { elsewhereOf } from "../../ts/cli/guests.js";
 import { machineFacts } from "../../ts/cli/machine.js";
 import { readJournal } from "../../ts/report/journal.js";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
@@ -12,15 +12,15 @@ const flagsOf = (line: string): Flags => parseCommandLine(`${line} f`.split(" ")
 
 describe("--guest", () => {
   test("runs on ext4, xfs and btrfs unless told otherwise", () => {
-    const guests = guestsOf(flagsOf("--guest ppc64le-64k:bookworm --guest amd64"), "/");
-    expect(guests?.names.map(({ text }) => text)).toEqual(["ppc64le-64k:bookworm", "amd64"]);
-    expect([...(guests?.variants.keys() ?? [])]).toEqual(["ext4", "xfs", "btrfs"]);
-    expect(guestsOf(flagsOf(""), "/")).toBeUndefined();
+    const guests = elsewhereOf(flagsOf("--guest ppc64le-64k:bookworm --guest amd64"), "/");
+    expect(guests?.names).toEqual(["ppc64le-64k:bookworm", "amd64"]);
+    expect([...(guests?.variants?.keys() ?? [])]).toEqual(["ext4", "xfs", "btrfs"]);
+    expect(elsewhereOf(flagsOf(""), "/")).toBeUndefined();
   });
 
   test("an own kernel's paths are relative to the working directory", () => {
-    const guests = guestsOf(flagsOf("--guest amd64 --kernel arch/x86/boot/bzImage --modules m"), "/linux");
-    expect(guests?.names[0]?.source).toEqual({ kernel: "/linux/arch/x86/boot/bzImage", modules: "/linux/m" });
+    const guests = elsewhereOf(flagsOf("--guest amd64 --kernel arch/x86/boot/bzImage --modules m"), "/linux");
+    expect(guests?.guests[0]?.source).toEqual({ kernel: "/linux/arch/x86/boot/bzImage", modules: "/linux/m" });
   });
 
   test.each([
@@ -60,7 +60,7 @@ test("--known-issues: a guest's failure is matched with the guest, before and af
     return scheduler.runPlan(plan, options, emit);
   };
   const facts = new Map([["ppc64le-64k:bookworm", { kernel: "6.1.0-guest" }]]);
-  const system = fakeSystem({ prepareGuests: async () => ({ runPlan, facts }) });
+  const system = fakeSystem({ prepareElsewhere: async () => ({ runPlan, facts }) });
   const journal = join(folder, "journal");
   const guest = ["--guest", "ppc64le-64k:bookworm", "--filesystems", "ext4", "-s", "^AD00[1-4]$"];
   await command([suite, ...guest, "--known-issues", issues, "--journal", journal], system);

@@ -16,6 +16,7 @@ const LIMITS: GuestLimits = { boot: 60_000, silence: 60_000, interrupt: 60_000 }
 
 /** A machine whose agent does what `agent` does with each request. */
 class FakeMachine implements GuestMachine {
+  readonly kind = "guest";
   readonly console = new Console();
   readonly words = "";
   killed = false;
@@ -328,7 +329,7 @@ describe("a run in guests", () => {
 
   test("what the agent could not do ends the run with its words", async () => {
     const unable = () => ready((_, machine) => machine.say({ type: "ended", error: "no disk" }));
-    await expect(play([run("A")], unable)).rejects.toThrow("the guest g could not go on: no disk");
+    await expect(play([run("A")], unable)).rejects.toThrow("g could not go on: no disk");
   });
 
   test("an interrupt reaches the agent, and a guest that ignores it is killed", async () => {

@@ -13,7 +13,7 @@ import { parseGuest } from "../../ts/guest/name.js";
 import { prepareGuest } from "../../ts/guest/prepare.js";
 import { Machine } from "../../ts/guest/qemu.js";
 import { rootFor } from "../../ts/guest/root.js";
-import { childrenOf, command, emptied, printed } from "../support/command.js";
+import { childrenOf, command, emptied, goneOf, printed } from "../support/command.js";
 
 const PPC = "ppc64le-64k:bookworm";
 const AMD = "amd64:bookworm";
@@ -119,15 +119,3 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
     expect((error as BootError).words.join("\n")).toMatch(/Call Trace/);
   });
 });
-
-/** Resolves when the process is gone, or dead and not yet reaped by whoever took it over. */
-async function goneOf(pid: number): Promise<void> {
-  const alive = () => {
-    try {
-      return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
-    } catch {
-      return false;
-    }
-  };
-  while (alive()) await new Promise((resolve) => setTimeout(resolve, 10));
-}

@@ -65,6 +65,18 @@ export async function emptied(directory: string): Promise<void> {
   while (readdirSync(directory).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
 }
 
+/** Resolves when the process is gone, or dead and not yet reaped by whoever took it over. */
+export async function goneOf(pid: number): Promise<void> {
+  const alive = () => {
+    try {
+      return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    } catch {
+      return false;
+    }
+  };
+  while (alive()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
 /** LTP's Summary block as numbers. */
 export function summaryOf(output: string): Record<string, number> | undefined {
   const block = /\nSummary:\n((?:\w+ +\d+\n){5})/.exec(output)?.[1];

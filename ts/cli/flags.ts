@@ -5,7 +5,7 @@ import { didYouMean } from "../plan/suggest.js";
 import { UsageError } from "../plan/usage-error.js";
 import { parseSize } from "../testcase/numbers.js";
 
-export type Command = "run" | "list" | "doctor" | "selftest" | "guest" | "explain" | "install-ltproot";
+export type Command = "run" | "list" | "doctor" | "selftest" | "guest" | "agent" | "explain" | "install-ltproot";
 
 export const COMMANDS: readonly { name: Command; usage: string; text: string }[] = [
   {
@@ -23,6 +23,11 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
     name: "guest",
     usage: "guest list|prepare|shell|clean [NAME...]",
     text: "the guests for --guest: what there is, fetch ahead of time, a shell in one, delete what was fetched",
+  },
+  {
+    name: "agent",
+    usage: "agent",
+    text: "what --host starts on the other machine: takes work on standard input, tells on standard output",
   },
   {
     name: "explain",
@@ -62,6 +67,8 @@ export interface Flags {
   devices: string[];
   /** As the user writes them; `guest/name.ts` reads them. */
   guests: string[];
+  /** Destinations for ssh. */
+  hosts: string[];
   kernel?: string;
   modules?: string;
   diskIops?: number;
@@ -297,6 +304,16 @@ export const FLAGS: readonly Flag[] = [
     },
   },
   {
+    name: "host",
+    value: "DEST",
+    repeatable: true,
+    commands: ["run"],
+    text: "run on another machine that has this package, by ssh without a password: user@machine; -d, --filesystems, --backing and --size are meant there; may be repeated",
+    set: (flags, value) => {
+      flags.hosts.push(filled("--host", value));
+    },
+  },
+  {
     name: "kernel",
     value: "FILE",
     commands: ["run", "guest"],
@@ -440,6 +457,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     loopDirectIo: false,
     devices: [],
     guests: [],
+    hosts: [],
     erase: [],
     reporter: "progress",
     version: false,

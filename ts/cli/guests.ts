@@ -1,51 +1,90 @@
-/** What `--guest` and its companions ask for, checked before anything is fetched; and the scheduler for it. */
-import { resolve } from "node:path";
+/** What `--guest`, `--host` and their companions ask for, checked before anything is fetched; the scheduler for it. */
+import { isAbsolute, resolve } from "node:path";
 import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes } from "../filesystem/provision.js";
 import { parseFilesystems, type Variant } from "../filesystem/variants.js";
+import type { Place } from "../guest/agent-protocol.js";
 import { Cache, cacheDirectory } from "../guest/cache.js";
-import { type GuestName, type OwnKernel, parseGuests } from "../guest/name.js";
+import { checkDestination, type GuestName, type OwnKernel, parseGuests } from "../guest/name.js";
+import type { GuestRunOptions } from "../guest/scheduler.js";
 import type { KnownFacts } from "../kernel/known-issues.js";
 import { UsageError } from "../plan/usage-error.js";
 import type { Flags } from "./flags.js";
+import { refuseCompanions } from "./storage.js";
 import type { RunPlan } from "./system.js";
 
 /** Where nobody says: the filesystems that people use. */
 const DEFAULT_FILESYSTEMS = "ext4,xfs,btrfs";
 
-export interface Guests {
-  names: GuestName[];
-  /** The filesystems of the run, made in the guests. */
-  variants: Map<string, Variant>;
+/** The machines that a run is on, when that is not this one. */
+export interface Elsewhere {
+  kind: "guest" | "host";
+  /** As the plan has them. */
+  names: string[];
+  /** What `names` are, where they are guests. */
+  guests: GuestName[];
+  /** The filesystems of the run, made there; absent: it is in a directory of a host. */
+  variants?: Map<string, Variant>;
   /** As `--filesystems` has them. */
-  filesystems: string;
+  filesystems?: string;
 }
 
 /**
  * @returns undefined where the run is on this machine
  * @throws UsageError
  */
-export function guestsOf(flags: Flags, cwd: string): Guests | undefined {
-  const { guests, kernel, modules, diskIops, filesystems = DEFAULT_FILESYSTEMS } = flags;
+export function elsewhereOf(flags: Flags, cwd: string): Elsewhere | undefined {
+  const { guests, hosts, kernel, modules, diskIops } = flags;
   if (guests.length === 0) {
     const given = { "--kernel": kernel, "--modules": modules, "--disk-iops": diskIops };
     for (const [option, value] of Object.entries(given)) {
       if (value !== undefined) throw new UsageError(`${option} is for a guest: add --guest ARCH[-PAGESIZE]`);
     }
-    return undefined;
   }
-  const names = parseGuests(guests, ownKernel(flags, cwd));
-  const refused = {
+  if (hosts.length > 0) return hostsOf(flags);
+  return guests.length > 0 ? guestsOf(flags, cwd) : undefined;
+}
+
+function guestsOf(flags: Flags, cwd: string): Elsewhere {
+  const { filesystems = DEFAULT_FILESYSTEMS } = flags;
+  const guests = parseGuests(flags.guests, ownKernel(flags, cwd));
+  refuse("--guest runs in a guest", {
     "--directory": flags.directory !== undefined,
     "--device": flags.devices.length > 0,
     "--erase": flags.erase.length > 0,
     "--loop-direct-io": flags.loopDirectIo,
-  };
-  for (const [option, is] of Object.entries(refused)) {
-    if (is) throw new UsageError(`${option} is about this machine, and --guest runs in a guest: drop one of them`);
+  });
+  const variants = variantsOf(filesystems, flags);
+  return { kind: "guest", names: guests.map(({ text }) => text), guests, variants, filesystems };
+}
+
+function hostsOf(flags: Flags): Elsewhere {
+  const { directory, backing, filesystems } = flags;
+  const names = [...new Set(flags.hosts)].map(checkDestination);
+  refuse("--host runs on another", { "--device": flags.devices.length > 0, "--erase": flags.erase.length > 0 });
+  if (flags.guests.length > 0) throw new UsageError("--host and --guest are two places: drop one of them");
+  if (flags.workers > 1) throw new UsageError("--host runs one line at a time: drop -j");
+  for (const [option, path] of Object.entries({ "--directory": directory, "--backing": backing })) {
+    if (path !== undefined && !isAbsolute(path)) {
+      throw new UsageError(`${option} is on the host, and "${path}" is relative: write an absolute path`);
+    }
   }
-  const variants = parseFilesystems(filesystems);
-  for (const variant of variants) deviceBytes(variant, flags.sizeBytes);
-  return { names, variants: new Map(variants.map((variant) => [variant.name, variant])), filesystems };
+  if (filesystems === undefined) {
+    refuseCompanions(flags);
+    return { kind: "host", names, guests: [] };
+  }
+  return { kind: "host", names, guests: [], variants: variantsOf(filesystems, flags), filesystems };
+}
+
+function refuse(why: string, options: Record<string, boolean>): void {
+  for (const [option, is] of Object.entries(options)) {
+    if (is) throw new UsageError(`${option} is about this machine, and ${why}: drop one of them`);
+  }
+}
+
+function variantsOf(list: string, { sizeBytes }: Flags): Map<string, Variant> {
+  const variants = parseFilesystems(list);
+  for (const variant of variants) deviceBytes(variant, sizeBytes);
+  return new Map(variants.map((variant) => [variant.name, variant]));
 }
 
 export function ownKernel({ kernel, modules }: Flags, cwd: string): OwnKernel | undefined {
@@ -67,59 +106,103 @@ export function diskOf({ backing, sizeBytes = DEFAULT_SIZE_BYTES, diskIops }: Fl
   };
 }
 
-/** Guests that can be started. */
-export interface PreparedGuests {
+/** Machines that can be started or reached. */
+export interface Prepared {
   runPlan: RunPlan;
-  /** What is known of each before it is up. */
+  /** What is known of each before the run begins. */
   facts: Map<string, KnownFacts>;
 }
 
+interface Around {
+  cwd: string;
+  env: NodeJS.ProcessEnv;
+  tell: (text: string) => void;
+}
+
 /**
- * Fetches and builds what the guests need, and returns the scheduler that runs a plan in them.
+ * Fetches and builds what guests need, or asks hosts whether they can do it; returns the scheduler that runs a plan
+ * there.
  *
  * @throws UsageError that says what is missing
  */
-export async function prepareGuests(
-  { names, variants, filesystems }: Guests,
-  flags: Flags,
-  { cwd, env, tell }: { cwd: string; env: NodeJS.ProcessEnv; tell: (text: string) => void },
-): Promise<PreparedGuests> {
-  const [{ prepareGuest }, { Machine }, { runInGuests }, { calibrate }] = await Promise.all([
-    import("../guest/prepare.js"),
-    import("../guest/qemu.js"),
+export async function prepareElsewhere(elsewhere: Elsewhere, flags: Flags, around: Around): Promise<Prepared> {
+  const [{ runInGuests }, { calibrate }] = await Promise.all([
     import("../guest/scheduler.js"),
     import("../guest/agent-protocol.js"),
   ]);
-  const cache = guestCache(env);
-  const disk = diskOf(flags, cwd);
-  const prepared = new Map<string, Awaited<ReturnType<typeof prepareGuest>>>();
-  for (const name of names) {
-    const noted = (text: string) => tell(`${name.text}: ${text}`);
-    prepared.set(name.text, await prepareGuest(name, [...variants.values()], "agent", disk, cache, noted));
-  }
+  const { kind, filesystems } = elsewhere;
+  const { env, tell } = around;
+  const { facts, start, place } = await (kind === "guest" ? prepareGuests : reachHosts)(elsewhere, flags, around);
   const calibrationMs = calibrate();
   const runPlan: RunPlan = (plan, { workers, bail, defaults = {}, timeoutMul, signal }, emit) =>
     runInGuests(
       plan,
       {
-        ...{ workers, bail, signal, calibrationMs, tell },
+        ...{ workers, bail, signal, calibrationMs, tell, start },
         timeoutMul: timeoutMul ?? (Number(env.LTP_TIMEOUT_MUL) || 1),
         request: {
-          filesystems,
-          defaults,
+          ...{ filesystems, defaults, place },
           checkEach: flags.verify === "full",
           trace: flags.trace,
           env: ltpVariables(env),
         },
-        start: (name) => {
-          const options = prepared.get(name)?.machine;
-          if (!options) throw new Error(`nobody asked for the guest ${name}`);
-          return { machine: new Machine(options), accelerator: options.accelerator };
-        },
       },
       emit,
     );
-  return { runPlan, facts: new Map([...prepared].map(([name, { facts }]) => [name, facts])) };
+  return { runPlan, facts };
+}
+
+type Start = Pick<GuestRunOptions, "start"> & Pick<Prepared, "facts"> & { place?: Place };
+
+async function prepareGuests(
+  { guests, variants = new Map() }: Elsewhere,
+  flags: Flags,
+  { cwd, env, tell }: Around,
+): Promise<Start> {
+  const [{ prepareGuest }, { Machine }] = await Promise.all([
+    import("../guest/prepare.js"),
+    import("../guest/qemu.js"),
+  ]);
+  const cache = guestCache(env);
+  const disk = diskOf(flags, cwd);
+  const prepared = new Map<string, Awaited<ReturnType<typeof prepareGuest>>>();
+  for (const name of guests) {
+    const noted = (text: string) => tell(`${name.text}: ${text}`);
+    prepared.set(name.text, await prepareGuest(name, [...variants.values()], "agent", disk, cache, noted));
+  }
+  return {
+    facts: new Map([...prepared].map(([name, { facts }]) => [name, facts])),
+    start: (name) => {
+      const options = prepared.get(name)?.machine;
+      if (!options) throw new Error(`nobody asked for the guest ${name}`);
+      return { machine: new Machine(options), accelerator: options.accelerator };
+    },
+  };
+}
+
+/** A first connection to each shows, before anything runs, that it is there and has the same version. */
+async function reachHosts({ names }: Elsewhere, flags: Flags): Promise<Start> {
+  const [{ HostMachine }, { BootError, Guest }] = await Promise.all([
+    import("../guest/host.js"),
+    import("../guest/guest.js"),
+  ]);
+  const facts: Start["facts"] = new Map();
+  for (const name of names) {
+    try {
+      const host = await Guest.boot(new HostMachine(name), new AbortController().signal);
+      facts.set(name, host.facts);
+      await host.stop();
+    } catch (error) {
+      if (error instanceof BootError) throw new UsageError(`--host ${name}: ${error.message}`);
+      throw error;
+    }
+  }
+  const { directory, backing, sizeBytes, loopDirectIo } = flags;
+  return {
+    facts,
+    start: (name) => ({ machine: new HostMachine(name) }),
+    place: { directory, backing, sizeBytes, loopDirectIo },
+  };
 }
 
 /** LTP's variables that are about testcases, and not about this machine or this run. */

@@ -43,6 +43,8 @@ async function dispatch({ command, flags, operands }: CommandLine, system: Syste
       return (await import("./doctor.js")).doctor(flags, operands, system);
     case "guest":
       return (await import("./guest.js")).guest(flags, operands, system);
+    case "agent":
+      return (await import("./agent.js")).agent(operands, system);
     case "selftest":
       return (await import("./selftest.js")).selftest(flags, operands, system);
     case "explain":

@@ -17,7 +17,7 @@ import { peakBytes } from "../run/memory.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
-import { type Guests, guestsOf } from "./guests.js";
+import { type Elsewhere, elsewhereOf } from "./guests.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
 import { storageOf } from "./storage.js";
@@ -34,25 +34,27 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const journalPath = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
   const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
   const history = journalPath !== undefined && flags.resume ? await readJournal(journalPath) : undefined;
-  const guests = guestsOf(flags, cwd);
-  const storage = guests ? undefined : await storageOf(flags, cwd, system.env);
-  const filesystems = guests?.variants ?? storage?.variants;
+  const elsewhere = elsewhereOf(flags, cwd);
+  const storage = elsewhere ? undefined : await storageOf(flags, cwd, system.env);
+  const filesystems = elsewhere?.variants ?? storage?.variants;
   const known = flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues));
-  const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, guests);
+  const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
   const results = new Results(flags.reporter === "json" || output !== undefined);
   for (const event of history?.events ?? []) results.add(event);
   const left = all.some(({ key }) => !results.completed(key));
   const fetching = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
-  const away =
-    guests && left ? await system.prepareGuests(guests, flags, { cwd, env: system.env, tell: fetching }) : undefined;
+  const prepared =
+    elsewhere && left
+      ? await system.prepareElsewhere(elsewhere, flags, { cwd, env: system.env, tell: fetching })
+      : undefined;
   const describe = (facts: KnownFacts, guest?: string) => known?.describe(environmentOf(facts, version), guest);
-  if (!guests) describe(machineFacts());
-  for (const [name, facts] of away?.facts ?? []) describe(facts, name);
+  if (!elsewhere) describe(machineFacts());
+  for (const [name, facts] of prepared?.facts ?? []) describe(facts, name);
   const plan = all.filter((run) => !known?.skip(run));
   if (plan.length === 0) throw new UsageError(`--known-issues: ${flags.knownIssues} wants all testcases skipped`);
   for (const { guest, filesystem } of plan) {
-    if (guest !== undefined && !guests?.names.some(({ text }) => text === guest)) {
-      throw new UsageError(`the journal's run was in guests: add --guest ${guest}`);
+    if (guest !== undefined && !elsewhere?.names.includes(guest)) {
+      throw new UsageError(`the journal's run was on other machines: add --guest or --host ${guest}`);
     }
     if (filesystem === undefined || filesystems?.has(filesystem)) continue;
     throw new UsageError(`the journal's run was on filesystems of its own: add --filesystems with ${filesystem} in it`);
@@ -63,8 +65,8 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   // A device is one filesystem, and a filesystem one worker's.
   const workers = storage && storage.devices.length > 0 ? storage.devices.length : flags.workers;
   const pending = plan.filter(({ key }) => !results.completed(key));
-  if (pending.length > 0 && !filesystems) checkDirectory(directory, Math.min(workers, pending.length));
-  const runPlan = away?.runPlan ?? system.runPlan;
+  if (pending.length > 0 && !filesystems && !elsewhere) checkDirectory(directory, Math.min(workers, pending.length));
+  const runPlan = prepared?.runPlan ?? system.runPlan;
 
   const journal = journalPath === undefined ? undefined : openJournal(journalPath, history);
   const reporters = await makeReporters(flags, output, results, system, journal?.path);
@@ -95,8 +97,8 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     if (noting) noting.note?.(text);
     else terminal.err(text);
   };
-  // A guest's testcases are not what this machine's kernel speaks of.
-  const kernel = guests ? undefined : system.watchKernel();
+  // Another machine's testcases are not what this machine's kernel speaks of.
+  const kernel = elsewhere ? undefined : system.watchKernel();
   let signalledMs: number | undefined;
   const onSignal = () => {
     if (signalledMs !== undefined) {
@@ -124,7 +126,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
         pending,
         {
           directory,
-          devices: filesystems ? [] : devicesBehind(realpathSync(directory)),
+          devices: filesystems || elsewhere ? [] : devicesBehind(realpathSync(directory)),
           workers,
           bail: flags.bail,
           defaults: {
@@ -210,7 +212,7 @@ function planOf(
   cwd: string,
   history: History | undefined,
   filesystems: ReadonlyMap<string, Variant> | undefined,
-  guests: Guests | undefined,
+  elsewhere: Elsewhere | undefined,
 ): { plan: readonly PlannedRun[]; shuffleSeed?: string | undefined } {
   if (operands.length === 0 && history) {
     return { plan: history.start.plan, shuffleSeed: history.start.shuffleSeed };
@@ -226,7 +228,7 @@ function planOf(
       ...{ select, skip, iterate, repeat },
       ...(shuffleSeed !== undefined && { shuffleSeed }),
       ...(filesystems && { filesystems: [...filesystems.keys()] }),
-      ...(guests && { guests: guests.names.map(({ text }) => text) }),
+      ...(elsewhere && { guests: elsewhere.names }),
     },
     programs.keys(),
   );

@@ -53,7 +53,8 @@ function chosenVariants(list: string, only: string | undefined): Variant[] {
   return left;
 }
 
-function refuseCompanions({ backing, sizeBytes, loopDirectIo, erase, verify }: Flags): void {
+/** @throws UsageError for an option that means nothing without filesystems made for the run */
+export function refuseCompanions({ backing, sizeBytes, loopDirectIo, erase, verify }: Flags): void {
   const given = {
     "--backing": backing !== undefined,
     "--size": sizeBytes !== undefined,

@@ -4,7 +4,7 @@ import { type KernelWatch, openKernelWatch } from "../kernel/watch.js";
 import type { PlannedRun, RunEvent } from "../report/events.js";
 import { processTerminal, type Terminal } from "../report/terminal.js";
 import type { RunOptions } from "../run/scheduler.js";
-import { prepareGuests } from "./guests.js";
+import { prepareElsewhere } from "./guests.js";
 
 export type RunPlan = (
   plan: readonly PlannedRun[],
@@ -28,8 +28,8 @@ export interface System {
   exit(status: number): void;
   /** The scheduler; loaded only when something runs. */
   runPlan: RunPlan;
-  /** Fetches and builds what guests need; the scheduler for them. */
-  prepareGuests: typeof prepareGuests;
+  /** Prepares guests, or reaches hosts; the scheduler for them. */
+  prepareElsewhere: typeof prepareElsewhere;
 }
 
 /** This process. */
@@ -49,7 +49,7 @@ export function processSystem(): System {
     kernelLog: "/dev/kmsg",
     watchKernel: () => openKernelWatch(),
     exit: (status) => process.exit(status),
-    prepareGuests,
+    prepareElsewhere,
     runPlan: async (plan, options, emit) => (await import("../run/scheduler.js")).runPlan(plan, options, emit),
   };
 }

@@ -1,21 +1,43 @@
 /**
- * What the controller and a guest's agent say to each other: JSON messages, one a line, over one byte stream, framed as
- * the worker protocol is (`run/protocol.ts`). The agent is a scheduler far away: it is given planned runs and tells what
- * happens as the same events that a local scheduler emits. Nothing in it depends on what carries the bytes.
+ * The agent protocol: what the controller and an agent on another machine say to each other. The agent is a scheduler far
+ * away: it is given planned runs and tells what happens as the same events that a local scheduler emits (`events.ts`).
  *
- *   controller → agent    run, interrupt; the end of the stream ends the agent
- *   agent → controller    ready, then alive every few seconds, and for each `run`: event*, ended
+ * Carrier: any byte stream in both directions; a virtio-serial port for guests, the standard streams of ssh for hosts.
+ * Nothing here depends on which. One message is one JSON object on one line (UTF-8, `\n`), as in the worker protocol
+ * (`run/protocol.ts`), which local processes speak with each other on either machine.
+ *
+ *   controller → agent
+ *     run         once the agent is ready, and again after each `ended`; see {@link AgentRun}
+ *     interrupt   while a run is under way: kill what runs, begin nothing more; `ended` follows
+ *     end of the stream: the controller is gone or has no more work; the agent ends, and all that it started with it
+ *   agent → controller
+ *     ready       first, once: its version, its machine, how fast that is, why its kernel log can't be read
+ *     alive       every {@link ALIVE_MS} from then on; long silence means that the machine hangs
+ *     event       during a run: an event of a planned run, under the keys that the run has given
+ *     ended       once for each run, last; `error` when the agent could not go on
+ *     end of the stream: whatever was under way is lost
+ *
+ * Versions: `ready` is the same in all versions as far as `version` goes. Controller and agent must be the same version
+ * of this package; the controller refuses another before it sends anything.
+ *
+ * Torn and foreign input: a line may arrive in pieces of any size. What the controller does not understand it drops and
+ * counts: the other machine's kernel is under test, a login shell may greet, and a dying machine tears its last line. A
+ * dropped event can't make a verdict: a run without its `test-end` was not run, which is told. An event under a key
+ * that was not asked for is dropped, too. An agent that does not understand its controller refuses with `ended` and its
+ * reason, and runs nothing of it; a torn line before the end of the stream is no request.
  */
 import { z } from "zod";
+import { version } from "../package.js";
 import type { Machine, PlannedRun, RunEvent } from "../report/events.js";
-import { checkEvent, machineSchema } from "../report/journal-schema.js";
+import { checkEvent, machineSchema, plannedRunSchema } from "../report/journal-schema.js";
 import { ProtocolError } from "../run/protocol-check.js";
 
+/** `run`: do these, in this order. */
 export interface AgentRun {
   type: "run";
   plan: readonly PlannedRun[];
-  /** `--filesystems`, with all that the plan names. */
-  filesystems: string;
+  /** `--filesystems`, with all that the plan names; absent: in a directory. */
+  filesystems?: string | undefined;
   bail: boolean;
   /** Have each filesystem checked after every testcase. */
   checkEach: boolean;
@@ -25,16 +47,61 @@ export interface AgentRun {
   trace: boolean;
   /** Environment of the testcases beyond the agent's own: LTP's variables. */
   env: Record<string, string>;
+  /** What a host takes from the command line: where testcases work, and how filesystems are made. Guests know. */
+  place?: Place | undefined;
 }
 
-export type ToAgent =
-  | AgentRun
-  /** Kill what runs and end. */
-  | { type: "interrupt" };
+/** As the options of these names have them; paths are absolute. */
+export interface Place {
+  directory?: string | undefined;
+  backing?: string | undefined;
+  sizeBytes?: number | undefined;
+  loopDirectIo?: boolean | undefined;
+}
+
+export type ToAgent = AgentRun | { type: "interrupt" };
+
+const toAgent = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("run"),
+    plan: z.array(plannedRunSchema),
+    filesystems: z.string().optional(),
+    bail: z.boolean(),
+    checkEach: z.boolean(),
+    defaults: z.record(z.string(), z.string()),
+    timeoutMul: z.number().positive(),
+    trace: z.boolean(),
+    env: z.record(z.string(), z.string()),
+    place: z
+      .object({
+        directory: z.string().startsWith("/").optional(),
+        backing: z.string().startsWith("/").optional(),
+        sizeBytes: z.number().int().positive().optional(),
+        loopDirectIo: z.boolean().optional(),
+      })
+      .optional(),
+  }),
+  z.object({ type: z.literal("interrupt") }),
+]);
+
+/**
+ * Checks one line from the controller.
+ *
+ * @throws ProtocolError
+ */
+export function decodeToAgent(line: string): ToAgent {
+  try {
+    return toAgent.parse(JSON.parse(line)) as ToAgent;
+  } catch {
+    throw new ProtocolError(line);
+  }
+}
 
 export type FromAgent =
   /** `calibrationMs`: how long {@link calibrate} took. */
   | { type: "ready"; version: string; machine: Machine; calibrationMs: number; note?: string | undefined }
+  /** Never sent: what a `ready` of another version is taken for, whatever else is in it. */
+  | { type: "stranger"; version: string }
   /** Nothing else to say, but not hung. */
   | { type: "alive" }
   | { type: "event"; event: RunEvent }
@@ -57,6 +124,8 @@ const fromAgent = z.discriminatedUnion("type", [
   z.object({ type: z.literal("ended"), error: z.string().optional() }),
 ]);
 
+const stranger = z.object({ type: z.literal("ready"), version: z.string().refine((theirs) => theirs !== version) });
+
 /** Events that are never stored, so that the journal does not know them. */
 const shownOnly = z.discriminatedUnion("type", [
   z.object({
@@ -76,7 +145,10 @@ const shownOnly = z.discriminatedUnion("type", [
  */
 export function decodeFromAgent(line: string): FromAgent {
   try {
-    const message = fromAgent.parse(JSON.parse(line));
+    const value = JSON.parse(line);
+    const foreign = stranger.safeParse(value);
+    if (foreign.success) return { type: "stranger", version: foreign.data.version };
+    const message = fromAgent.parse(value);
     if (message.type !== "event") return message;
     const shown = shownOnly.safeParse(message.event);
     return { type: "event", event: shown.success ? shown.data : checkEvent(message.event) };

@@ -1,4 +1,5 @@
-/** One running guest with its agent: boots it, runs testcases in it, and says what became of it when it is gone. */
+/** One running guest, or a host that has been reached, with its agent: boots it, runs testcases in it, and says what became of it when it is gone. */
+import { version } from "../package.js";
 import type { Machine as MachineFacts, PlannedRun, RunEvent } from "../report/events.js";
 import { LineSplitter } from "../run/protocol.js";
 import { ProtocolError } from "../run/protocol-check.js";
@@ -16,13 +17,15 @@ export class BootError extends Error {
   }
 }
 
-/** What a guest is seen as from here: the emulator, or whatever takes its place in a test. */
+/** What a guest is seen as from here: the emulator, ssh, or whatever takes their place in a test. */
 export interface GuestMachine {
-  readonly console: Console;
+  /** For messages. */
+  readonly kind: "guest" | "host";
+  readonly console: Pick<Console, "panic" | "stage" | "describe" | "explanation">;
   /** Settles when the machine is gone and its console has been read to the end. */
   readonly end: Promise<{ code: number | null; signal: string | null }>;
   readonly port: NodeJS.ReadWriteStream;
-  /** What the emulator complained of. */
+  /** What the emulator or ssh complained of. */
   readonly words: string;
   kill(): void;
 }
@@ -105,7 +108,10 @@ export class Guest {
     }
     machine.kill();
     await machine.end;
-    const { console, words } = machine;
+    if (typeof outcome !== "string" && outcome.type === "stranger") {
+      throw new BootError(`it has aiodio-ltp ${outcome.version}, and this is ${version}: install the same on both`, []);
+    }
+    const { kind, console, words } = machine;
     const what = console.describe();
     if (outcome === "late") {
       throw new BootError(`it did not come up within ${limits.boot / 1000} s: ${what}`, console.explanation());
@@ -113,7 +119,8 @@ export class Guest {
     if (outcome === "aborted") throw new BootError("interrupted while it came up", []);
     const complaint = words.trim().split("\n").at(-1) ?? "";
     const emulator = console.stage === "firmware" && complaint !== "" ? complaint : what;
-    throw new BootError(`it ended while it came up: ${emulator}`, console.explanation());
+    const ended = kind === "host" ? emulator : `it ended while it came up: ${emulator}`;
+    throw new BootError(ended, console.explanation());
   }
 
   private async waitFor<T>(
@@ -190,7 +197,7 @@ export class Guest {
   }
 
   private async ending(outcome: "silent" | "gone"): Promise<GuestEnding> {
-    const { console } = this.machine;
+    const { kind, console } = this.machine;
     // Its kernel may be about to tell why.
     if (outcome === "silent" && console.panic !== undefined) {
       await this.waitFor(new Promise<never>(() => {}), LAST_WORDS_MS);
@@ -198,15 +205,16 @@ export class Guest {
     this.machine.kill();
     const { code, signal } = await this.machine.end;
     const words = console.explanation();
-    if (console.panic !== undefined) return { how: "lost", text: `the guest died: ${console.describe()}`, words };
+    if (console.panic !== undefined) return { how: "lost", text: `the ${kind} died: ${console.describe()}`, words };
     if (outcome === "silent") {
       const seconds = Math.round(this.limits.silence / 1000);
-      return { how: "lost", text: `the guest hangs: nothing heard from it for ${seconds} s`, words };
+      return { how: "lost", text: `the ${kind} hangs: nothing heard from it for ${seconds} s`, words };
     }
     const how = signal === null ? `exit status ${code}` : `killed by ${signal}`;
-    const complaint = this.machine.words.trim();
+    // ssh's words are what describe() tells.
+    const complaint = kind === "host" ? "" : this.machine.words.trim();
     const why = [how, complaint].filter(Boolean).join(": ");
-    return { how: "lost", text: `the guest ended (${why}): ${console.describe()}`, words };
+    return { how: "lost", text: `the ${kind} ended (${why}): ${console.describe()}`, words };
   }
 
   /** Ends it; its disks are discarded. */

@@ -69,3 +69,11 @@ export function parseGuests(texts: readonly string[], own?: OwnKernel): GuestNam
   if (own && texts.length === 0) throw new UsageError("--kernel is for a guest: add --guest ARCH[-PAGESIZE]");
   return [...new Set(texts)].map((text) => parseGuest(text, own));
 }
+
+/** What `--host` names. ssh would take some words for options. @throws UsageError */
+export function checkDestination(text: string): string {
+  if (!/^[^-\s]\S*$/.test(text)) {
+    throw new UsageError(`--host: "${text}" is no destination for ssh: write user@machine`);
+  }
+  return text;
+}

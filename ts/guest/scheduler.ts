@@ -1,4 +1,4 @@
-/** Spreads planned runs over guests, as `run/scheduler.ts` spreads them over workers, with the same events. */
+/** Spreads planned runs over guests or hosts, as `run/scheduler.ts` spreads them over workers, with the same events. */
 import { count, exitStatus, type PlannedRun, type RunEvent, verdictOf, zeroCounters } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
 import type { AgentRun } from "./agent-protocol.js";
@@ -14,8 +14,8 @@ export interface GuestRunOptions {
   timeoutMul: number;
   /** How long the calibration takes on this machine, in milliseconds. */
   calibrationMs: number;
-  /** Starts a guest. */
-  start: (guest: string) => { machine: GuestMachine; accelerator: "kvm" | "tcg" };
+  /** Starts a guest, or reaches a host. */
+  start: (guest: string) => { machine: GuestMachine; accelerator?: "kvm" | "tcg" };
   tell: (text: string) => void;
   signal: AbortSignal;
   limits?: typeof LIMITS;
@@ -92,7 +92,7 @@ class Place {
     const name = first?.guest ?? "";
     const guest = await this.bring(name);
     if (typeof guest === "string") {
-      const why = { text: `the guest ${name} is not there: ${guest}`, words: [] };
+      const why = { text: `${name} is not there: ${guest}`, words: [] };
       for (const run of runs) this.breakRun(run, why);
       return [];
     }
@@ -129,12 +129,12 @@ class Place {
       if (bail && troubled) this.queue.length = 0;
       return bail && troubled ? [] : left.filter((run) => run !== victim);
     }
-    if (ending.error !== undefined) throw new Error(`the guest ${name} could not go on: ${ending.error}`);
+    if (ending.error !== undefined) throw new Error(`${name} could not go on: ${ending.error}`);
     if (bail && troubled) {
       this.queue.length = 0;
       return [];
     }
-    if (left.length > 0 && !signal.aborted) throw new Error(`the guest ${name} left out ${left.length} testcases`);
+    if (left.length > 0 && !signal.aborted) throw new Error(`${name} left out ${left.length} testcases`);
     return [];
   }
 

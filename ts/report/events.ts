@@ -53,7 +53,7 @@ export interface PlannedRun {
   id: string;
   /** 1-based. */
   iteration: number;
-  /** The guest that it runs in, as `--guest` names it; absent on this machine itself. */
+  /** The guest or host that it runs on, as `--guest` or `--host` names it; absent on this machine itself. */
   guest?: string;
   /** The provisioned filesystem that it runs on, as `--filesystems` names it; absent when it runs in a directory. */
   filesystem?: string;
@@ -106,15 +106,16 @@ export type RunEvent =
   | { type: "raw"; key: string; text: string }
   /** How far a long testcase is; shown live, never stored. */
   | { type: "progress"; key: string; done: number; total: number; unit: string }
-  /** A guest is up: the testcases of this worker run in it from here on. */
+  /** A guest is up, or a host has been reached: the testcases of this worker run in it from here on. */
   | {
       type: "guest";
       time: string;
       guest: string;
       worker: number;
       machine: Machine;
-      accelerator: "kvm" | "tcg";
-      /** From the emulator's start to the agent's first word. */
+      /** Absent for a host, which is no guest of this machine. */
+      accelerator?: "kvm" | "tcg" | undefined;
+      /** From the start of the emulator, or of ssh, to the agent's first word. */
       bootSeconds: number;
       /** How much longer time limits are there than here, by calibration. */
       timeoutMul: number;

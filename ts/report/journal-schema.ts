@@ -7,7 +7,7 @@ const time = z.string();
 const verdict = z.enum(["TPASS", "TFAIL", "TBROK", "TWARN", "TCONF"]);
 const whole = z.number().int().nonnegative();
 
-const plannedRun = z.object({
+export const plannedRunSchema = z.object({
   key,
   suite: z.string(),
   id: z.string(),
@@ -72,7 +72,7 @@ const event = z.discriminatedUnion("type", [
     engine: z.string().optional(),
     shuffleSeed: z.string().optional(),
     machine: machineSchema,
-    plan: z.array(plannedRun),
+    plan: z.array(plannedRunSchema),
   }),
   z.object({ type: z.literal("test-start"), time, key, worker: whole }),
   z.object({
@@ -90,7 +90,7 @@ const event = z.discriminatedUnion("type", [
     guest: z.string(),
     worker: whole,
     machine: machineSchema,
-    accelerator: z.enum(["kvm", "tcg"]),
+    accelerator: z.enum(["kvm", "tcg"]).optional(),
     bootSeconds: z.number(),
     timeoutMul: z.number(),
   }),

@@ -63,12 +63,12 @@ export function elapsedSeconds({ start, end }: Results): number {
   return Math.max(0, (Date.parse(end.time) - Date.parse(start.time)) / 1000);
 }
 
-/** One line about a guest that is up. */
+/** One line about a guest that is up, or a host that has been reached. */
 export function formatGuest(event: Extract<RunEvent, { type: "guest" }>): string {
   const { guest, machine, accelerator, bootSeconds, timeoutMul } = event;
   const pages = `${machine.pageBytes / 1024} KiB pages`;
   const limits = timeoutMul > 1 ? `, time limits × ${timeoutMul}` : "";
-  const how = accelerator === "kvm" ? "KVM" : "emulated";
+  const how = accelerator === undefined ? "ssh" : accelerator === "kvm" ? "KVM" : "emulated";
   return `${guest}: Linux ${machine.kernel} ${machine.machine}, ${pages}, up in ${formatSeconds(bootSeconds)} (${how}${limits})\n`;
 }
 
