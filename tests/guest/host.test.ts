@@ -158,7 +158,10 @@ describe("the agent", { timeout: TIMEOUT }, () => {
   test("refuses what it does not understand with its reason, and goes on", async () => {
     const { messages } = await told(`garbage\n${request({ plan: [AD001], place: { directory: work() } })}`, 2);
     expect(messages.map(({ type }) => type)).toEqual(expect.arrayContaining(["ready", "ended", "event"]));
-    expect(messages[1]).toMatchObject({ type: "ended", error: expect.stringContaining("not a message") });
+    expect(messages[1]).toMatchObject({
+      type: "ended",
+      error: expect.stringContaining("not a message of the agent protocol"),
+    });
     expect(messages.at(-1)).toEqual({ type: "ended" });
     expect(messages).toContainEqual(
       expect.objectContaining({ event: expect.objectContaining({ type: "test-end", verdict: "TPASS" }) }),

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { guestCache } from "../../ts/cli/guests.js";
 import { cpio, directory, file, symlink } from "../../ts/guest/cpio.js";
 import { BootError, Guest } from "../../ts/guest/guest.js";
+import { kernelEntry } from "../../ts/guest/kernel.js";
 import { parseGuest } from "../../ts/guest/name.js";
 import { prepareGuest } from "../../ts/guest/prepare.js";
 import { Machine } from "../../ts/guest/qemu.js";
@@ -68,6 +69,16 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
     });
     const devices = story.filter(({ type }) => type === "filesystem").map(({ device }) => device);
     expect(new Set(devices).size).toBe(2);
+  });
+
+  test("boots the user's own kernel with its modules", async () => {
+    const build = guestCache(process.env).path(kernelEntry(parseGuest(AMD)) ?? "");
+    const own = ["--kernel", join(build, "kernel"), "--modules", join(build, "modules")];
+    const { exitCode, all } = await start("amd64", ...own, "--filesystems", "ext4", "-s", "^AD075$");
+    expect(exitCode, all).toBe(0);
+    // Without --kernel it would be a newer one.
+    expect(all).toMatch(/amd64: Linux 6\.1\./);
+    expect(all).toMatch(/amd64\/ext4\/AD075 +TPASS/);
   });
 
   test("that is killed breaks its testcase, and the rest runs in a fresh one", async () => {

@@ -93,7 +93,7 @@ export function decodeToAgent(line: string): ToAgent {
   try {
     return toAgent.parse(JSON.parse(line)) as ToAgent;
   } catch {
-    throw new ProtocolError(line);
+    throw new ProtocolError(line, "agent");
   }
 }
 
@@ -153,7 +153,7 @@ export function decodeFromAgent(line: string): FromAgent {
     const shown = shownOnly.safeParse(message.event);
     return { type: "event", event: shown.success ? shown.data : checkEvent(message.event) };
   } catch {
-    throw new ProtocolError(line);
+    throw new ProtocolError(line, "agent");
   }
 }
 

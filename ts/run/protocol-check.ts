@@ -25,8 +25,11 @@ export type FromWorker = z.infer<typeof fromWorker>;
 
 /** A line that is no message of the protocol; `line` is its start. */
 export class ProtocolError extends Error {
-  constructor(readonly line: string) {
-    super(`not a message of the worker protocol: ${JSON.stringify(line.slice(0, 200))}`);
+  constructor(
+    readonly line: string,
+    protocol: "worker" | "agent" = "worker",
+  ) {
+    super(`not a message of the ${protocol} protocol: ${JSON.stringify(line.slice(0, 200))}`);
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The worker protocol: JSON messages, one a line, over two byte streams. Nothing in it depends on what carries the
- * bytes, so a pipe, a virtio-serial port or ssh will do.
+ * The worker protocol: what a scheduler and one worker of its own machine say to each other. JSON messages, one a line,
+ * over two byte streams. Between machines the agent protocol is spoken (`guest/agent-protocol.ts`), in the same framing.
  *
  *   controller → worker   run, remove, (end of stream: clean up and exit)
  *   worker → controller   ready, then for each `run`: legacy?, directory*, deadline*, permit*, line*, raw*, data*, progress*,
