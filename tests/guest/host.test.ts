@@ -19,6 +19,7 @@ case $destination in
 away) echo "ssh: connect to host away port 22: No route to host" >&2; exit 255 ;;
 bare) PATH=/nowhere; "$@" ;;
 old) echo '{"type":"ready","version":"0.0.1"}'; exec sleep 1000 ;;
+device) LTP_DEV=/dev/null exec "$@" ;;
 torn) "$@" | sed -u /test-end/q ;;
 *) echo "Welcome to $destination"; exec "$@" ;;
 esac
@@ -89,6 +90,15 @@ describe("--host", { timeout: TIMEOUT }, () => {
     expect(all).toMatch(message);
     expect(exitCode).toBe(2);
   });
+
+  test.skipIf(process.geteuid?.() !== 0)(
+    "makes filesystems there, and takes no device from its environment",
+    async () => {
+      const { exitCode, all } = await onHost("device", "-s", "^AD001$", "--filesystems", "ext4", "--size", "300m");
+      expect(exitCode, all).toBe(0);
+      expect(all).toMatch(/device\/ext4\/AD001 +TPASS/);
+    },
+  );
 
   test("what the host can't do ends the run with its words", async () => {
     const { exitCode, all } = await onHost("me@there", "-d", join(folder, "none"));

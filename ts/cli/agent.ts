@@ -31,7 +31,8 @@ async function place({ plan, filesystems, checkEach, place: given = {} }: AgentR
     ...(backing !== undefined && { backing }),
     ...(checkEach && { verify: "full" as const }),
   };
-  const storage = await storageOf(asked, cwd, env);
+  // A login's environment may name a device to format; whoever asks from afar has not confirmed it.
+  const storage = await storageOf(asked, cwd, { ...env, LTP_DEV: undefined });
   const directory = chosenDirectory(given.directory, env, cwd);
   if (storage) return [{ plan, directory, devices: [], storage }];
   checkDirectory(directory, 1);
