@@ -15,13 +15,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::pattern::Pattern;
+use super::pattern::spoil_sectors;
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{self, Completion, Operation, Queue, RawEngine, Stats};
 use crate::error::{Error, Result, Step};
 use crate::oracle::{Change, ChangeId, Ending, Expected, Oracle};
 use crate::random::Random;
-use crate::stamp::Key;
 use crate::verify::{self, check_memory};
 use crate::{file, fill};
 
@@ -607,7 +606,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
             stamps.fill_from(offset, &mut buffer);
         } else {
             // What an earlier transfer left there, maybe of the same place, must not pass for what is read.
-            Pattern::Stamps(Key { seed: options.seed, file: 0, generation: 0 }).spoil(&mut buffer);
+            spoil_sectors(&mut buffer);
         }
         part.submitted += 1;
         part.in_flight += 1;

@@ -159,8 +159,9 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
 /// Makes children, one after the other, that end at once.
 fn fork_until_done(counts: &Counts, workers: usize) -> Result<()> {
     while counts.workers_done.load(Ordering::SeqCst) < workers {
-        let over = counts.over.load(Ordering::SeqCst);
+        // In this order, so that a read which begins in between is not taken for one under way.
         let begun = counts.begun.load(Ordering::SeqCst);
+        let over = counts.over.load(Ordering::SeqCst);
         // SAFETY: the child has one thread of a process that had several: it may call async-signal-safe functions only, and calls
         // one of them.
         let child = unsafe { libc::fork() };

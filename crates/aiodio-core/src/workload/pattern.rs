@@ -7,7 +7,7 @@ use crate::verify::{BadRange, Kind, check_memory};
 /// Bad ranges described in one comparison; all are counted.
 const RANGES_MAX: usize = 4;
 
-/// Bytes at either end of a sector that [`Pattern::spoil`] changes.
+/// Bytes at either end of a sector that [`spoil_sectors`] changes.
 const SPOILT_BYTES: usize = 8;
 
 /// How memory differs from what it should be.
@@ -30,6 +30,17 @@ pub enum Pattern {
     Byte(u8),
 }
 
+/// Makes sure that memory which is not read into looks neither like stamps nor like a hole. Both ends of each sector are enough: it
+/// is right as a whole or not at all.
+pub fn spoil_sectors(memory: &mut [u8]) {
+    for sector in memory.chunks_mut(SECTOR_BYTES) {
+        let end = sector.len().saturating_sub(SPOILT_BYTES);
+        sector[end..].fill(0xfa);
+        let start = sector.len().min(SPOILT_BYTES);
+        sector[..start].fill(0xfa);
+    }
+}
+
 impl Pattern {
     /// The pattern of a generation: its stamps, or with `ltp` the byte that LTP's programs number their iterations with.
     pub fn of(key: Key, ltp: bool) -> Self {
@@ -44,18 +55,10 @@ impl Pattern {
         }
     }
 
-    /// Makes sure that memory which is not read into does not look right. Of a stamp, both ends are enough: it is right as a whole
-    /// or not at all.
+    /// Makes sure that memory which is not read into does not look right.
     pub fn spoil(self, memory: &mut [u8]) {
         match self {
-            Self::Stamps(_) => {
-                for sector in memory.chunks_mut(SECTOR_BYTES) {
-                    let end = sector.len().saturating_sub(SPOILT_BYTES);
-                    sector[end..].fill(0xfa);
-                    let start = sector.len().min(SPOILT_BYTES);
-                    sector[..start].fill(0xfa);
-                }
-            }
+            Self::Stamps(_) => spoil_sectors(memory),
             Self::Byte(byte) => memory.fill(!byte),
         }
     }

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Instant;
 
+use super::super::pattern::spoil_sectors;
 use super::board::{Board, Seen, Turn};
 use super::{BadRead, Gaze};
 use crate::buffer::{Align, Buffer, Pool};
@@ -151,6 +152,8 @@ impl<'caller> Reader<'caller> {
 
     /// Fewer bytes only at the end of the file.
     fn transfer(&mut self, offset: u64) -> std::result::Result<usize, Errno> {
+        // What an earlier read of the same place left there must not pass for what is read.
+        spoil_sectors(&mut self.buffer);
         let mut got = 0;
         while got < self.buffer.len() {
             let target = &mut self.buffer[got..];
@@ -170,5 +173,32 @@ impl<'caller> Reader<'caller> {
             }
         }
         Ok(got)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::board::Pace;
+    use super::*;
+    use crate::oracle::{Oracle, Stamped};
+    use crate::stamp::Key;
+
+    #[test]
+    #[allow(clippy::unwrap_used, reason = "a test")]
+    fn a_read_that_brings_nothing_leaves_nothing_that_looks_right() {
+        let key = Key { seed: 1, file: 1, generation: 1 };
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("file");
+        crate::fill::fill(&path, 8192, key).unwrap();
+        let board = Board::new(Oracle::new(key.seed, key.file), Pace::new(1, 4096, 1, 1), 1);
+        let look = Look { path: &path, gaze: Gaze::Whole, direct: false, bytes: NonZeroUsize::new(8192).unwrap() };
+        let mut reader = Reader::open(&board, look, 0).unwrap();
+        let bad_sectors = |reader: &Reader<'_>| {
+            check_memory(&Stamped { key, offset: 0, bytes: 8192 }, 0, &reader.buffer[..8192], RANGES_MAX).sectors_bad
+        };
+        assert_eq!(reader.transfer(0), Ok(8192));
+        assert_eq!(bad_sectors(&reader), 0);
+        assert_eq!(reader.transfer(8192), Ok(0));
+        assert_eq!(bad_sectors(&reader), 16);
     }
 }
