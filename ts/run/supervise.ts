@@ -59,6 +59,7 @@ export async function supervise(
 
   type Cause = { how: "done" } | ({ how: "died" } & Death) | { how: "timeout" } | { how: "interrupted" };
   let interrupt = () => {};
+  let decided = false;
   const cause = await new Promise<Cause>((resolve) => {
     interrupt = () => resolve({ how: "interrupted" });
     if (signal.aborted) interrupt();
@@ -91,7 +92,8 @@ export async function supervise(
               break;
             case "deadline":
               clearTimeout(timer);
-              if (message.seconds !== undefined) {
+              // A testcase that is being ended may still say it: nothing would stop that timer, and the run would wait for it.
+              if (message.seconds !== undefined && !decided) {
                 timer = setTimeout(() => resolve({ how: "timeout" }), Math.min(message.seconds * 1000, TIMER_MAX_MS));
               }
               break;
@@ -107,6 +109,7 @@ export async function supervise(
       },
     );
   });
+  decided = true;
   clearTimeout(timer);
   signal.removeEventListener("abort", interrupt);
 
