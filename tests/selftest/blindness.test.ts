@@ -32,6 +32,8 @@ type Row = [blindness: string, line: string, file: string, rule: string, verdict
 const APPEND = "-n 2 -c 20";
 /** Where the last of 20 appends of 64 KiB begins. */
 const LAST = "range=0x130000-";
+// FUSE leaves a hole's page in the page cache after an asynchronous direct write, and the first reader that sees it ends the run.
+const SPARSE = "-n 2 -s 256k -w 4k --engine sync";
 const STRESS = "aio-stress -s 2m -r 16k -O";
 
 const ROWS: Row[] = [
@@ -78,7 +80,7 @@ const ROWS: Row[] = [
   ],
   [
     "aiodio_sparse writes zeros, so that the last write may be lost",
-    "aiodio_sparse -n 2 -s 256k -w 4k",
+    `aiodio_sparse ${SPARSE}`,
     "file.bin",
     "drop-write:range=0x3f000-",
     "TFAIL",
@@ -201,7 +203,7 @@ describe("--ltp-pattern checks no less than LTP", () => {
   const READER = /TINFO: Reader \d read \d+ bytes/;
 
   test.each<[string, string, string, ...RegExp[]]>([
-    ["aiodio_sparse -n 2 -s 256k -w 4k", "file.bin", CACHED, READER],
+    [`aiodio_sparse ${SPARSE}`, "file.bin", CACHED, READER],
     ["dio_sparse -n 2 -s 256k -w 4k", "dio_sparse", CACHED, READER],
     [`aiodio_append ${APPEND}`, "*", CACHED],
     [`dio_append ${APPEND}`, "*", CACHED],
