@@ -19,7 +19,7 @@ use aiodio_core::verify::{Rung, check_memory, verify_expected};
 const BYTES: u64 = 256 << 20;
 const BLOCK: usize = 64 << 10;
 const DEPTH: usize = 16;
-const PAIRS: usize = 7;
+const PAIRS: usize = 15;
 const SOURCE: Key = Key { seed: 1, file: 1, generation: 1 };
 
 fn open(path: &Path) -> File {
