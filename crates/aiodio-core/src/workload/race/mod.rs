@@ -174,7 +174,7 @@ impl Outcome {
 }
 
 /// A race in which fewer reads than readers overlapped a change is run again, so many times in all.
-pub const ROUNDS_MAX: u32 = 64;
+pub const ROUNDS_MAX: u32 = 512;
 
 /// So much memory is reserved for each reader's stack.
 const STACK_BYTES: usize = 256 << 10;
