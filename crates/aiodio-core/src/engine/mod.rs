@@ -161,6 +161,23 @@ pub struct Stats {
     pub leaked_buffers: u64,
 }
 
+/// The counts of several queues. Of queues that work at the same time, `in_flight_max` is that of the fullest.
+impl std::ops::AddAssign for Stats {
+    fn add_assign(&mut self, more: Self) {
+        self.submitted += more.submitted;
+        self.completed += more.completed;
+        self.partial_submits += more.partial_submits;
+        self.retried_eagain += more.retried_eagain;
+        self.retried_eintr += more.retried_eintr;
+        self.short_reads += more.short_reads;
+        self.short_writes += more.short_writes;
+        self.cq_overflows += more.cq_overflows;
+        self.fsyncs += more.fsyncs;
+        self.in_flight_max = self.in_flight_max.max(more.in_flight_max);
+        self.leaked_buffers += more.leaked_buffers;
+    }
+}
+
 /// An operation to do.
 #[derive(Debug)]
 pub struct Operation {

@@ -261,8 +261,10 @@ pub fn run_with(
     outcome.mismatch = mismatch;
     outcome.stages = gather(&results, options);
     for result in &results {
-        add(&mut outcome.stats, &result.stats);
+        outcome.stats += result.stats;
     }
+    // All threads work at once: what they may have had with the kernel together.
+    outcome.stats.in_flight_max = results.iter().map(|result| result.stats.in_flight_max).sum();
     let oracle = |file: RwLock<Tested>| file.into_inner().unwrap_or_else(PoisonError::into_inner).oracle;
     outcome.oracles = shared.files.into_iter().map(oracle).collect();
     outcome
@@ -728,18 +730,4 @@ fn gather(results: &[ThreadResult], options: &Options) -> Vec<StageReport> {
         stages.push(StageReport { stage: *stage, laid_out: *laid_out, threads, elapsed });
     }
     stages
-}
-
-fn add(sum: &mut Stats, stats: &Stats) {
-    sum.submitted += stats.submitted;
-    sum.completed += stats.completed;
-    sum.partial_submits += stats.partial_submits;
-    sum.retried_eagain += stats.retried_eagain;
-    sum.retried_eintr += stats.retried_eintr;
-    sum.short_reads += stats.short_reads;
-    sum.short_writes += stats.short_writes;
-    sum.cq_overflows += stats.cq_overflows;
-    sum.fsyncs += stats.fsyncs;
-    sum.in_flight_max += stats.in_flight_max;
-    sum.leaked_buffers += stats.leaked_buffers;
 }

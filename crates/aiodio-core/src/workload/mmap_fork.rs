@@ -187,17 +187,6 @@ impl Transfers<'_> {
     }
 }
 
-fn add(sum: &mut Stats, more: Stats) {
-    sum.submitted += more.submitted;
-    sum.completed += more.completed;
-    sum.retried_eagain += more.retried_eagain;
-    sum.retried_eintr += more.retried_eintr;
-    sum.short_reads += more.short_reads;
-    sum.short_writes += more.short_writes;
-    sum.in_flight_max = sum.in_flight_max.max(more.in_flight_max);
-    sum.leaked_buffers += more.leaked_buffers;
-}
-
 /// The report's race: the memory is the writer's and the kernel's at the same time.
 fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>>, outcome: &mut Outcome) -> Result<()> {
     let transfers = Transfers { options, blocks: options.bytes / options.block_bytes };
@@ -239,8 +228,8 @@ fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Ra
         }
     }
     drop(scribbler);
-    add(&mut outcome.stats, writes.finish());
-    add(&mut outcome.stats, reads.finish());
+    outcome.stats += writes.finish();
+    outcome.stats += reads.finish();
     error.map_or(Ok(()), Err)
 }
 
@@ -335,7 +324,7 @@ fn inherit(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn RawE
             }
         }
     }
-    add(&mut outcome.stats, queue.finish());
+    outcome.stats += queue.finish();
     result
 }
 

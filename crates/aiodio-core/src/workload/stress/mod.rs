@@ -398,18 +398,3 @@ impl Run<'_> {
         progress(self.finished.load(Ordering::Relaxed));
     }
 }
-
-/// Adds one worker's counts.
-fn add(sum: &mut Stats, stats: &Stats) {
-    sum.submitted += stats.submitted;
-    sum.completed += stats.completed;
-    sum.partial_submits += stats.partial_submits;
-    sum.retried_eagain += stats.retried_eagain;
-    sum.retried_eintr += stats.retried_eintr;
-    sum.short_reads += stats.short_reads;
-    sum.short_writes += stats.short_writes;
-    sum.cq_overflows += stats.cq_overflows;
-    sum.fsyncs += stats.fsyncs;
-    sum.in_flight_max = sum.in_flight_max.max(stats.in_flight_max);
-    sum.leaked_buffers += stats.leaked_buffers;
-}

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use super::mistake;
 use super::plan::{Action, Plan, Shape, Step as Planned};
 use super::turn::Mode;
-use super::{Operation, Run, Sizing, State, Trouble, Wrong, add};
+use super::{Operation, Run, Sizing, State, Trouble, Wrong};
 use crate::buffer::{Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Kind, Operation as Transfer, Queue, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -119,14 +119,14 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let ended = if result.is_ok() { self.drain() } else { Ok(()) };
         let mut sum = Stats::default();
         for queue in std::mem::take(&mut self.queues) {
-            add(&mut sum, &queue.finish());
+            sum += queue.finish();
         }
         // After an error: their changes stay in flight for the oracle, which makes it lenient; others must not wait for ever.
         for (_, InFlight { mode, file, .. }) in self.in_flight.drain() {
             self.run.files[file].turns.end(mode);
         }
         let mut found = self.run.found();
-        add(&mut found.stats, &sum);
+        found.stats += sum;
         for (sum, done) in found.done.iter_mut().zip(self.done) {
             *sum += done;
         }
