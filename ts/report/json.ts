@@ -1,5 +1,5 @@
 /** kirk's report, complete, so that what reads kirk's results.json (openQA, HTML scripts) reads ours. */
-import type { Machine, Reporter, RunEvent } from "./events.js";
+import type { Machine, PlannedRun, Reporter, RunEvent } from "./events.js";
 import { formatLogLine, formatSummary } from "./ltp.js";
 import type { Results, TestEnd, TestResult } from "./results.js";
 
@@ -12,15 +12,21 @@ const STATUS: ReadonlyMap<number, string> = new Map([
   [32, "conf"],
 ]);
 
-function testReport({ run, log, end }: TestResult & { end: TestEnd }): object {
+function testReport({ run, log, end }: TestResult & { end: TestEnd }, name: string, issue?: string): object {
   const plain = { colour: false, reproducible: false };
   const status = STATUS.get(end.exit) ?? "fail";
+  const { suite, iteration, filesystem, guest } = run;
   const text =
     log.map((line) => formatLogLine(line, plain)).join("") + (end.summary ? formatSummary(end.counters) : "");
   const { passed, failed, broken, skipped, warnings } = end.counters;
   return {
-    test_fqn: run.id,
+    test_fqn: name,
     status,
+    suite,
+    iteration,
+    ...(filesystem !== undefined && { filesystem }),
+    ...(guest !== undefined && { guest }),
+    ...(issue !== undefined && { known_issue: issue }),
     test: {
       command: run.program,
       arguments: run.argv,
@@ -50,9 +56,19 @@ function environment(machine: Machine): object {
   };
 }
 
-/** The report as text. What was interrupted or not run is not in it, as with kirk. */
+/**
+ * The report as text. What was interrupted or not run is not in it, as with kirk.
+ *
+ * `test_fqn` is the bare ID, as kirk has it, where that is unique among what was planned; else the run's key, because
+ * readers such as openQA keep one result a name: a failure must not be overwritten by a later pass of the same line on
+ * another filesystem. Keys of `results` that kirk does not have are `suite`, `iteration`, `filesystem`, `guest` and
+ * `known_issue` (why the failure was expected).
+ */
 export function kirkReport(results: Results): string {
   const ended = results.ended();
+  const planned = new Map<string, number>();
+  for (const { id } of results.runs()) planned.set(id, (planned.get(id) ?? 0) + 1);
+  const nameOf = ({ id, key }: PlannedRun) => (planned.get(id) === 1 ? id : key);
   const stats = { runtime: 0, passed: 0, failed: 0, broken: 0, skipped: 0, warnings: 0 };
   for (const { end } of ended) {
     stats.runtime += end.durationSeconds;
@@ -60,7 +76,7 @@ export function kirkReport(results: Results): string {
       stats[name] += end.counters[name];
   }
   const report = {
-    results: ended.map(testReport),
+    results: ended.map((result) => testReport(result, nameOf(result.run), results.expected(result.run.key))),
     stats,
     environment: results.machine ? environment(results.machine) : {},
   };

@@ -208,6 +208,11 @@ export class Results {
     return [...this.#ended.values()];
   }
 
+  /** Everything that is planned, in the plan's order. */
+  runs(): PlannedRun[] {
+    return [...this.#tests.values()].map(({ run }) => run);
+  }
+
   get endedCount(): number {
     return this.#ended.size;
   }
