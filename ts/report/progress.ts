@@ -1,7 +1,7 @@
 /** The default: on a terminal one live line per worker and a bar; elsewhere a line for each testcase. */
 import type { Reporter, RunEvent } from "./events.js";
 import { LiveRegion } from "./live-region.js";
-import { isUnavailable, type Results } from "./results.js";
+import type { Results } from "./results.js";
 import {
   elapsedSeconds,
   formatExplanation,
@@ -9,6 +9,7 @@ import {
   formatFilesystems,
   formatGuest,
   formatKnownIssues,
+  formatNotApplicable,
   formatRates,
   formatSeconds,
   formatTest,
@@ -190,17 +191,15 @@ export class ProgressReporter implements Reporter {
   #closing(): string {
     const { colour } = this.#terminal;
     const results = this.#results;
-    // What a filesystem that is not there could not run stands in the table, with the reason.
-    const bad = results
-      .ended()
-      .filter(({ end, log }) => end.verdict !== "TPASS" && !isUnavailable(log))
-      .filter(({ run }) => results.expected(run.key) === undefined);
+    const unexpected = results.ended().filter(({ run }) => results.expected(run.key) === undefined);
+    // What did not apply must not scroll away the failure among it.
+    const bad = unexpected.filter(({ end }) => end.verdict !== "TPASS" && end.verdict !== "TCONF");
     const list = bad.slice(0, LISTED_MAX).map((result) => `  ${formatTest(result, results, colour)}`);
     if (bad.length > list.length) list.push(`  … and ${bad.length - list.length} more\n`);
     const notPassed = bad.length > 0 ? `\nDid not pass:\n${list.join("")}` : "";
     const totals = formatTotals(results, elapsedSeconds(results), colour);
     const goOn = results.planned > results.endedCount ? " (go on with --resume)" : "";
     const journal = this.#journal === undefined ? "" : `Journal: ${this.#journal}${goOn}\n`;
-    return `${notPassed}${formatKnownIssues(results, colour)}${formatRates(results)}${formatFilesystems(results)}\n${totals}${journal}`;
+    return `${notPassed}${formatKnownIssues(results, colour)}${formatNotApplicable(results)}${formatRates(results)}${formatFilesystems(results)}\n${totals}${journal}`;
   }
 }

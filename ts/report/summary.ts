@@ -1,7 +1,7 @@
 /** What a run comes to, in words: shared by the reporters that people read. */
 import { isDamaged, type ResultType, type RunEvent, type Verdict } from "./events.js";
 import { formatLogLine, paint } from "./ltp.js";
-import { explanation, type Results, type TestEnd, type TestResult } from "./results.js";
+import { explanation, isUnavailable, type Results, type TestEnd, type TestResult } from "./results.js";
 
 /** Worst first, as openQA orders them; TPASS last so that trouble leads. */
 const ORDER: readonly Verdict[] = ["TBROK", "TFAIL", "TWARN", "TCONF", "TPASS"];
@@ -110,6 +110,26 @@ export function formatKnownIssues(results: Results, colour: boolean): string {
     ...(expected.length > 0 ? ["\nDid not pass, as expected:\n", ...expected] : []),
     ...(stale.length > 0 ? ["\nKnown issues that match nothing any more:\n", ...stale] : []),
   ].join("");
+}
+
+/** More different reasons than this are no overview any more. */
+const REASONS_MAX = 20;
+
+/** What did not apply, counted by its reason, most frequent first; what has no filesystem stands in that table. */
+export function formatNotApplicable(results: Results): string {
+  const counts = new Map<string, number>();
+  for (const { end, log } of results.ended()) {
+    if (end.verdict !== "TCONF" || isUnavailable(log)) continue;
+    const line = log.find((one) => one.type === "line" && one.result === "TCONF");
+    const reason = line?.text ?? "it tests nothing";
+    counts.set(reason, (counts.get(reason) ?? 0) + 1);
+  }
+  if (counts.size === 0) return "";
+  const rows = [...counts].sort(([, a], [, b]) => b - a);
+  const width = String(rows[0]?.[1]).length;
+  const shown = rows.slice(0, REASONS_MAX).map(([reason, n]) => `  ${String(n).padStart(width)} × ${reason}\n`);
+  if (rows.length > shown.length) shown.push(`  … and ${rows.length - shown.length} more reasons\n`);
+  return `\nDid not apply (TCONF):\n${shown.join("")}`;
 }
 
 /** More lines than this are no overview any more. */
