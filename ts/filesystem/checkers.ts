@@ -1,5 +1,5 @@
 /** The filesystems' own checkers, and what their exit statuses mean. None of them changes anything here. */
-import { findTool, missingTool, runTool, type ToolResult } from "./tools.js";
+import { findTool, missingTool, runTool } from "./tools.js";
 
 /** `metadata`: the structure; `data`: the checksums of the data too, where the filesystem has them. */
 export type CheckLevel = "metadata" | "data";
@@ -34,15 +34,26 @@ interface Checker {
   command: readonly [string, ...string[]];
   /** Debian's name of the package. */
   package: string;
-  verdict(result: ToolResult & { exit: number }): CheckReport["verdict"];
+  /** The words of one that has looked at all there is and found nothing wrong. */
+  clean: RegExp;
+  /** The words of one that has found damage. */
+  corrupt: RegExp;
 }
 
 const EXT = (device: string): Checker => ({
-  // -f: also when it is marked clean. 4 is "errors left uncorrected"; 8 and more are operational errors, which a
-  // superblock that is no longer one is too (e2fsck(8)).
+  // -f: also when it is marked clean.
   command: ["e2fsck", "-fn", device],
   package: "e2fsprogs",
-  verdict: ({ exit }) => (exit === 0 ? "clean" : exit >= 16 ? "failed" : "corrupt"),
+  clean: /: \d+\/\d+ files \(/,
+  corrupt: new RegExp(
+    [
+      "Filesystem still has errors",
+      "Bad magic number in super-block",
+      "Superblock checksum does not match",
+      "superblock could not be read or does not describe",
+      "superblock is corrupt",
+    ].join("|"),
+  ),
 });
 
 /** Checkers of the unmounted device, by kernel name of the filesystem. */
@@ -51,37 +62,55 @@ const UNMOUNTED: Readonly<Record<string, (device: string, level: CheckLevel) => 
   ext3: EXT,
   ext4: EXT,
   xfs: (device) => ({
-    // 1 is "corruption was detected"; 2 a dirty log, which a clean unmount does not leave (xfs_repair(8)).
     command: ["xfs_repair", "-n", device],
     package: "xfsprogs",
-    verdict: ({ exit }) => (exit === 0 ? "clean" : exit === 1 || exit === 2 ? "corrupt" : "failed"),
+    clean: /^No modify flag set, skipping filesystem flush and exiting\.$/m,
+    // It has a sentence for each kind of damage; they have these words in common, which its errors of usage have not.
+    corrupt: /\bwould\b|\bbad\b|corrupt|CRC error|is suspect|, counted \d|could not find valid|\bnot found$/im,
   }),
   btrfs: (device, level) => ({
     command: ["btrfs", "check", "--readonly", ...(level === "data" ? ["--check-data-csum"] : []), device],
     package: "btrfs-progs",
-    verdict: ({ exit }) => (exit === 0 ? "clean" : "corrupt"),
+    // Without these words it has printed its usage, perhaps, and some versions exit with 0 then.
+    clean: /, no error found$/m,
+    corrupt: new RegExp(
+      [
+        "errors? found in",
+        "error\\(s\\) found",
+        "checksum verify failed",
+        "parent transid verify failed",
+        "bad tree block",
+        "No valid Btrfs found",
+        "superblock (?:checksum mismatch|bytenr mismatch)",
+      ].join("|"),
+      "i",
+    ),
   }),
   f2fs: (device) => ({
     // Its exit status says nothing in a dry run.
     command: ["fsck.f2fs", "--dry-run", "-f", device],
     package: "f2fs-tools",
-    verdict: ({ exit, output }) => (/\[Fail\]|\[ASSERT\]/i.test(output) ? "corrupt" : exit === 0 ? "clean" : "failed"),
+    clean: /^Done: /m,
+    corrupt: /\[Fail\]|\[ASSERT\]/i,
   }),
   bcachefs: (device) => ({
     command: ["bcachefs", "fsck", "-n", device],
     package: "bcachefs-tools",
-    verdict: ({ exit }) => (exit === 0 ? "clean" : exit >= 8 ? "failed" : "corrupt"),
+    // It has no closing words of its own.
+    clean: /^/,
+    corrupt: /, not fixing|errors? (?:found|not fixed)|, exiting/i,
   }),
   exfat: (device) => ({
     command: ["fsck.exfat", "-n", device],
     package: "exfatprogs",
-    verdict: ({ exit }) => (exit === 0 ? "clean" : exit >= 8 ? "failed" : "corrupt"),
+    clean: /: clean\b/,
+    corrupt: /: corrupted\b/,
   }),
   vfat: (device) => ({
-    // 1 is "recoverable errors", 2 a usage error (fsck.fat(8)).
     command: ["fsck.vfat", "-n", device],
     package: "dosfstools",
-    verdict: ({ exit }) => (exit === 0 ? "clean" : exit === 1 ? "corrupt" : "failed"),
+    clean: /, \d+\/\d+ clusters$/m,
+    corrupt: /^Leaving filesystem unchanged\.$/m,
   }),
 };
 
@@ -89,11 +118,18 @@ const UNMOUNTED: Readonly<Record<string, (device: string, level: CheckLevel) => 
 const scrub = (directory: string): Checker => ({
   command: ["btrfs", "scrub", "start", "-B", "-d", "-r", directory],
   package: "btrfs-progs",
-  verdict: ({ exit, output }) => {
-    if (/^Error summary:\s+no errors found$/m.test(output)) return exit === 0 ? "clean" : "failed";
-    return /^Error summary:/m.test(output) || exit === 3 ? "corrupt" : "failed";
-  },
+  clean: /^Error summary:\s+no errors found$/m,
+  corrupt: /^Error summary:(?!\s+no errors found$)/m,
 });
+
+/**
+ * What a checker's end means, by what it said: exit statuses alone do not tell damage from an option that the program does
+ * not know, or a device that it could not open.
+ */
+function verdictOf({ clean, corrupt }: Checker, exit: number | undefined, output: string): CheckReport["verdict"] {
+  if (corrupt.test(output)) return "corrupt";
+  return exit === 0 && clean.test(output) ? "clean" : "failed";
+}
 
 /** What checks the mounted filesystem; undefined where there is nothing to be checked that way. */
 export function mountedChecker(
@@ -109,12 +145,10 @@ export async function checkUnmounted(type: string, device: string, level: CheckL
   return checker ? [await run(checker)] : [];
 }
 
-async function run({ command, package: debianPackage, verdict }: Checker): Promise<CheckReport> {
-  const [name, ...args] = command;
-  const checker = command.join(" ");
-  if (findTool(name) === undefined) return { checker, verdict: "failed", output: missingTool(name, debianPackage) };
-  const result = await runTool(name, args);
-  const { exit, output } = result;
-  if (exit === undefined) return { checker, verdict: "failed", output };
-  return { checker, verdict: verdict({ ...result, exit }), exit, output };
+async function run(known: Checker): Promise<CheckReport> {
+  const [name, ...args] = known.command;
+  const checker = known.command.join(" ");
+  if (findTool(name) === undefined) return { checker, verdict: "failed", output: missingTool(name, known.package) };
+  const { exit, output } = await runTool(name, args);
+  return { checker, verdict: verdictOf(known, exit, output), ...(exit !== undefined && { exit }), output };
 }
