@@ -34,7 +34,7 @@ export function fakeScheduler(verdictOf: (run: PlannedRun) => Verdict = () => "T
         ...{ counters, durationSeconds: 0.01, summary: true },
         ...(interrupted ? { interrupted } : {}),
       });
-      if (given.bail && exitStatus(counters) !== 0) break;
+      if (given.bail?.()) break;
     }
     return { interrupted: given.signal.aborted };
   };

@@ -69,7 +69,7 @@ test("options reach the scheduler", async () => {
   expect(options[0]).toMatchObject({
     directory: work,
     workers: 2,
-    bail: true,
+    bail: expect.any(Function),
     defaults: { engine: "sync" },
     timeoutMul: 3,
   });
@@ -90,6 +90,15 @@ test("--bail leaves the rest not run", async () => {
   const { status, out } = await command("-d work --bail t", fakeSystem({ cwd, runPlan }));
   expect(status).toBe(1);
   expect(out).toMatch(/\n2 of 3 testcases in .*: 1 TFAIL, 1 TPASS; 1 not run\n$/);
+});
+
+test("--bail does not stop at a failure that a known issue explains", async () => {
+  const { cwd } = place();
+  writeFileSync(join(cwd, "known.json"), JSON.stringify({ t: { A: [{ message: "known" }] } }));
+  const { runPlan } = fakeScheduler(({ id }) => (id === "C" ? "TPASS" : "TFAIL"));
+  const { status, out } = await command("-d work --bail --known-issues known.json t", fakeSystem({ cwd, runPlan }));
+  expect(status).toBe(1);
+  expect(out).toMatch(/\n2 of 3 testcases in .*: 2 TFAIL \(1 not passed as expected\); 1 not run\n$/);
 });
 
 test("--shuffle shows its seed, and the seed brings the order back", async () => {

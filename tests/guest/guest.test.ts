@@ -102,7 +102,7 @@ async function play(
   const result = await runInGuests(
     plan,
     {
-      ...{ workers: 1, bail: false, timeoutMul: 1, calibrationMs: 10, limits: LIMITS },
+      ...{ workers: 1, timeoutMul: 1, calibrationMs: 10, limits: LIMITS },
       request: { filesystems: "btrfs", defaults: {}, checkEach: false, trace: false, env: {} },
       start: () => {
         const machine = make(machines.length);
@@ -321,10 +321,18 @@ describe("a run in guests", () => {
 
   test("--bail ends with the first trouble, a panic included", async () => {
     const plan = [run("A"), run("B"), run("C"), run("D", "xfs")];
-    const failed = await play(plan, () => ready(agent([], ["B"])), { bail: true });
+    const failed = await play(plan, () => ready(agent([], ["B"])), { bail: () => true });
     expect(failed.verdicts).toEqual(["g/btrfs/s:A TPASS", "g/btrfs/s:B TFAIL"]);
-    const died = await play(plan, () => ready(agent(["B"])), { bail: true });
+    const died = await play(plan, () => ready(agent(["B"])), { bail: () => true });
     expect(died.verdicts).toEqual(["g/btrfs/s:A TPASS", "g/btrfs/s:B TBROK"]);
+    const excused = await play(plan, () => ready(agent([], ["B"])), { bail: () => false });
+    expect(excused.verdicts).toEqual([
+      "g/btrfs/s:A TPASS",
+      "g/btrfs/s:B TFAIL",
+      "g/btrfs/s:C TPASS",
+      "g/xfs/s:D TPASS",
+    ]);
+    expect(excused.machines).toHaveLength(1);
   });
 
   test("what the agent could not do ends the run with its words", async () => {

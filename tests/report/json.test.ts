@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { JsonReporter } from "../../ts/report/json.js";
 import { Results } from "../../ts/report/results.js";
-import { play, plan, runEvents } from "./fixture.js";
+import { plan, play, runEvents } from "./fixture.js";
 
 function report(events: ReturnType<typeof runEvents>): string {
   const results = new Results(true);
@@ -47,7 +47,14 @@ test("a failure and a later pass of the same line have names of their own, and s
   const { results } = JSON.parse(report(events));
   expect(results).toMatchObject([
     { test_fqn: plan[0]?.key, suite: "part1", iteration: 1, filesystem: "ext4", status: "pass" },
-    { test_fqn: plan[1]?.key, iteration: 2, filesystem: "xfs:1k", guest: "arm64-16k", status: "fail", known_issue: "bug 1" },
+    {
+      test_fqn: plan[1]?.key,
+      iteration: 2,
+      filesystem: "xfs:1k",
+      guest: "arm64-16k",
+      status: "fail",
+      known_issue: "bug 1",
+    },
   ]);
   expect(results[0]).not.toHaveProperty("known_issue");
 });

@@ -24,7 +24,7 @@ test("a testcase's peak is its own, not that of the one before in the same worke
   ];
   const ends: Extract<RunEvent, { type: "test-end" }>[] = [];
   const signal = new AbortController().signal;
-  await runPlan(plan, { directory, workers: 1, bail: false, marker() {}, signal }, (event) => {
+  await runPlan(plan, { directory, workers: 1, marker() {}, signal }, (event) => {
     if (event.type === "test-end") ends.push(event);
   });
   expect(ends.map(({ verdict }) => verdict)).toEqual(["TPASS", "TPASS"]);

@@ -40,7 +40,7 @@ async function run(
   const signal = new AbortController().signal;
   await runPlan(
     ids.map((id) => planned(id, command)),
-    { directory, workers: 1, bail: false, marker() {}, kernel, signal },
+    { directory, workers: 1, marker() {}, kernel, signal },
     (event) => events.push(event),
   );
   return { events, told };

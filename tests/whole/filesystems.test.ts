@@ -117,6 +117,17 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
     expect(exitCode).toBe(1);
   });
 
+  test("--bail sees what a checker finds", async () => {
+    const file = runtest("bail", `FIRST aiocp -b 4k\nSECOND ${SLOW}\n`);
+    const run = command("aiodio-ltp", [file, "--bail", "--filesystems", "xfs,ext4", "--backing", backing]);
+    await printed(run, /FIRST +TPASS/);
+    damageXfs(backingOf(run.pid));
+    const { stdout, exitCode } = await run;
+    expect(stdout).toMatch(/^xfs +0 +2 +0 +0 +0$/m);
+    expect(stdout).toMatch(/^ext4 +0 +0 +0 +0 +0 {2}2 not run$/m);
+    expect(exitCode).toBe(1);
+  });
+
   test("--verify full names the one testcase that did it", async () => {
     const file = runtest("three", `FIRST aiocp -b 4k\nSECOND ${SLOW}\nTHIRD aiocp -b 4k\n`);
     const run = command("aiodio-ltp", [file, "--filesystems", "xfs", "--backing", backing, "--verify", "full"]);

@@ -128,7 +128,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
           directory,
           devices: filesystems || elsewhere ? [] : devicesBehind(realpathSync(directory)),
           workers,
-          bail: flags.bail,
+          ...(flags.bail && { bail: () => results.unexpected > 0 }),
           defaults: {
             ...(flags.engine !== undefined && { engine: flags.engine }),
             ...(flags.verify !== undefined && { verify: flags.verify }),

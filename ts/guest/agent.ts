@@ -7,7 +7,7 @@ import { machineFacts } from "../cli/machine.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { openKernelWatch } from "../kernel/watch.js";
 import { version } from "../package.js";
-import type { PlannedRun } from "../report/events.js";
+import { isTrouble, type PlannedRun } from "../report/events.js";
 import { encode, LineSplitter, writeAll } from "../run/protocol.js";
 import { type RunOptions, runPlan } from "../run/scheduler.js";
 import { type AgentRun, ALIVE_MS, calibrate, decodeToAgent, type FromAgent } from "./agent-protocol.js";
@@ -42,11 +42,15 @@ export function serve(inputFd: number, outputFd: number, place: (request: AgentR
   const run = async (request: AgentRun, signal: AbortSignal): Promise<void> => {
     const { bail, defaults, timeoutMul, trace, env } = request;
     Object.assign(process.env, env);
+    let troubled = false;
     for (const { plan, ...where } of await place(request)) {
       if (signal.aborted) break;
       const marker = (id: string) => void log.mark(`aiodio-ltp: Starting ${id}`);
-      const options = { ...where, workers: 1, bail, defaults, timeoutMul, trace, kernel, marker, signal };
-      await runPlan(plan, options, (event) => send({ type: "event", event }));
+      const options = { ...where, workers: 1, defaults, timeoutMul, trace, kernel, marker, signal };
+      await runPlan(plan, { ...options, ...(bail && { bail: () => troubled }) }, (event) => {
+        troubled ||= isTrouble(event);
+        send({ type: "event", event });
+      });
     }
   };
 

@@ -1,5 +1,13 @@
 /** Spreads planned runs over guests or hosts, as `run/scheduler.ts` spreads them over workers, with the same events. */
-import { count, exitStatus, type PlannedRun, type RunEvent, verdictOf, zeroCounters } from "../report/events.js";
+import {
+  count,
+  exitStatus,
+  isTrouble,
+  type PlannedRun,
+  type RunEvent,
+  verdictOf,
+  zeroCounters,
+} from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
 import type { AgentRun } from "./agent-protocol.js";
 import { BootError, Guest, type GuestMachine, LIMITS } from "./guest.js";
@@ -7,7 +15,8 @@ import { BootError, Guest, type GuestMachine, LIMITS } from "./guest.js";
 export interface GuestRunOptions {
   /** Guests at once. */
   workers: number;
-  bail: boolean;
+  /** Asked when a guest has stopped at a testcase that did not pass, or was lost: true begins nothing more. */
+  bail?: (() => boolean) | undefined;
   /** What is the same in every request. */
   request: Omit<AgentRun, "type" | "plan" | "bail" | "timeoutMul">;
   /** The user's own factor for time limits. */
@@ -102,7 +111,7 @@ class Place {
     let running: { key: string; startedMs: number } | undefined;
     let troubled = false;
     const ending = await guest.running.run(
-      { ...request, plan: runs, bail, timeoutMul: guest.timeoutMul },
+      { ...request, plan: runs, bail: bail !== undefined, timeoutMul: guest.timeoutMul },
       (event) => {
         // A message that another run's words got into is as good as garbage.
         if ("key" in event && event.key !== undefined && !keys.has(event.key)) return;
@@ -111,8 +120,8 @@ class Place {
         if (event.type === "test-end") {
           running = undefined;
           done.add(event.key);
-          troubled ||= event.exit !== 0 && event.verdict !== "TCONF";
         }
+        troubled ||= isTrouble(event);
         this.emit(placed(event, name, this.number));
       },
       signal,
@@ -126,16 +135,22 @@ class Place {
         this.breakRun(victim, ending, running?.startedMs);
         troubled = true;
       }
-      if (bail && troubled) this.queue.length = 0;
-      return bail && troubled ? [] : left.filter((run) => run !== victim);
+      if (this.stops(troubled)) return [];
+      return left.filter((run) => run !== victim);
     }
     if (ending.error !== undefined) throw new Error(`${name} could not go on: ${ending.error}`);
-    if (bail && troubled) {
-      this.queue.length = 0;
-      return [];
-    }
+    if (this.stops(troubled)) return [];
+    // The guest knows nothing of known issues: what it has stopped at may be one.
+    if (bail && troubled) return left;
     if (left.length > 0 && !signal.aborted) throw new Error(`${name} left out ${left.length} testcases`);
     return [];
+  }
+
+  /** Begins nothing more where that is wanted after this trouble. */
+  private stops(troubled: boolean): boolean {
+    const stops = troubled && (this.options.bail?.() ?? false);
+    if (stops) this.queue.length = 0;
+    return stops;
   }
 
   /** The guest of this name, booted when it is not the one that runs; a sentence when it does not come up. */

@@ -189,6 +189,12 @@ export function isDamaged({ reports, unmountable }: CheckResult): boolean {
   return unmountable !== undefined || reports.some(({ verdict }) => verdict === "corrupt");
 }
 
+/** Whether this event takes away from a run that all is well, before any known issue is asked. */
+export function isTrouble(event: RunEvent): boolean {
+  if (event.type === "check") return !event.result.clean;
+  return event.type === "test-end" && event.exit !== 0 && event.verdict !== "TCONF";
+}
+
 export function zeroCounters(): Counters {
   return { passed: 0, failed: 0, broken: 0, skipped: 0, warnings: 0 };
 }

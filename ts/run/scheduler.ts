@@ -15,7 +15,7 @@ import {
 } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
 import { flightPath } from "./flight.js";
-import { type Outcome, Slot } from "./slot.js";
+import { Slot } from "./slot.js";
 
 /** Filesystems that the run makes for itself. */
 export interface Storage {
@@ -35,8 +35,8 @@ export interface RunOptions {
   devices?: readonly string[];
   /** Testcases at once, at least 1. */
   workers: number;
-  /** Stop at the first testcase that is neither TPASS nor TCONF. */
-  bail: boolean;
+  /** Asked before each testcase is begun, once all events of what has ended are emitted: true begins nothing more. */
+  bail?: (() => boolean) | undefined;
   /** Option texts for the testcases that have the option and whose command does not give it. */
   defaults?: Record<string, string>;
   /** LTP_TIMEOUT_MUL for the testcases. */
@@ -67,7 +67,7 @@ export async function runPlan(
 ): Promise<{ interrupted: boolean }> {
   const { signal, timeoutMul, kernel } = options;
   const env = timeoutMul === undefined ? process.env : { ...process.env, LTP_TIMEOUT_MUL: String(timeoutMul) };
-  const queue = new Queue(plan);
+  const queue = new Queue(plan, options.bail);
   const between = () => {
     for (const finding of kernel?.between() ?? []) emit({ type: "kernel", finding });
   };
@@ -91,13 +91,21 @@ export async function runPlan(
 class Queue {
   private next = 0;
   private readonly dropped = new Set<string>();
-  /** Nothing more is begun. */
   closed = false;
 
-  constructor(private readonly plan: readonly PlannedRun[]) {}
+  constructor(
+    private readonly plan: readonly PlannedRun[],
+    private readonly bail?: () => boolean,
+  ) {}
+
+  /** Nothing more is begun, which what has just been found may be the reason for. */
+  get over(): boolean {
+    this.closed ||= this.bail?.() ?? false;
+    return this.closed;
+  }
 
   take(): PlannedRun | undefined {
-    while (!this.closed && this.next < this.plan.length) {
+    while (!this.over && this.next < this.plan.length) {
       const run = this.plan[this.next++];
       if (run && !(run.filesystem !== undefined && this.dropped.has(run.filesystem))) return run;
     }
@@ -135,12 +143,10 @@ class Place {
   }
 
   async run(): Promise<void> {
-    const { signal, bail } = this.options;
+    const { signal } = this.options;
     try {
       for (let run = this.queue.take(); run && !signal.aborted; run = this.queue.take()) {
-        if (!(await this.moveTo(run))) continue;
-        const outcome = await this.runOne(run);
-        if (bail && outcome.exit !== 0 && outcome.verdict !== "TCONF") this.queue.closed = true;
+        if (await this.moveTo(run)) await this.runOne(run);
       }
       await this.leave();
     } catch (error) {
@@ -153,11 +159,13 @@ class Place {
     }
   }
 
-  /** Brings the worker to the filesystem that the run needs; false when this machine does not have it. */
+  /** Brings the worker to the filesystem that the run needs; false when the run is not to be run, or broken. */
   private async moveTo(run: PlannedRun): Promise<boolean> {
     const { storage } = this.options;
     if (!storage || (run.filesystem === this.name && !this.spoiled)) return true;
     await this.leave();
+    // What the check of the filesystem before this one has found may end the run.
+    if (this.queue.over) return false;
     const name = run.filesystem ?? "";
     const variant = storage.variants.get(name);
     if (!variant) throw new Error(`the plan names the filesystem ${name}, which nobody asked for`);
@@ -206,7 +214,6 @@ class Place {
       summary: true,
     };
     this.emit({ type: "test-end", time, key, ...end });
-    if (this.options.bail) this.queue.closed = true;
   }
 
   /** Has the filesystem checked and gives it back. */
@@ -236,7 +243,7 @@ class Place {
     this.suspects = [];
   }
 
-  private async runOne(run: PlannedRun): Promise<Outcome> {
+  private async runOne(run: PlannedRun): Promise<void> {
     const { key, id, program, argv } = run;
     const { options, emit, filesystem } = this;
     const { kernel } = options;
@@ -283,7 +290,6 @@ class Place {
       durationSeconds: (performance.now() - started) / 1000,
       ...(interrupted && { interrupted }),
     });
-    return { ...ended, interrupted };
   }
 
   /** What the kernel said while the testcase ran: all of it as events, what a rule knows as result lines too. */
