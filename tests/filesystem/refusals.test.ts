@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { describe, expect, test } from "vitest";
 import { attachLoop } from "#native";
-import { claimDevice, refuseSharing } from "../../ts/filesystem/device.js";
+import { changedDevice, claimDevice, refuseSharing } from "../../ts/filesystem/device.js";
 import { defaultBacking, Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
 import { packaged } from "../../ts/package.js";
 import { UsageError } from "../../ts/plan/usage-error.js";
+import type { RunEvent } from "../../ts/report/events.js";
 import { readJournal } from "../../ts/report/journal.js";
+import { runPlan } from "../../ts/run/scheduler.js";
 import { command, fakeSystem, temporaryFolder } from "../cli/fixture.js";
 import { backingDirectory, expectNoTraces, MiB, provision, variant, withOnly } from "./fixture.js";
 
@@ -130,7 +132,8 @@ describe("--device", () => {
     await withDevice(async (device) => {
       await expect(claimDevice(device, [])).rejects.toThrow(/looks blank: confirm it with --erase/);
       await expect(claimDevice(device, ["/dev/null"])).rejects.toThrow(/confirm it with --erase/);
-      expect(await claimDevice(device, [""])).toBe(device);
+      const blank = await claimDevice(device, [""]);
+      expect(blank).toMatchObject({ path: device, description: `${device} (blank, 320 MiB)` });
 
       execFileSync("mkfs.ext4", ["-q", "-L", "precious", device]);
       for (const erase of [[], [""], ["/dev/null"]]) {
@@ -140,7 +143,9 @@ describe("--device", () => {
           ),
         );
       }
-      expect(await claimDevice(device, [device])).toBe(device);
+      expect((await claimDevice(device, [device])).description).toMatch(
+        /^\/dev\/loop\d+ \(ext4 \(label "precious", .*320 MiB\)\)$/,
+      );
       expect(execFileSync("blkid", ["-p", "-s", "LABEL", "-o", "value", device], { encoding: "utf8" })).toBe(
         "precious\n",
       );
@@ -151,8 +156,69 @@ describe("--device", () => {
       expect(filesystem.device).toBe(device);
       expect((await filesystem.check()).clean).toBe(true);
       await filesystem.release();
-      expect(await claimDevice(device, [device])).toBe(device);
+      expect((await claimDevice(device, [device])).identity).toBe(blank.identity);
       await expect(claimDevice(device, [""])).rejects.toThrow(/destroy xfs/);
+    });
+  });
+
+  test("LTP_DEV alone formats nothing: it must be named by --erase, blank or not", async () => {
+    await withDevice(async (device) => {
+      const line = ["ltp-aiodio.part1", "--filesystems", "ext4", "-s", "^AD001$"];
+      const env = { LTP_DEV: device };
+      for (const erase of [[], ["--erase"]]) {
+        const refused = await command([...line, ...erase], fakeSystem({ cwd: temporaryFolder(), env }));
+        expect(refused).toMatchObject({ status: 2, out: "" });
+        expect(refused.err).toBe(
+          `aiodio-ltp: LTP_DEV=${device} asks for the device to be formatted: say so with --erase=${device}, or unset LTP_DEV to use loop devices\n`,
+        );
+      }
+      const named = [...line, `--erase=${device}`];
+      const system = fakeSystem({ cwd: temporaryFolder(), env });
+      expect((await command(named, system)).err).toBe(`aiodio-ltp: formatting ${device} (blank, 320 MiB)\n`);
+    });
+  });
+
+  test("a device that has become another one under its name is not formatted", async () => {
+    const bytes = (file: string) => execFileSync("head", ["-c", "1M", file]);
+    await withDevice(async (device) => {
+      const claimed = await claimDevice(device, [""]);
+      expect(changedDevice(claimed)).toBeUndefined();
+      const another = { ...claimed, identity: claimed.identity.replace(/diskseq \d+/, "diskseq 1") };
+      expect(changedDevice(another)).toMatch(
+        /is another device than at the start of the run .*, and is not formatted$/,
+      );
+      expect(changedDevice({ ...claimed, path: "/dev/no-such-device" })).toMatch(/is gone, .* not formatted: .*ENOENT/);
+
+      const events: RunEvent[] = [];
+      const before = bytes(device);
+      await runPlan(
+        [
+          {
+            key: "t:A",
+            suite: "t",
+            id: "A",
+            iteration: 1,
+            filesystem: "ext4",
+            program: "aiocp",
+            argv: [],
+            command: "aiocp",
+          },
+        ],
+        {
+          ...{ directory: backing, workers: 1, marker() {}, signal: new AbortController().signal },
+          storage: {
+            variants: new Map([["ext4", variant("ext4")]]),
+            ...{ provision: { backing }, devices: [another], checkEach: false },
+          },
+        },
+        (event) => events.push(event),
+      );
+      expect(events).toMatchObject([
+        { type: "test-start" },
+        { type: "line", result: "TBROK", text: expect.stringContaining("is not formatted") },
+        { type: "test-end", verdict: "TBROK" },
+      ]);
+      expect(bytes(device).equals(before)).toBe(true);
     });
   });
 
@@ -177,7 +243,10 @@ describe("--device", () => {
         // What the reporters go by is how many run at once.
         const system = fakeSystem({ cwd: temporaryFolder() });
         const two = ["--device", one, "--device", other, "--erase", "--journal", "j", "-s", "AD001"];
-        expect(await command(["ltp-aiodio.part1", ...two], system)).toMatchObject({ status: 0, err: "" });
+        expect(await command(["ltp-aiodio.part1", ...two], system)).toMatchObject({
+          status: 0,
+          err: expect.stringMatching(/^(aiodio-ltp: formatting .*\n){2}$/),
+        });
         expect((await readJournal(join(system.cwd, "j"))).start.workers).toBe(2);
       } finally {
         rmSync(alias);

@@ -121,6 +121,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   try {
     emit(runStart(workers, flags.engine, plan, directory, shuffleSeed));
     if (kernel?.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
+    for (const { description } of storage?.devices ?? []) tell(`aiodio-ltp: formatting ${description}\n`);
     if (pending.length > 0 && !abort.signal.aborted) {
       await runPlan(
         pending,

@@ -1,6 +1,6 @@
 /** What `--filesystems` and its companions ask for, checked before the first filesystem is made. */
 import { resolve } from "node:path";
-import { claimDevice, refuseSharing } from "../filesystem/device.js";
+import { type ClaimedDevice, claimDevice, refuseSharing } from "../filesystem/device.js";
 import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes } from "../filesystem/provision.js";
 import { ltpFilesystems, parseFilesystems, type Variant } from "../filesystem/variants.js";
 import { UsageError } from "../plan/usage-error.js";
@@ -19,11 +19,13 @@ export async function storageOf(flags: Flags, cwd: string, env: NodeJS.ProcessEn
   if (process.geteuid?.() !== 0) throw new UsageError("--filesystems and --device need root: run it with sudo");
   const ltp = ltpFilesystems(env);
   const variants = chosenVariants(flags.filesystems ?? ltp.defaultFamily, ltp.onlyFamily);
-  const devices: string[] = [];
+  const devices: ClaimedDevice[] = [];
   for (const path of flags.devices) devices.push(await claimDevice(path, flags.erase));
-  refuseSharing(devices);
-  // LTP formats the device that LTP_DEV names without another question; here it must be unused, all the same.
-  if (devices.length === 0 && ltp.device !== undefined) devices.push(await claimDevice(ltp.device, [ltp.device]));
+  refuseSharing(flags.devices);
+  // LTP formats the device that LTP_DEV names without another question; a shell's environment may be an old one.
+  if (devices.length === 0 && ltp.device !== undefined) {
+    devices.push(await claimDevice(ltp.device, flags.erase, "LTP_DEV"));
+  }
   if (devices.length === 0 && flags.erase.length > 0)
     throw new UsageError("--erase confirms --device: name the device");
 

@@ -1,6 +1,7 @@
 /** The agent in a guest: finds the port that it is to listen on, and the disks for its filesystems. */
 import { openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { ownDevice } from "../filesystem/device.js";
 import { parseFilesystems } from "../filesystem/variants.js";
 import type { PlannedRun } from "../report/events.js";
 import { type Part, serve } from "./agent.js";
@@ -38,7 +39,7 @@ function place({ plan, filesystems = "", checkEach }: AgentRun): Part[] {
     storage: {
       variants,
       provision: { backing: "/tmp", dirtyBytes: DIRTY_BYTES },
-      devices: [findDisk(key)],
+      devices: [ownDevice(findDisk(key))],
       checkEach,
     },
   }));

@@ -1,5 +1,6 @@
 /** Spreads planned runs over warm workers and tells what happens as events. */
 import type { CheckResult } from "../filesystem/checkers.js";
+import { type ClaimedDevice, changedDevice } from "../filesystem/device.js";
 import { Filesystem, KeeperError, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
 import { devicesOf } from "../kernel/devices.js";
@@ -23,7 +24,7 @@ export interface Storage {
   variants: ReadonlyMap<string, Variant>;
   provision: ProvisionOptions;
   /** Real devices to format instead of loop devices, one for each worker. */
-  devices: readonly string[];
+  devices: readonly ClaimedDevice[];
   /** Have each filesystem checked after every testcase, not only when the last one on it has run. */
   checkEach: boolean;
 }
@@ -170,7 +171,12 @@ class Place {
     const variant = storage.variants.get(name);
     if (!variant) throw new Error(`the plan names the filesystem ${name}, which nobody asked for`);
     const device = storage.devices[this.number - 1];
-    const options = { ...storage.provision, ...(device !== undefined && { device }) };
+    const changed = device && changedDevice(device);
+    if (changed !== undefined) {
+      this.breakRun(run, changed);
+      return false;
+    }
+    const options = { ...storage.provision, ...(device && { device: device.path }) };
     const made = await Filesystem.provision(variant, options).catch((error: unknown) => {
       if (error instanceof KeeperError) return error;
       throw error;
