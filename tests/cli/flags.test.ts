@@ -18,6 +18,8 @@ describe("a command line", () => {
           repeat: 1,
           workers: 1,
           bail: false,
+          require: [],
+          forbidConf: false,
           resume: false,
           trace: false,
           loopDirectIo: false,

@@ -35,6 +35,45 @@ describe("exit status", () => {
     expect((await command("-d work t", fakeSystem({ cwd, runPlan }))).status).toBe(status);
   });
 
+  test("is 5 when nothing passed, and the last line says so", async () => {
+    const { cwd } = place();
+    const { runPlan } = fakeScheduler(() => "TCONF");
+    for (const reporter of ["progress", "quiet"]) {
+      const { status, out } = await command(`-d work --reporter ${reporter} t`, fakeSystem({ cwd, runPlan }));
+      expect(status).toBe(5);
+      expect(out).toMatch(/\n?3 testcases in .*: 3 TCONF; nothing passed\n$/);
+    }
+  });
+
+  test.each(["--require ^B$", "--require 2k --require ^A$", "--forbid-conf"])(
+    "is 1 when TCONF will not do: %s",
+    async (flags) => {
+      const { cwd } = place();
+      const { runPlan } = fakeScheduler(({ id }) => (id === "B" ? "TCONF" : "TPASS"));
+      const { status, out } = await command(`-d work ${flags} t`, fakeSystem({ cwd, runPlan }));
+      expect(status).toBe(1);
+      expect(out).toMatch(/\nDid not pass:\n {2}B TCONF .*\n/);
+      expect(out).not.toContain("Did not apply");
+      const quiet = await command(
+        `-d work --reporter quiet ${flags} t`,
+        fakeSystem({ cwd, runPlan: fakeScheduler(({ id }) => (id === "B" ? "TCONF" : "TPASS")).runPlan }),
+      );
+      expect(quiet).toMatchObject({ status: 1, out: expect.stringMatching(/^B TCONF /) });
+    },
+  );
+
+  test("is 0 when what did not apply is not required", async () => {
+    const { cwd } = place();
+    const { runPlan } = fakeScheduler(({ id }) => (id === "B" ? "TCONF" : "TPASS"));
+    expect((await command("-d work --require ^A t", fakeSystem({ cwd, runPlan }))).status).toBe(0);
+    const none = await command("-d work --require ^Z t", fakeSystem({ cwd, runPlan }));
+    expect(none).toEqual({
+      status: 2,
+      out: "",
+      err: "aiodio-ltp: --require ^Z means none of the 3 testcases: correct it\n",
+    });
+  });
+
   test("is 3 when the scheduler cannot go on, and what ran is summed up", async () => {
     const { cwd } = place();
     const { runPlan } = fakeScheduler();

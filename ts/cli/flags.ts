@@ -57,6 +57,10 @@ export interface Flags {
   shuffle?: { seed?: string };
   workers: number;
   bail: boolean;
+  /** Patterns of what must pass: that it could not apply is a failure. */
+  require: string[];
+  /** Everything must. */
+  forbidConf: boolean;
   engine?: string;
   timeoutMul?: number;
   verify?: (typeof RUNGS)[number];
@@ -198,9 +202,27 @@ export const FLAGS: readonly Flag[] = [
   {
     name: "bail",
     commands: ["run"],
-    text: "stop after the first line that fails, breaks or warns",
+    text: "stop after the first line that fails, breaks or warns, and that no known issue explains",
     set: (flags) => {
       flags.bail = true;
+    },
+  },
+  {
+    name: "require",
+    value: "PATTERN",
+    repeatable: true,
+    commands: ["run"],
+    text: "lines whose ID or command matches must pass: TCONF makes the exit status 1; may be repeated",
+    set: (flags, value) => {
+      flags.require.push(filled("--require", value));
+    },
+  },
+  {
+    name: "forbid-conf",
+    commands: ["run"],
+    text: "no line may be TCONF, as --require for all of them",
+    set: (flags) => {
+      flags.forbidConf = true;
     },
   },
   {
@@ -452,6 +474,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     repeat: 1,
     workers: 1,
     bail: false,
+    require: [],
+    forbidConf: false,
     resume: false,
     trace: false,
     loopDirectIo: false,
@@ -572,9 +596,10 @@ export function helpText(): string {
     "Options:",
     ...long,
     "",
-    "Exit status: 0 all passed or could not apply (TPASS, TCONF); 1 something failed,",
-    "broke or warned; 2 wrong usage; 3 the runner itself could not go on;",
-    "130 interrupted by SIGINT, SIGTERM or SIGHUP.",
+    ...wrap(
+      "Exit status: 0 all passed, or could not apply (TCONF) and was not required; 1 something failed, broke or warned; 2 wrong usage; 3 the runner itself could not go on; 5 nothing failed, but nothing passed either; 130 interrupted by SIGINT, SIGTERM or SIGHUP.",
+      HELP_COLUMNS,
+    ),
     "",
     "Example: aiodio-ltp -d /mnt -s '^AD00' ltp-aiodio.part1",
     "",

@@ -6,7 +6,7 @@ import { devicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { environmentOf, issueText, type KnownFacts, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
 import { version } from "../package.js";
-import { makePlan } from "../plan/plan.js";
+import { makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { reasonOf, UsageError } from "../plan/usage-error.js";
@@ -52,6 +52,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   for (const [name, facts] of prepared?.facts ?? []) describe(facts, name);
   const plan = all.filter((run) => !known?.skip(run));
   if (plan.length === 0) throw new UsageError(`--known-issues: ${flags.knownIssues} wants all testcases skipped`);
+  results.required = flags.forbidConf ? new Set(plan.map(({ key }) => key)) : requiredKeys(plan, flags.require);
   for (const { guest, filesystem } of plan) {
     if (guest !== undefined && !elsewhere?.names.includes(guest)) {
       throw new UsageError(`the journal's run was on other machines: add --guest or --host ${guest}`);
@@ -177,7 +178,8 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   if (notRun > 0 && !abort.signal.aborted && !flags.bail) {
     throw new Error(`${notRun} testcases were left out, and nothing says why`);
   }
-  return results.unexpected > 0 ? EXIT.failed : EXIT.ok;
+  if (results.unexpected > 0) return EXIT.failed;
+  return results.nothingPassed ? EXIT.nothingPassed : EXIT.ok;
 }
 
 /** Reads `--known-issues`. YAML holds JSON too, and its parser is loaded only for this. */

@@ -41,6 +41,20 @@ function patterns(option: string, sources: readonly string[]): RegExp[] {
   });
 }
 
+function hit(list: readonly RegExp[], { id, command }: Pick<RuntestLine, "id" | "command">): boolean {
+  return list.some((re) => re.test(id) || re.test(command));
+}
+
+/** The keys of the runs that these patterns mean. @throws UsageError where one of them means none */
+export function requiredKeys(plan: readonly PlannedRun[], sources: readonly string[]): Set<string> {
+  const required = patterns("--require", sources);
+  for (const [index, one] of required.entries()) {
+    if (plan.some((run) => hit([one], run))) continue;
+    throw new UsageError(`--require ${sources[index]} means none of the ${plan.length} testcases: correct it`);
+  }
+  return new Set(plan.filter((run) => hit(required, run)).map(({ key }) => key));
+}
+
 /** Keeps the lines that `select` and `skip` leave of each file. */
 export function filterLines(
   files: readonly RuntestFile[],
@@ -48,7 +62,6 @@ export function filterLines(
 ): RuntestFile[] {
   const selected = patterns("--select", select);
   const skipped = patterns("--skip", skip);
-  const hit = (list: RegExp[], line: RuntestLine) => list.some((re) => re.test(line.id) || re.test(line.command));
   const keep = (line: RuntestLine) => (selected.length === 0 || hit(selected, line)) && !hit(skipped, line);
   const kept = files.map((file) => ({ ...file, lines: file.lines.filter(keep) }));
   if (files.length > 0 && kept.every((file) => file.lines.length === 0)) {

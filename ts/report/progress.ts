@@ -191,9 +191,8 @@ export class ProgressReporter implements Reporter {
   #closing(): string {
     const { colour } = this.#terminal;
     const results = this.#results;
-    const unexpected = results.ended().filter(({ run }) => results.expected(run.key) === undefined);
     // What did not apply must not scroll away the failure among it.
-    const bad = unexpected.filter(({ end }) => end.verdict !== "TPASS" && end.verdict !== "TCONF");
+    const bad = results.trouble();
     const list = bad.slice(0, LISTED_MAX).map((result) => `  ${formatTest(result, results, colour)}`);
     if (bad.length > list.length) list.push(`  … and ${bad.length - list.length} more\n`);
     const notPassed = bad.length > 0 ? `\nDid not pass:\n${list.join("")}` : "";

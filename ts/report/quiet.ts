@@ -20,7 +20,8 @@ export class QuietReporter implements Reporter {
 
   event(event: RunEvent): void {
     const { terminal, results } = this;
-    if (event.type === "test-end" && !event.interrupted && event.verdict !== "TPASS" && event.verdict !== "TCONF") {
+    if (event.type === "test-end" && !event.interrupted && event.verdict !== "TPASS") {
+      if (event.verdict === "TCONF" && !results.required.has(event.key)) return;
       const result = { ...results.of(event.key), end: event };
       terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, terminal.colour));
     }

@@ -45,6 +45,8 @@ export class Results {
   staleIssues: readonly string[] = [];
   start: RunStart | undefined;
   end: RunEnd | undefined;
+  /** Keys of testcases for which TCONF will not do. */
+  required: ReadonlySet<string> = new Set();
   /** Testcases that an earlier part of a resumed run has brought. */
   earlier = 0;
 
@@ -226,13 +228,22 @@ export class Results {
     return this.#expected.get(key);
   }
 
-  /**
-   * How many testcases failed, broke or warned without a known issue that explains it, and how many filesystems were not
-   * clean although no testcase had run on them.
-   */
+  /** What failed, broke or warned, or was required and did not apply, without a known issue that explains it. */
+  trouble(): (TestResult & { end: TestEnd })[] {
+    return this.ended().filter(
+      ({ run, end: { verdict } }) =>
+        verdict !== "TPASS" && (verdict !== "TCONF" || this.required.has(run.key)) && !this.#expected.has(run.key),
+    );
+  }
+
+  /** How many testcases {@link trouble} has, and how many filesystems were not clean although no testcase had run there. */
   get unexpected(): number {
-    const bad = this.ended().filter(({ end }) => end.verdict !== "TPASS" && end.verdict !== "TCONF");
-    return bad.filter(({ run }) => !this.#expected.has(run.key)).length + this.#unblamed;
+    return this.trouble().length + this.#unblamed;
+  }
+
+  /** Whether there is no trouble, but only because nothing passed either. */
+  get nothingPassed(): boolean {
+    return this.#ended.size > 0 && this.#verdicts.TPASS === 0 && this.unexpected === 0;
   }
 
   get expectedCount(): number {

@@ -54,7 +54,8 @@ export function formatTotals(results: Results, seconds: number, colour: boolean)
   const before = earlier > 0 ? ` (${earlier} of them earlier)` : "";
   const rest = notRun > 0 ? `; ${notRun} not run` : "";
   const known = results.expectedCount > 0 ? ` (${results.expectedCount} not passed as expected)` : "";
-  return `${end?.interrupted ? "Interrupted: " : ""}${ran} testcases${before} in ${formatSeconds(seconds)}: ${verdicts}${known}${rest}\n`;
+  const nothing = results.nothingPassed ? "; nothing passed" : "";
+  return `${end?.interrupted ? "Interrupted: " : ""}${ran} testcases${before} in ${formatSeconds(seconds)}: ${verdicts}${known}${rest}${nothing}\n`;
 }
 
 /** Seconds between the start and the end of this run, by its events. */
@@ -118,8 +119,8 @@ const REASONS_MAX = 20;
 /** What did not apply, counted by its reason, most frequent first; what has no filesystem stands in that table. */
 export function formatNotApplicable(results: Results): string {
   const counts = new Map<string, number>();
-  for (const { end, log } of results.ended()) {
-    if (end.verdict !== "TCONF" || isUnavailable(log)) continue;
+  for (const { run, end, log } of results.ended()) {
+    if (end.verdict !== "TCONF" || isUnavailable(log) || results.required.has(run.key)) continue;
     const line = log.find((one) => one.type === "line" && one.result === "TCONF");
     const reason = line?.text ?? "it tests nothing";
     counts.set(reason, (counts.get(reason) ?? 0) + 1);
