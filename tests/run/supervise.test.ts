@@ -27,7 +27,7 @@ test("a deadline that a testcase says while it is being killed keeps nobody wait
       },
     };
     const request = { program: "t", argv: [] };
-    const ending = await supervise(worker as unknown as Worker, request, () => {}, interruption.signal);
+    const ending = await supervise(worker as unknown as Worker, request, () => {}, interruption.signal, 30);
     expect(ending).toMatchObject({ interrupted: true, alive: false });
     expect(vi.getTimerCount()).toBe(0);
   } finally {

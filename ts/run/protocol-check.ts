@@ -7,7 +7,12 @@ const resultType = z.enum(Object.keys(RESULT_BITS) as [ResultType, ...ResultType
 const fromWorker = z.discriminatedUnion("type", [
   z.object({ type: z.literal("ready") }),
   z.object({ type: z.literal("directory"), path: z.string().optional() }),
-  z.object({ type: z.literal("deadline"), seconds: z.number().nonnegative().optional() }),
+  z.object({
+    type: z.literal("deadline"),
+    seconds: z.number().nonnegative().optional(),
+    /** The testcase is over, and its directory is being removed. */
+    over: z.boolean().optional(),
+  }),
   z.object({
     ...{ type: z.literal("line"), result: resultType, file: z.string(), line: z.number().int(), text: z.string() },
     ends: z.boolean().optional(),

@@ -131,6 +131,8 @@ class Place {
   private suspects: string[] = [];
   /** Found damaged and told: what runs next gets a new one, or it would be blamed too. */
   private spoiled = false;
+  /** Something hung on it: what runs next gets a new one, or it would hang too. */
+  private stuck = false;
 
   constructor(
     private readonly number: number,
@@ -163,7 +165,7 @@ class Place {
   /** Brings the worker to the filesystem that the run needs; false when the run is not to be run, or broken. */
   private async moveTo(run: PlannedRun): Promise<boolean> {
     const { storage } = this.options;
-    if (!storage || (run.filesystem === this.name && !this.spoiled)) return true;
+    if (!storage || (run.filesystem === this.name && !this.spoiled && !this.stuck)) return true;
     await this.leave();
     // What the check of the filesystem before this one has found may end the run.
     if (this.queue.over) return false;
@@ -231,6 +233,7 @@ class Place {
     this.filesystem = undefined;
     this.name = undefined;
     this.spoiled = false;
+    this.stuck = false;
     await filesystem.release().catch((error: unknown) => {
       // Held by a worker that can't be killed, which its testcase and the check have told; it goes when that one does.
       if (!(error instanceof KeeperError)) throw error;
@@ -260,7 +263,7 @@ class Place {
     const permitted = new Map<string, string>();
     const started = performance.now();
     emit({ type: "test-start", time: new Date().toISOString(), key, worker: this.number });
-    const { interrupted, ...outcome } = await this.slot.run(
+    const { interrupted, hung, ...outcome } = await this.slot.run(
       {
         program,
         argv,
@@ -276,6 +279,7 @@ class Place {
       },
       options.signal,
     );
+    this.stuck ||= hung;
     const fail = (text: string, result: "TFAIL" | "TWARN" = "TFAIL") => {
       count(outcome.counters, result);
       emit({ type: "line", key, result, ...callerOf(fail), text });

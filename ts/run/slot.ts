@@ -1,9 +1,10 @@
 /** A place where one testcase runs at a time, with a warm worker in it. */
 import { type Counters, count, exitStatus, type Verdict, verdictOf } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
+import { surroundingSeconds } from "../testcase/timing.js";
 import { FlightFile, flightLines } from "./flight.js";
 import type { RunRequest } from "./protocol.js";
-import { endForSure, type Report, removeLeftover, supervise } from "./supervise.js";
+import { endForSure, type Report, removeLeftover, stopForSure, supervise } from "./supervise.js";
 import { type Recording, Worker } from "./worker.js";
 
 export interface Outcome {
@@ -16,6 +17,8 @@ export interface Outcome {
   interrupted: boolean;
   /** As {@link Ending} has it. */
   peakBytes?: number | undefined;
+  /** Something did not come to an end: where it ran may hang the next testcase, too. */
+  hung: boolean;
 }
 
 /** What a worker's operations are recorded into. */
@@ -60,8 +63,10 @@ export class Slot {
    */
   async run(request: Omit<RunRequest, "type">, report: (event: Report) => void, signal: AbortSignal): Promise<Outcome> {
     if (this.worker.dead) this.worker = this.hire();
-    const ending = await supervise(this.worker, request, report, signal);
+    const limitSeconds = surroundingSeconds(this.env);
+    const ending = await supervise(this.worker, request, report, signal, limitSeconds);
     const { counters, summary, alive, interrupted, peakBytes, leftover } = ending;
+    let { hung } = ending;
     const clean = verdictOf(counters) === "TPASS" || verdictOf(counters) === "TCONF";
     if (!clean) await this.tellFlight(report, !alive);
     if (alive && !clean) {
@@ -74,14 +79,20 @@ export class Slot {
       this.worker = this.hire();
     }
     if (leftover !== undefined) {
-      const error = await removeLeftover(this.worker, leftover);
-      if (error !== undefined) {
+      const removal = await removeLeftover(this.worker, leftover, limitSeconds);
+      if (removal.error !== undefined) {
         count(counters, "TWARN");
-        report({ type: "line", result: "TWARN", ...callerOf(this.run), text: error });
+        report({ type: "line", result: "TWARN", ...callerOf(this.run), text: removal.error });
+      }
+      if (removal.hung) {
+        hung = true;
+        for (const text of removal.stacks) report({ type: "raw", text });
+        if (!(await stopForSure(this.worker))) this.worker.abandon();
+        this.worker = this.hire();
       }
     }
     const verdict = verdictOf(counters);
-    return { verdict, exit: exitStatus(counters), counters, summary, interrupted, peakBytes };
+    return { verdict, exit: exitStatus(counters), counters, summary, interrupted, peakBytes, hung };
   }
 
   /** What the flight recorder has of a testcase that went wrong. */

@@ -22,6 +22,8 @@ export interface Ending {
   peakBytes?: number | undefined;
   /** A temporary directory that the worker left; a fresh worker removes it. */
   leftover?: string;
+  /** It did not come to an end within a limit: what it hung on may hang the next one, too. */
+  hung: boolean;
 }
 
 type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" | "trace" }>;
@@ -39,18 +41,22 @@ export type Report =
 /**
  * @param report receives every result line, raw text, detail and progress, in order
  * @param signal aborting it kills the testcase, as SIGINT does in LTP
+ * @param aroundSeconds how long what is before and behind the testcase's own time limit may take, each
  */
 export async function supervise(
   worker: Worker,
   request: Omit<RunRequest, "type">,
   report: (event: Report) => void,
   signal: AbortSignal,
+  aroundSeconds: number,
 ): Promise<Ending> {
   const counters = zeroCounters();
   let directory: string | undefined;
   let summary = true;
   let peakBytes: number | undefined;
   let timer: NodeJS.Timeout | undefined;
+  /** What the worker is at while no time limit of the testcase's own holds. */
+  let around: string | undefined = "before it began";
 
   const say = (result: "TINFO" | "TBROK", text: string) => {
     count(counters, result);
@@ -65,6 +71,13 @@ export async function supervise(
     if (signal.aborted) interrupt();
     signal.addEventListener("abort", interrupt, { once: true });
     void worker.death.then((death) => resolve({ how: "died", ...death }));
+    const arm = (seconds: number | undefined) => {
+      clearTimeout(timer);
+      // A testcase that is being ended may still say it: nothing would stop that timer, and the run would wait for it.
+      if (seconds === undefined || decided) return;
+      timer = setTimeout(() => resolve({ how: "timeout" }), Math.min(seconds * 1000, TIMER_MAX_MS));
+    };
+    arm(aroundSeconds);
     worker.send(
       { type: "run", ...request },
       {
@@ -91,11 +104,8 @@ export async function supervise(
               if (directory !== undefined) report({ type: "place", directory, pid: worker.pid });
               break;
             case "deadline":
-              clearTimeout(timer);
-              // A testcase that is being ended may still say it: nothing would stop that timer, and the run would wait for it.
-              if (message.seconds !== undefined && !decided) {
-                timer = setTimeout(() => resolve({ how: "timeout" }), Math.min(message.seconds * 1000, TIMER_MAX_MS));
-              }
+              around = message.over ? "while its directory was removed" : undefined;
+              arm(message.seconds);
               break;
             case "done":
               ({ summary, peakBytes } = message);
@@ -126,6 +136,11 @@ export async function supervise(
         type: "raw",
         text: cause.how === "timeout" ? "Test timeouted, sending SIGKILL!" : "Sending SIGKILL to test process...",
       });
+      if (cause.how === "timeout" && around !== undefined) {
+        // Nothing of the testcase's own work has hung: where in the kernel it is says more than the verdict.
+        report({ type: "raw", text: `It hung ${around}:` });
+        for (const text of worker.kernelStacks()) report({ type: "raw", text });
+      }
       killed = await killForSure(worker);
       if (killed) {
         say("TINFO", "If you are running on slow machine, try exporting LTP_TIMEOUT_MUL > 1");
@@ -150,11 +165,18 @@ export async function supervise(
     counters,
     summary,
     alive,
-    interrupted: cause.how === "interrupted",
+    // Whoever kills all processes of a group may hit the worker before this one.
+    interrupted: cause.how === "interrupted" || (cause.how === "died" && signal.aborted),
+    hung: cause.how === "timeout",
     peakBytes,
     // What can't be killed still uses its directory.
     ...(!alive && killed && directory !== undefined && { leftover: directory }),
   };
+}
+
+/** Ends a worker that is at work; whether it is gone. */
+export async function stopForSure(worker: Worker): Promise<boolean> {
+  return worker.dead || killForSure(worker);
 }
 
 /** Ends an idle worker, which may hang in the kernel as it goes; whether it is gone. */
@@ -182,17 +204,34 @@ async function inTime(end: Promise<unknown>, worker: Worker): Promise<boolean> {
   return worker.dead;
 }
 
-/** Lets a fresh worker remove what a dead one left; returns LTP's message when that fails. */
-export function removeLeftover(worker: Worker, path: string): Promise<string | undefined> {
+/**
+ * Lets a fresh worker remove what a dead one left.
+ *
+ * @returns LTP's message when that fails; `hung` when the worker has not come to an end with it in time
+ */
+export function removeLeftover(
+  worker: Worker,
+  path: string,
+  limitSeconds: number,
+): Promise<{ error?: string | undefined; hung: boolean; stacks: string[] }> {
+  const failed = (why: string) => `tst_rmdir: rmobj(${path}) failed: ${why}`;
   return new Promise((resolve) => {
-    void worker.death.then(() => resolve(`tst_rmdir: rmobj(${path}) failed: the process that removed it died`));
+    const done = (error: string | undefined, stacks?: string[]) => {
+      clearTimeout(timer);
+      resolve({ error, hung: stacks !== undefined, stacks: stacks ?? [] });
+    };
+    const timer = setTimeout(() => {
+      done(failed(`it was not done within ${limitSeconds} s`), worker.kernelStacks());
+    }, limitSeconds * 1000);
+    void worker.death.then(() => done(failed("the process that removed it died")));
     worker.send(
       { type: "remove", path },
       {
         stray: () => {},
         message: (message) => {
-          if (message.type === "removed") resolve(message.error);
+          if (message.type === "removed") done(message.error);
         },
+        garbled: (text) => done(failed(text)),
       },
     );
   });

@@ -66,7 +66,7 @@ async function answer(request: ToWorker): Promise<void> {
       progress: (done, total, unit) => send({ type: "progress", done, total, unit }),
       permit: (rule, because) => send({ type: "permit", rule, because }),
       legacy: (id) => send({ type: "legacy", id }),
-      deadline: (seconds) => send({ type: "deadline", seconds }),
+      deadline: (seconds, over) => send({ type: "deadline", seconds, over }),
       directory: (path) => {
         directory = path;
         send({ type: "directory", path });
@@ -75,6 +75,9 @@ async function answer(request: ToWorker): Promise<void> {
   );
   send({ type: "done", summary, peakBytes: peakBytes() });
 }
+
+// A service manager signals all processes of its group at once: the controller's signal decides, by the stream's end.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 
 let work: Promise<void> = Promise.resolve();
 const requests = createInterface({ input: new Socket({ fd: REQUESTS_FD, readable: true, writable: false }) });

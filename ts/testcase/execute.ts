@@ -10,7 +10,7 @@ import { kernelConfig } from "./kconfig.js";
 import { callerOf } from "./location.js";
 import { type CommandLine, type Options, optionName, parseCommandLine } from "./options.js";
 import { Break, type Sink, Test, type Testcase } from "./testcase.js";
-import { BadFactor, formatDuration, type Timing, timing } from "./timing.js";
+import { BadFactor, formatDuration, surroundingSeconds, type Timing, timing } from "./timing.js";
 import { makeTmpdir, removeTmpdir, TmpdirError } from "./tmpdir.js";
 
 /** What the process that watches this one must know beside the results. */
@@ -19,8 +19,8 @@ export interface Watcher extends Sink {
   directory(path: string | undefined): void;
   /** The old library's lines are wanted, under this name. */
   legacy?(id: string): void;
-  /** The clock starts anew; undefined is no limit. */
-  deadline(seconds: number | undefined): void;
+  /** The clock starts anew; undefined is no limit. `over`: for what comes behind the testcase. */
+  deadline(seconds: number | undefined, over?: boolean): void;
 }
 
 export interface Execution {
@@ -95,7 +95,7 @@ export async function execute(testcase: Testcase, how: Execution, watcher: Watch
       say("TBROK", known ? error.message : `Unexpected error: ${(error as Error)?.stack ?? error}`);
     }
   }
-  watcher.deadline(undefined);
+  watcher.deadline(surroundingSeconds(env), true);
   if (directory !== "") {
     process.chdir(start);
     env.PATH = path;

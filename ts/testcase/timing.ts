@@ -5,6 +5,19 @@ const SLOW_KERNEL_FACTOR = 4;
 /** Seconds that LTP grants every testcase beside its own timeout. */
 const BASE_SECONDS = 30;
 
+/**
+ * How long each thing around a testcase may take, in seconds: its process's start, the making and the removal of its
+ * directory. LTP limits none of them. A factor that can't be used is the testcase's to complain of, so it counts as 1.
+ */
+export function surroundingSeconds(env: NodeJS.ProcessEnv): number {
+  try {
+    return BASE_SECONDS * factor("LTP_TIMEOUT_MUL", 0.099, 10_000, env);
+  } catch (error) {
+    if (error instanceof BadFactor) return BASE_SECONDS;
+    throw error;
+  }
+}
+
 /** A factor from the environment that is not a number or out of range; `message` is LTP's. */
 export class BadFactor extends Error {}
 
