@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { ProgressReporter } from "../../ts/report/progress.js";
 import { QuietReporter } from "../../ts/report/quiet.js";
 import { Results } from "../../ts/report/results.js";
@@ -157,4 +157,27 @@ test.each([
   [{ FORCE_COLOR: "1", NO_COLOR: "1" }, false, true],
 ])("colour with %j on a terminal: %j", (env, tty, colour) => {
   expect(colourWanted(env, tty)).toBe(colour);
+});
+
+test("elsewhere than on a terminal there is a sign of life each minute", () => {
+  vi.useFakeTimers();
+  try {
+    const run = progress(runEvents({ workers: 2 }));
+    for (const event of runEvents({ workers: 2 }).slice(0, 3)) {
+      run.results.add(event);
+      run.reporter.event(event);
+    }
+    const before = run.terminal.written.out;
+    vi.advanceTimersByTime(59_000);
+    expect(run.terminal.written.out).toBe(before);
+    vi.advanceTimersByTime(61_000);
+    const beats = run.terminal.written.out.slice(before.length).trim().split("\n");
+    expect(beats).toHaveLength(2);
+    for (const beat of beats) expect(beat).toMatch(/^… 0 of 5 done; running: AD001 for .* s, AD002 for .* s$/);
+    run.reporter.end();
+    vi.advanceTimersByTime(120_000);
+    expect(run.terminal.written.out.slice(before.length).trim().split("\n")).toHaveLength(2);
+  } finally {
+    vi.useRealTimers();
+  }
 });

@@ -13,6 +13,7 @@ import { reasonOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
 import { Results, type RunStart, type TestEnd } from "../report/results.js";
+import { onInterrupt } from "../run/interruption.js";
 import { peakBytes } from "../run/memory.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
@@ -22,11 +23,6 @@ import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
 import { storageOf } from "./storage.js";
 import type { System } from "./system.js";
-
-/** One Ctrl-C may arrive twice: from the terminal, and forwarded by npx. Only a later one is meant as another. */
-const SAME_SIGNAL_MS = 500;
-
-const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 export async function run(flags: Flags, operands: readonly string[], system: System): Promise<number> {
   const { terminal, cwd } = system;
@@ -100,18 +96,15 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   };
   // Another machine's testcases are not what this machine's kernel speaks of.
   const kernel = elsewhere ? undefined : system.watchKernel();
-  let signalledMs: number | undefined;
-  const onSignal = () => {
-    if (signalledMs !== undefined) {
-      if (system.nowMs() - signalledMs > SAME_SIGNAL_MS) system.exit(EXIT.interrupted);
-      return;
-    }
-    signalledMs = system.nowMs();
-    abort.abort();
-    const text = "aiodio-ltp: interrupted, ending what runs (once more: exit at once)\n";
-    tell(text);
-  };
-  for (const name of SIGNALS) system.signals.on(name, onSignal);
+  let interrupted = false;
+  const ignoreSignals = onInterrupt(system.signals, system.nowMs, {
+    first: () => {
+      interrupted = true;
+      abort.abort();
+      tell("aiodio-ltp: interrupted, ending what runs (once more: exit at once)\n");
+    },
+    again: () => system.exit(EXIT.interrupted),
+  });
   // Nobody reads the report any more; with a journal the run still has a purpose.
   let closed = false;
   terminal.onClosed(() => {
@@ -167,13 +160,13 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   } catch (error) {
     failure ??= { error };
   } finally {
-    for (const name of SIGNALS) system.signals.off(name, onSignal);
+    ignoreSignals();
     kernelLog.close();
     kernel?.close();
     journal?.close();
   }
   if (failure) throw asRunFailure(failure.error, journalPath);
-  if (signalledMs !== undefined || (closed && abort.signal.aborted)) return EXIT.interrupted;
+  if (interrupted || (closed && abort.signal.aborted)) return EXIT.interrupted;
   const notRun = results.planned - results.endedCount;
   if (notRun > 0 && !abort.signal.aborted && !flags.bail) {
     throw new Error(`${notRun} testcases were left out, and nothing says why`);

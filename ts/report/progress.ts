@@ -20,6 +20,8 @@ import type { Terminal } from "./terminal.js";
 /** Often enough to look alive, seldom enough to cost nothing on a serial console. */
 const REDRAW_MS = 100;
 const BAR_WIDTH = 30;
+/** Where nothing moves on a screen, a sign of life: CI systems kill what is silent for long. */
+const HEARTBEAT_MS = 60_000;
 /** A longer list of what did not pass scrolls the totals away. */
 const LISTED_MAX = 200;
 
@@ -123,10 +125,11 @@ export class ProgressReporter implements Reporter {
       ...(shuffleSeed === undefined ? [] : [`--shuffle=${shuffleSeed}`]),
     ];
     this.#print(`${facts.join(", ")}\n`);
-    if (this.#region) {
-      // It must not keep the process alive: only the run does.
-      this.#timer = setInterval(() => this.#print(""), REDRAW_MS).unref();
-    }
+    const [beat, ms] = this.#region
+      ? [() => this.#print(""), REDRAW_MS]
+      : [() => this.#print(this.#heartbeat()), HEARTBEAT_MS];
+    // It must not keep the process alive: only the run does.
+    this.#timer = setInterval(beat, ms).unref();
   }
 
   #testEnd(event: Extract<RunEvent, { type: "test-end" }>): void {
@@ -139,6 +142,16 @@ export class ProgressReporter implements Reporter {
     // On a terminal the bar counts what passed; only trouble deserves a line that stays.
     if (passed && this.#region) return;
     this.#print(formatTest(result, this.#results, colour) + (passed ? "" : formatExplanation(result, colour)));
+  }
+
+  /** How far it is, and how long what runs has been running. */
+  #heartbeat(): string {
+    const running = [...this.#running.values()].map(({ key, startedMs, progress }) => {
+      const seconds = formatSeconds((this.#now() - startedMs) / 1000);
+      return `${this.#results.label(this.#results.of(key).run)} for ${seconds}${progress}`;
+    });
+    const { endedCount, planned } = this.#results;
+    return `… ${endedCount} of ${planned} done; ${running.length > 0 ? `running: ${running.join(", ")}` : "between testcases"}\n`;
   }
 
   #runningOf(key: string): [number, Running] | undefined {

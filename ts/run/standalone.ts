@@ -4,14 +4,22 @@
  */
 import { LegacyLines, legacyExitStatus } from "../report/legacy.js";
 import { formatLogLine, formatSummary, ltpStyle } from "../report/ltp.js";
+import { onInterrupt } from "./interruption.js";
 import { Slot } from "./slot.js";
+
+/** What a shell says of a command that SIGINT has ended. */
+const INTERRUPTED = 130;
 
 /** Runs `program` with its arguments and returns its exit status. */
 export async function runStandalone(program: string, argv: string[]): Promise<number> {
   const trace = argv.includes("--trace");
   const slot = new Slot(process.env, [], { trace });
   const interruption = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => interruption.abort());
+  onInterrupt(process, () => performance.now(), {
+    first: () => interruption.abort(),
+    // The worker sees its stream end, and removes its directory if it can.
+    again: () => process.exit(INTERRUPTED),
+  });
   // The reader of the output may go away (`| head`); the testcase still ends and cleans up.
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const style = ltpStyle(process.env, process.stderr.isTTY);

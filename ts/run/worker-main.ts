@@ -9,6 +9,7 @@ import { startRecord } from "#native";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
+import { SIGNALS } from "./interruption.js";
 import { peakBytes, restartPeak } from "./memory.js";
 import { encode, type ToWorker, writeAll } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
@@ -77,7 +78,7 @@ async function answer(request: ToWorker): Promise<void> {
 }
 
 // A service manager signals all processes of its group at once: the controller's signal decides, by the stream's end.
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+for (const signal of SIGNALS) process.on(signal, () => {});
 
 let work: Promise<void> = Promise.resolve();
 const requests = createInterface({ input: new Socket({ fd: REQUESTS_FD, readable: true, writable: false }) });
