@@ -1,12 +1,13 @@
 /** The process around the fault filesystem; the faults themselves are tested beside the crate. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa } from "execa";
 import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
 import { Faultfs } from "../../ts/faultfs/faultfs.js";
+import { packaged } from "../../ts/package.js";
 import { UsageError } from "../../ts/plan/usage-error.js";
-import { backingDirectory, expectNoTraces, mountsHere } from "../filesystem/fixture.js";
+import { backingDirectory, expectNoTraces, mountsHere, traces } from "../filesystem/fixture.js";
 
 const backing = backingDirectory();
 let started: Faultfs[] = [];
@@ -27,10 +28,12 @@ async function shell(faultfs: Faultfs, command: string): Promise<string> {
   return (await execa(program, args, { all: true, reject: false })).all;
 }
 
-/** The server processes of one keeper. */
-function serversOf(keeper: number): number[] {
-  const children = readFileSync(`/proc/${keeper}/task/${keeper}/children`, "utf8").trim();
-  return children === "" ? [] : children.split(" ").map(Number);
+/** The server process of one keeper; of a server, its watchdog. */
+function serversOf(process: number): number[] {
+  return readdirSync(`/proc/${process}/task`).flatMap((thread) => {
+    const children = readFileSync(`/proc/${process}/task/${thread}/children`, "utf8").trim();
+    return children === "" ? [] : children.split(" ").map(Number);
+  });
 }
 
 function exists(pid: number): boolean {
@@ -114,6 +117,62 @@ test("when the server is killed, the filesystem is gone and its users are told",
   await faultfs.filesystem.death;
   await expectGone([pid, ...servers]);
   await expect(faultfs.fired()).rejects.toThrow("The keeper of the filesystem ended");
+});
+
+/** Ends what waits for a server that does not answer, so that a failed test leaves nothing that hangs. */
+async function abortConnections(): Promise<void> {
+  const connections = "/sys/fs/fuse/connections";
+  await execa("mount", ["-t", "fusectl", "none", connections], { reject: false });
+  for (const number of readdirSync(connections)) writeFileSync(`${connections}/${number}/abort`, "1");
+}
+
+/** A controller of its own process, so that it can be killed: what it made is idle. */
+async function victim(): Promise<{ controller: number; keeper: number; server: number }> {
+  const script = `
+    import { Faultfs } from ${JSON.stringify(packaged("dist", "ts", "faultfs", "faultfs.js"))};
+    const { filesystem } = await Faultfs.start({ backing: ${JSON.stringify(backing)} });
+    console.log(filesystem.pid);
+    setInterval(() => {}, 1000);`;
+  const process_ = execa(process.execPath, ["--input-type=module", "-e", script], { reject: false });
+  const keeper = await new Promise<number>((resolve) => process_.stdout.once("data", (text) => resolve(Number(text))));
+  const [server = -1] = serversOf(keeper);
+  return { controller: process_.pid ?? -1, keeper, server };
+}
+
+test("the server is in no mount namespace that holds what it serves: it could not die, waiting for itself", async () => {
+  const faultfs = await start();
+  const { pid } = faultfs.filesystem;
+  const mounts = (process: number) => readFileSync(`/proc/${process}/mountinfo`, "utf8");
+  expect(mounts(pid)).toContain(" - fuseblk ");
+  const [server = -1, ...others] = serversOf(pid);
+  expect(others).toEqual([]);
+  for (const process of [server, ...serversOf(server)]) {
+    expect(readlinkSync(`/proc/${process}/ns/mnt`)).not.toBe(readlinkSync(`/proc/${pid}/ns/mnt`));
+    expect(mounts(process)).not.toContain(" - fuseblk ");
+  }
+  await faultfs.remount();
+  expect(mounts(server)).not.toContain(" - fuseblk ");
+});
+
+test.each([
+  ["stopped, and killed last", true, 0, true],
+  ["killed half a second after the others", false, 500, true],
+  ["stopped, and not killed by anybody", true, 0, false],
+])("an idle one whose server is %s leaves nothing", async (_, stop, milliseconds, kill) => {
+  const { controller, keeper, server } = await victim();
+  const watchers = serversOf(server);
+  try {
+    if (stop) process.kill(server, "SIGSTOP");
+    process.kill(keeper, "SIGKILL");
+    process.kill(controller, "SIGKILL");
+    await sleep(milliseconds);
+    if (kill && exists(server)) process.kill(server, "SIGKILL");
+    await expectGone([controller, keeper, server, ...watchers]);
+    await expectNoTraces(backing);
+  } finally {
+    if (exists(server)) process.kill(server, "SIGKILL");
+    if (traces(backing).length > 0) await abortConnections();
+  }
 });
 
 const MOMENTS = 12;

@@ -1,5 +1,5 @@
 /** Provisioned filesystems for tests, and what must be as before when they are gone. */
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -72,39 +72,9 @@ export function mountsHere(): string {
   return readFileSync("/proc/self/mounts", "utf8");
 }
 
-/**
- * The kernel clears devices in its own time. Linux 6.18 was seen once, in thousands of kills, to keep a device that clears
- * itself although no process and no mount had it any more, and that even losetup -d did not clear: that is not ours to mend.
- */
+/** The kernel clears devices in its own time, but it does. */
 export async function expectNoTraces(backing: string): Promise<void> {
   const deadline = performance.now() + 20_000;
   while (traces(backing).length > 0 && performance.now() < deadline) await sleep(10);
-  expect(traces(backing).filter((trace) => !isLost(trace))).toEqual([]);
-}
-
-/** Whether a trace is a device that clears itself and that nobody holds. */
-function isLost(trace: string): boolean {
-  const [device = ""] = trace.split(" ");
-  if (!device.startsWith("loop")) return false;
-  try {
-    if (readFileSync(`/sys/block/${device}/loop/autoclear`, "utf8").trim() !== "1") return false;
-  } catch {
-    return true; // It has gone now.
-  }
-  return !readdirSync("/proc").some((pid) => /^\d+$/.test(pid) && holds(pid, `/dev/${device}`));
-}
-
-function holds(pid: string, device: string): boolean {
-  try {
-    if (readFileSync(`/proc/${pid}/mountinfo`, "utf8").includes(` ${device} `)) return true;
-    return readdirSync(`/proc/${pid}/fd`).some((fd) => {
-      try {
-        return readlinkSync(`/proc/${pid}/fd/${fd}`) === device;
-      } catch {
-        return false; // Closed meanwhile.
-      }
-    });
-  } catch {
-    return false; // A process that has ended.
-  }
+  expect(traces(backing)).toEqual([]);
 }

@@ -20,12 +20,14 @@ export class FaultfsServer {
   }
 
   /**
-   * Starts the process, which serves in the mount namespace of this one.
+   * Starts the process. It is in a mount namespace of its own: the last that leaves one unmounts what is there and waits
+   * for the server, which could not die if that were itself.
    *
    * @throws Error why it can't
    */
   static async start(start: ServerStart): Promise<FaultfsServer> {
-    const child = spawn(process.execPath, [SERVER_MAIN, JSON.stringify(start)], {
+    const outside = ["--mount", "--propagation", "private", "--"];
+    const child = spawn("unshare", [...outside, process.execPath, SERVER_MAIN, JSON.stringify(start)], {
       cwd: "/",
       stdio: ["pipe", "pipe", "pipe"],
     });

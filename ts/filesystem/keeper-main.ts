@@ -6,12 +6,16 @@
  */
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { SIGNALS } from "../run/interruption.js";
 import { writeAll } from "../run/protocol.js";
 import { Keeper, UnavailableError, UnusableError } from "./keeper.js";
 import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";
 
 const REQUESTS_FD = 3;
 const ANSWERS_FD = 4;
+
+// A service manager signals all processes of its group at once: the controller's signal decides, by the stream's end.
+for (const signal of SIGNALS) process.on(signal, () => {});
 
 let keeper: Keeper | undefined;
 

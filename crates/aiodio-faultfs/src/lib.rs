@@ -12,6 +12,8 @@
 //! | `contents`, `tree` | what is stored, and its names |
 //! | `filesystem` | the kernel's requests |
 //! | [`server`] | mounting, serving, and the orders given to a server |
+//! | `handover` | a file that goes to a server with an order |
+//! | `watchdog` | a server dies before its mount goes |
 //!
 //! The kernel's page cache lies between a program and this filesystem. What is written through it stays in it, so a fault of what is
 //! stored looks as on a real disk: good in the page cache, bad on the disk. Where a rule concerns what reads see, opening a file
@@ -21,11 +23,13 @@
 mod contents;
 mod faults;
 mod filesystem;
+mod handover;
 mod later;
 mod random;
 pub mod rule;
 pub mod server;
 mod tree;
+mod watchdog;
 
 pub use faults::Fired;
 pub use rule::{BadRule, Fault, Rule};

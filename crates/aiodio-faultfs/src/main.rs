@@ -1,6 +1,6 @@
-//! Serves one fault filesystem for as long as its standard input is open, or lists the faults.
+//! Serves one fault filesystem for as long as its standard input is open, mounts what another process of it serves, or lists the faults.
 //!
-//! The mount lies in the mount namespace of this process; run it by `unshare --mount` so that nothing stays when it is killed.
+//! The server is in a mount namespace of its own. Where it is mounted, somebody unmounts it, or the namespace goes (`unshare --mount`).
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,7 +9,8 @@ use aiodio_faultfs::rule::TABLE;
 use aiodio_faultfs::{Client, Options, server};
 
 const USAGE: &str = "aiodio-faultfs --list
-aiodio-faultfs --mount DIRECTORY --control SOCKET [--device BLOCK_DEVICE] [--bytes CAPACITY] [RULE]...";
+aiodio-faultfs --mount DIRECTORY --control SOCKET
+aiodio-faultfs --control SOCKET [--device BLOCK_DEVICE] [--bytes CAPACITY] [RULE]...";
 const CAPACITY_BYTES: u64 = 1 << 30;
 
 fn main() -> ExitCode {
@@ -44,11 +45,15 @@ fn run() -> Result<(), String> {
             rule => options.rules.push(rule.parse().map_err(|error| format!("{error}"))?),
         }
     }
-    let target = target.filter(|_| options.control != Path::new("")).ok_or(USAGE)?;
-    let client = Client::new(&options.control);
+    if options.control == Path::new("") {
+        return Err(USAGE.to_owned());
+    }
+    if let Some(target) = target {
+        return Client::new(&options.control).mount(Path::new(&target)).map_err(|error| error.to_string());
+    }
+    server::leave_mount_namespace().map_err(|error| error.to_string())?;
     server::serve(options).map_err(|error| error.to_string())?;
-    client.mount(Path::new(&target)).map_err(|error| error.to_string())?;
-    println!("mounted");
+    println!("ready");
     server::wait_for_end_of_input();
     Ok(())
 }

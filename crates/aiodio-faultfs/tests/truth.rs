@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -272,4 +273,25 @@ fn holes_are_found_and_space_has_an_end() {
     for seed in 1..20 {
         mounted.write("file", true, 0, &content(seed, 256 << 10));
     }
+}
+
+#[test]
+fn nobody_mounts_it_where_the_server_is() {
+    let Some(mounted) = Mounted::with(&[]) else { return };
+    let second = mounted.root().join("second");
+    std::fs::create_dir(&second).unwrap();
+    let namespace = File::open(format!("/proc/{}/ns/mnt", mounted.server())).unwrap();
+    let here = File::open("/proc/thread-self/ns/mnt").unwrap();
+    let enter = |namespace: &File| {
+        // SAFETY: an open file; this concerns the calling thread only.
+        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) }, 0, "{}", std::io::Error::last_os_error());
+    };
+    enter(&namespace);
+    let there = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    let refused = mounted.client.mount(&second).unwrap_err().to_string();
+    let after = std::fs::read_to_string("/proc/thread-self/mountinfo").unwrap();
+    enter(&here);
+    assert!(refused.contains("it could not die"), "{refused}");
+    assert!(!there.contains(" - fuse "), "{there}");
+    assert_eq!(there, after);
 }

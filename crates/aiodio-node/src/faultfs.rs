@@ -88,7 +88,8 @@ pub fn serve_faultfs(o: FaultfsOptions) -> Option<Failure> {
     serve().err().map(Into::into)
 }
 
-/// Has the server with that socket mount its filesystem in the server's mount namespace; null when it is mounted.
+/// Mounts what the server with that socket serves, in the mount namespace of this process, which the server must not be in; null when
+/// it is mounted.
 #[napi]
 pub fn mount_faultfs(control: String, target: String) -> Option<Failure> {
     faultfs::Client::new(Path::new(&control)).mount(Path::new(&target)).err().map(Into::into)

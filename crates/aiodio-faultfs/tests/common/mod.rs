@@ -58,7 +58,7 @@ impl Mounted {
         std::fs::create_dir(&root).unwrap();
         let control = place.path().join("control");
         let mut server = Command::new(env!("CARGO_BIN_EXE_aiodio-faultfs"))
-            .args(["--mount".as_ref(), root.as_os_str(), "--control".as_ref(), control.as_os_str()])
+            .args(["--control".as_ref(), control.as_os_str()])
             .args(rules)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -66,8 +66,10 @@ impl Mounted {
             .unwrap();
         let mut word = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut word).unwrap();
-        assert_eq!(word, "mounted\n");
-        Some(Self { place, server, client: Client::new(&control) })
+        assert_eq!(word, "ready\n");
+        let client = Client::new(&control);
+        client.mount(&root).unwrap();
+        Some(Self { place, server, client })
     }
 
     pub fn root(&self) -> PathBuf {
