@@ -7,7 +7,7 @@ import { ARCHITECTURES } from "../guest/architectures.js";
 import type { Cache } from "../guest/cache.js";
 import { kernelEntry } from "../guest/kernel.js";
 import { type GuestName, parseGuest, parseGuests, SUITES } from "../guest/name.js";
-import { isHost, rootEntry } from "../guest/root.js";
+import { isHost, rootEntries } from "../guest/root.js";
 import { packaged } from "../package.js";
 import { didYouMean } from "../plan/suggest.js";
 import { UsageError } from "../plan/usage-error.js";
@@ -77,6 +77,6 @@ function isKept(name: GuestName, cache: Cache): boolean {
   const { architecture } = name;
   // Without the sources the addon is installed as a package, or it is not.
   const built = !isHost(architecture) && existsSync(packaged("Cargo.toml"));
-  const entries = [kernelEntry(name), rootEntry(architecture), built ? addonEntry(architecture) : undefined];
-  return entries.every((entry) => entry === undefined || existsSync(cache.path(entry, "manifest.json")));
+  const has = (entry: string | undefined) => entry === undefined || existsSync(cache.path(entry, "manifest.json"));
+  return has(kernelEntry(name)) && rootEntries(architecture).some(has) && (!built || has(addonEntry(architecture)));
 }

@@ -9,17 +9,17 @@ import { join } from "node:path";
 import { findTool } from "../filesystem/tools.js";
 import { packaged, root, version } from "../package.js";
 import { UsageError } from "../plan/usage-error.js";
-import { Apt, checksums, type Tell, unpack } from "./apt.js";
+import { Apt, checksums, firstOf, type Tell, unpack } from "./apt.js";
 import { ARCHITECTURES, type Architecture } from "./architectures.js";
-import type { Cache } from "./cache.js";
+import type { Cache, Entry } from "./cache.js";
 import { CommandError, runCommand } from "./command.js";
 import { isHost } from "./root.js";
 
 const ADDON = "aiodio.node";
 /** What cargo writes for the crate of the binding. */
 const LIBRARY = "libaiodio_node.so";
-/** Debian's suite with a Rust new enough for the binding, for all architectures. */
-const RUST_SUITE = "trixie";
+/** Debian's suites with a Rust new enough for the binding, for all architectures; the first that has all of it serves. */
+const RUST_SUITES = ["trixie", "sid"] as const;
 
 /**
  * Path of the addon; undefined where the guest can load the host's.
@@ -86,7 +86,7 @@ async function build(architecture: Architecture, cache: Cache, tell: Tell): Prom
   const linker = `CARGO_TARGET_${rustTarget.replaceAll("-", "_").toUpperCase()}_LINKER`;
   const own = await hasTarget(rustTarget);
   const rustc = own ? {} : { RUSTC: await debianRust(architecture, cache, tell) };
-  tell(`building the addon for ${name} with ${own ? "the installed Rust" : `the Rust of Debian's ${RUST_SUITE}`}`);
+  tell(`building the addon for ${name} with ${own ? "the installed Rust" : "Debian's Rust"}`);
   const args = ["build", "--quiet", "--release", "--package", "aiodio-node", "--target", rustTarget] as const;
   const env: NodeJS.ProcessEnv = { ...process.env, ...rustc, [linker]: crossLinker };
   // Each compiler's artifacts are of no use to the other.
@@ -115,8 +115,22 @@ async function hasTarget(rustTarget: string): Promise<boolean> {
 async function debianRust(architecture: Architecture, cache: Cache, tell: Tell): Promise<string> {
   const host = ARCHITECTURES.find(isHost);
   if (!host) throw new UsageError(`The addon for ${architecture.name} can't be built on ${process.arch}: use rustup`);
-  const name = join("rust", `${host.name}-to-${architecture.name}-${RUST_SUITE}`);
-  const { directory } = await cache.entry(name, async (making) => {
+  const nameOf = (suite: string) => join("rust", `${host.name}-to-${architecture.name}-${suite}`);
+  const kept = (await Promise.all(RUST_SUITES.map((suite) => cache.find(nameOf(suite))))).find(Boolean);
+  const fetch = (suite: string) => fetchRust(architecture, host, suite, cache, nameOf(suite), tell);
+  const { directory } = kept ?? (await firstOf(`a Rust for ${architecture.name}`, RUST_SUITES, fetch, tell));
+  return join(directory, "rustc");
+}
+
+function fetchRust(
+  architecture: Architecture,
+  host: Architecture,
+  suite: string,
+  cache: Cache,
+  name: string,
+  tell: Tell,
+): Promise<Entry> {
+  return cache.entry(name, async (making) => {
     const work = join(making, "apt");
     const fetched: Record<string, string> = {};
     // The guest's own first: what both have, documentation, is the host's in the end.
@@ -124,7 +138,7 @@ async function debianRust(architecture: Architecture, cache: Cache, tell: Tell):
       [architecture.debian, ["libstd-rust-web-dev"]],
       [host.debian, ["rustc-web"]],
     ] as const) {
-      const apt = await Apt.open(join(work, debian), RUST_SUITE, debian, tell);
+      const apt = await Apt.open(join(work, debian), suite, debian, tell);
       // The linker and the C headers are the host's.
       const follow = (needed: string) => /^(?:lib|zlib)/.test(needed) && (!/-dev$/.test(needed) || /rust/.test(needed));
       const packages = debian === host.debian ? await apt.closure(wanted, follow) : wanted;
@@ -139,7 +153,6 @@ async function debianRust(architecture: Architecture, cache: Cache, tell: Tell):
     chmodSync(wrapper, 0o755);
     return { check: ["rustc", join("root", "usr", "bin", "rustc")], fetched, facts: {} };
   });
-  return join(directory, "rustc");
 }
 
 /** Runs the unpacked compiler with the unpacked loader and libraries. */

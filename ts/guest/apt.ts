@@ -16,6 +16,39 @@ const PROGRESS_STEP = 25;
 
 export type Tell = (text: string) => void;
 
+/** What an archive does not have, or does not give: another one, or a later day, may. */
+export class ArchiveError extends UsageError {
+  override name = "ArchiveError";
+}
+
+/**
+ * The first of these sources that has what is needed. An archive lists packages that it does not hold, at times.
+ *
+ * @param what for messages: `the root of ppc64le`
+ * @throws ArchiveError with each source's reason
+ */
+export async function firstOf<Source extends string, Found>(
+  what: string,
+  sources: readonly Source[],
+  fetch: (source: Source) => Promise<Found>,
+  tell: Tell,
+): Promise<Found> {
+  const reasons: string[] = [];
+  for (const [index, source] of sources.entries()) {
+    try {
+      const found = await fetch(source);
+      if (index > 0) tell(`${what} is from ${source}`);
+      return found;
+    } catch (error) {
+      if (!(error instanceof ArchiveError)) throw error;
+      reasons.push(error.message);
+      const next = sources[index + 1];
+      if (next !== undefined) tell(`${what} can't be had from ${source}, trying ${next}: ${error.message}`);
+    }
+  }
+  throw new ArchiveError(`${what} can't be had: ${reasons.join("; ")}. Try again later, or with another mirror`);
+}
+
 /** The host's mirror of Debian, as its apt names it. */
 export async function debianMirror(): Promise<string> {
   const format = ["--format", "$(REPO_URI)"] as const;
@@ -61,7 +94,7 @@ export class Apt {
    * Reads a suite's index for one architecture into an empty directory.
    *
    * @param architecture Debian's name
-   * @throws UsageError when it can't be read, in one line
+   * @throws ArchiveError when it can't be read, in one line
    */
   static async open(directory: string, suite: string, architecture: string, tell: Tell): Promise<Apt> {
     if (!existsSync(KEYRING)) {
@@ -78,7 +111,7 @@ export class Apt {
       await apt.run("apt-get", ["update", "-o", "APT::Update::Error-Mode=any"]);
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
-      throw new UsageError(
+      throw new ArchiveError(
         `Debian's ${suite} for ${architecture} can't be read from ${mirror} (${error.words}): choose another suite, or try again later`,
       );
     }
@@ -96,25 +129,31 @@ export class Apt {
     return [...found];
   }
 
-  /** Which of the packages the suite has. */
-  async known(names: readonly string[]): Promise<string[]> {
-    const all = new Set((await this.run("apt-cache", ["pkgnames"])).split("\n"));
-    return names.filter((name) => all.has(name));
+  /** The names of all packages that the suite lists. */
+  async names(): Promise<Set<string>> {
+    return new Set((await this.run("apt-cache", ["pkgnames"])).split("\n"));
   }
 
-  /** Fetches exactly these packages; returns the paths of their files. */
+  /** Fetches exactly these packages; returns the paths of their files. @throws ArchiveError */
   download(names: readonly string[]): Promise<string[]> {
-    return this.fetch(["download", ...names], this.directory);
+    return this.fetch(["download"], names, this.directory);
   }
 
-  /** Fetches these packages and all that they depend on. */
+  /** Fetches these packages and all that they depend on. @throws ArchiveError */
   downloadWithDependencies(names: readonly string[]): Promise<string[]> {
     const flags = ["install", "--yes", "--no-install-recommends", "--download-only"];
-    return this.fetch([...flags, ...names], join(this.directory, "archives"));
+    return this.fetch(flags, names, join(this.directory, "archives"));
   }
 
-  private async fetch(args: readonly string[], directory: string): Promise<string[]> {
-    const downloads = parseUris(await this.run("apt-get", ["--print-uris", ...args]));
+  private async fetch(command: readonly string[], names: readonly string[], directory: string): Promise<string[]> {
+    const args = [...command, ...names];
+    const needed = (error: unknown): never => {
+      if (!(error instanceof CommandError)) throw error;
+      throw new ArchiveError(
+        `${this.suite} for ${this.architecture} does not give ${names.join(", ")} (${error.words})`,
+      );
+    };
+    const downloads = parseUris(await this.run("apt-get", ["--print-uris", ...args]).catch(needed));
     const mebibytes = Math.ceil(downloads.reduce((sum, { bytes }) => sum + bytes, 0) / 2 ** 20);
     const what = `${downloads.length} packages of ${this.suite} for ${this.architecture}, ${mebibytes} MiB`;
     this.tell(`fetching ${what}`);
@@ -124,7 +163,7 @@ export class Apt {
       if (percent < told + PROGRESS_STEP || percent >= 100) return;
       told = Math.floor(percent / PROGRESS_STEP) * PROGRESS_STEP;
       this.tell(`fetching: ${told}% of ${mebibytes} MiB`);
-    });
+    }).catch(needed);
     const files = readdirSync(directory).filter((name) => name.endsWith(".deb"));
     return files.sort().map((name) => join(directory, name));
   }

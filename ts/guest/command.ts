@@ -9,13 +9,17 @@ const COMPLAINT_LINES = 3;
 /** Descriptor on which a program may tell how far it is. */
 export const STATUS_FD = 3;
 
-/** A program that ended with a status other than 0; `words` are the last lines of its standard error. */
-export class CommandError extends Error {
+/**
+ * A program that ended with a status other than 0; `words` are the last lines of its standard error. An ordinary cause, such as a full
+ * disk, which they name: no stack is to be shown.
+ */
+export class CommandError extends UsageError {
+  override name = "CommandError";
   constructor(
     command: string,
     readonly words: string,
   ) {
-    super(`${command} failed: ${words}`);
+    super(`${command} failed (${words}): mend that, and try again`);
   }
 }
 

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { reasonOf, UsageError } from "../plan/usage-error.js";
-import { Apt, checksums, type Tell, unpack } from "./apt.js";
+import { Apt, ArchiveError, checksums, firstOf, type Tell, unpack } from "./apt.js";
 import type { PageSize } from "./architectures.js";
 import type { Cache } from "./cache.js";
 import { type ModuleTree, readModuleTree } from "./modules.js";
@@ -57,11 +57,18 @@ async function debianKernel(name: GuestName, suite: string, cache: Cache, tell: 
   const entry = await cache.entry(kernelEntry(name) ?? "", async (directory) => {
     const work = join(directory, "apt");
     const apt = await Apt.open(work, suite, architecture.debian, tell);
-    const [meta] = await apt.known(flavours.map((flavour) => `linux-image-${flavour}`));
-    if (meta === undefined)
+    const known = await apt.names();
+    const flavour = flavours.find((one) => known.has(`linux-image-${one}`));
+    if (flavour === undefined)
       throw new UsageError(`--guest: ${suite} has no kernel for ${name.text}: choose another suite`);
-    const packages = await apt.closure([meta], (needed) => /^linux-(?:image|binary|modules)-\d/.test(needed));
-    const debs = await apt.download(packages.filter((each) => each !== meta));
+    const meta = `linux-image-${flavour}`;
+    const ofVersion = (needed: string) => /^linux-(?:image|binary|modules)-\d/.test(needed);
+    // The archive may list the newest and not hold it, while it still has the one before.
+    const fetch = async (version: string) => {
+      const packages = await apt.closure([version], ofVersion);
+      return apt.download(packages.filter((each) => each !== meta));
+    };
+    const debs = await firstOf(`the kernel of ${name.text}`, [meta, ...olderKernels(known, flavour)], fetch, tell);
     const tree = join(directory, "tree");
     const fetched = await checksums(debs);
     await unpack(debs, tree);
@@ -74,9 +81,18 @@ async function debianKernel(name: GuestName, suite: string, cache: Cache, tell: 
   return {
     image: join(entry.directory, IMAGE),
     modules: readModuleTree(join(entry.directory, MODULES)),
-    config: join(entry.directory, CONFIG),
+    // Debian's packages hold none since 6.19.
+    ...(existsSync(join(entry.directory, CONFIG)) && { config: join(entry.directory, CONFIG) }),
     ...(entry.manifest.facts.release !== undefined && { release: entry.manifest.facts.release }),
   };
+}
+
+/** Kernels of this flavour that a suite lists beside the one that its metapackage means, newest first. */
+export function olderKernels(names: Iterable<string>, flavour: string): string[] {
+  const image = new RegExp(`^linux-image-\\d.*-${flavour}$`);
+  // Debug packages end otherwise; `-64k` must not be taken for the plain flavour.
+  const byVersion = new Intl.Collator("en", { numeric: true });
+  return [...names].filter((name) => image.test(name)).sort((a, b) => byVersion.compare(b, a));
 }
 
 /** Takes the image, the configuration and the useful modules out of unpacked packages. */
@@ -91,7 +107,7 @@ function takeKernel(tree: string, to: string): { release: string } {
   };
   // Since 6.19 the image lies among the modules.
   const image = inBoot(/^vmlinu[xz]-/) ?? [join(base, "vmlinuz"), join(base, "vmlinux")].find(existsSync);
-  if (image === undefined || release === "") throw new Error("the packages of the kernel hold none");
+  if (image === undefined || release === "") throw new ArchiveError("the packages of the kernel hold none");
   const config = inBoot(/^config-/) ?? [join(base, "config")].find(existsSync);
   renameSync(image, join(to, IMAGE));
   if (config !== undefined) renameSync(config, join(to, CONFIG));

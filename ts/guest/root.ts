@@ -1,12 +1,12 @@
 /** The root filesystem of a guest: the host's own for its architecture, else one unpacked from Debian's packages. */
 import { lstatSync, mkdirSync, rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import { Apt, checksums, type Tell, unpack } from "./apt.js";
+import { Apt, checksums, firstOf, type Tell, unpack } from "./apt.js";
 import type { Architecture } from "./architectures.js";
-import type { Cache } from "./cache.js";
+import type { Cache, Entry } from "./cache.js";
 
-/** The suite whose Node is 20 or newer, whatever suite the kernel is from. */
-export const ROOT_SUITE = "trixie";
+/** The suites whose Node is 20 or newer, whatever suite the kernel is from; the first that has all of it serves. */
+export const ROOT_SUITES = ["trixie", "sid"] as const;
 
 export interface Root {
   /** The directory that the guest sees, read-only. */
@@ -32,17 +32,38 @@ export function isHost({ node }: Architecture): boolean {
   return process.platform === "linux" && process.arch === node;
 }
 
-/** Name of what {@link rootFor} keeps in the cache. */
-export function rootEntry(architecture: Architecture): string {
-  return join(isHost(architecture) ? "busybox" : "root", `${architecture.name}-${ROOT_SUITE}`);
+/** Names of what {@link rootFor} keeps in the cache, one for each suite that it may be from. */
+export function rootEntries(architecture: Architecture): string[] {
+  return ROOT_SUITES.map((suite) => rootEntry(architecture, suite));
 }
 
-/** @throws UsageError when it can't be had */
+function rootEntry(architecture: Architecture, suite: (typeof ROOT_SUITES)[number]): string {
+  return join(isHost(architecture) ? "busybox" : "root", `${architecture.name}-${suite}`);
+}
+
+/** @throws ArchiveError when it can't be had */
 export async function rootFor(architecture: Architecture, cache: Cache, tell: Tell): Promise<Root> {
+  const kept = (await Promise.all(rootEntries(architecture).map((name) => cache.find(name)))).find(Boolean);
+  const fetch = (suite: (typeof ROOT_SUITES)[number]) => fetchRoot(architecture, suite, cache, tell);
+  const { directory } = kept ?? (await firstOf(`the root of ${architecture.name}`, ROOT_SUITES, fetch, tell));
+  const root = join(directory, "root");
+  return {
+    directory: isHost(architecture) ? "/" : root,
+    node: isHost(architecture) ? process.execPath : "/usr/bin/node",
+    busybox: join(root, BUSYBOX),
+  };
+}
+
+function fetchRoot(
+  architecture: Architecture,
+  suite: (typeof ROOT_SUITES)[number],
+  cache: Cache,
+  tell: Tell,
+): Promise<Entry> {
   const packages = isHost(architecture) ? ["busybox-static"] : PACKAGES;
-  const { directory } = await cache.entry(rootEntry(architecture), async (making) => {
+  return cache.entry(rootEntry(architecture, suite), async (making) => {
     const work = join(making, "apt");
-    const apt = await Apt.open(work, ROOT_SUITE, architecture.debian, tell);
+    const apt = await Apt.open(work, suite, architecture.debian, tell);
     const debs = isHost(architecture) ? await apt.download(packages) : await apt.downloadWithDependencies(packages);
     const root = join(making, "root");
     for (const name of MERGED) {
@@ -58,10 +79,4 @@ export async function rootFor(architecture: Architecture, cache: Cache, tell: Te
     const check = [join("root", BUSYBOX), ...(lstatSync(join(making, node), { throwIfNoEntry: false }) ? [node] : [])];
     return { check, fetched, facts: {} };
   });
-  const root = join(directory, "root");
-  return {
-    directory: isHost(architecture) ? "/" : root,
-    node: isHost(architecture) ? process.execPath : "/usr/bin/node",
-    busybox: join(root, BUSYBOX),
-  };
 }
