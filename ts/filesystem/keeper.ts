@@ -10,6 +10,7 @@ import {
   statfsSync,
   unlinkSync,
 } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import {
   attachLoop,
@@ -27,6 +28,7 @@ import { reasonOf } from "../plan/usage-error.js";
 import { formatBytes } from "../testcase/numbers.js";
 import { type CheckLevel, type CheckReport, type CheckResult, checkUnmounted, mountedChecker } from "./checkers.js";
 import { sectorBytesOf } from "./device.js";
+import { featureArguments, mkfsFacts } from "./features.js";
 import type { Provisioned, Store } from "./keeper-protocol.js";
 import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
 import { findTool, missingTool, runTool } from "./tools.js";
@@ -309,7 +311,9 @@ async function format(variant: Variant, family: Family, device: string): Promise
   const { mkfs } = family;
   if (!mkfs) return;
   const block = variant.blockBytes === undefined ? [] : (mkfs.block?.(variant.blockBytes) ?? []);
-  const args = [...mkfs.args, ...block, ...variant.mkfs, device];
+  const given = [...block, ...variant.mkfs];
+  const features = featureArguments(mkfs.command, release(), given, await mkfsFacts(mkfs.command));
+  const args = [...mkfs.args, ...features, ...given, device];
   const { exit, output } = await runTool(mkfs.command, args);
   if (exit === 0) return;
   const words = output.split("\n").slice(0, MKFS_LINES_SHOWN).join(" / ");
