@@ -1,10 +1,20 @@
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 /** Runs every line there is, for minutes, with as many workers as the machine has cores: after the others, not beside them. */
 const LONGEST = "tests/whole/suites.test.ts";
 
+/** Where all tests work: what one of them leaves there is a failure (`closing-line.ts`). */
+const TMPDIR = mkdtempSync(join(tmpdir(), "aiodio-tests-"));
+// Some of them run as another user.
+chmodSync(TMPDIR, 0o1777);
+process.on("exit", () => rmSync(TMPDIR, { recursive: true, force: true }));
+
 export default defineConfig({
   test: {
+    env: { TMPDIR },
     // The closing line of CI's log is read by tools: it comes from the runner's own results.
     reporters: ["default", "./tests/support/closing-line.ts"],
     // Only for what hangs: a slow machine under load is no failure.

@@ -4,18 +4,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { execa, type Options } from "execa";
-import { afterAll, expect } from "vitest";
+import { expect } from "vitest";
 import { Filesystem, type ProvisionOptions } from "../../ts/filesystem/provision.js";
 import { findTool } from "../../ts/filesystem/tools.js";
 import { parseFilesystems, type Variant } from "../../ts/filesystem/variants.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 export const MiB = 2 ** 20;
 
 /** A directory for backing files, of this test file only: what is left in the system is recognised by its name. */
 export function backingDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), "aiodio-backing-"));
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
-  return directory;
+  return temporaryDirectory("backing");
 }
 
 export function variant(name: string): Variant {

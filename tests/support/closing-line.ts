@@ -1,7 +1,24 @@
-/** Prints the one closing line that CI reads, from vitest's own results. */
-import type { Reporter, TestModule } from "vitest/node";
+/** Prints the one closing line that CI reads, from vitest's own results; what the tests leave behind is a failure. */
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { Reporter, TestModule, Vitest } from "vitest/node";
 
 export default class ClosingLine implements Reporter {
+  #temporary: string | undefined;
+
+  onInit(vitest: Vitest): void {
+    this.#temporary = vitest.config.env.TMPDIR;
+  }
+
+  /** What is left. No hook runs in a file of which all is skipped, so its empty directory is not counted. */
+  #left(): string[] {
+    const directory = this.#temporary;
+    if (directory === undefined) return [];
+    const isEmpty = (name: string) =>
+      statSync(join(directory, name)).isDirectory() && readdirSync(join(directory, name)).length === 0;
+    return readdirSync(directory).filter((name) => !(name.startsWith("aiodio-") && isEmpty(name)));
+  }
+
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const counts = { passed: 0, failed: errors.length, skipped: 0 };
     for (const module of modules) {
@@ -12,6 +29,11 @@ export default class ClosingLine implements Reporter {
       }
       // A file that could not even be loaded has no tests to count.
       if (!module.ok() && counts.passed + counts.failed + counts.skipped === before) counts.failed += 1;
+    }
+    for (const name of this.#left()) {
+      process.stdout.write(`a test has left ${name} in its temporary directory\n`);
+      counts.failed += 1;
+      process.exitCode = 1;
     }
     process.stdout.write(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped\n`);
   }

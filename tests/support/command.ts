@@ -5,11 +5,10 @@ import type { Readable } from "node:stream";
 import { execa } from "execa";
 import { root } from "../../ts/package.js";
 
-/** The environment of a user who has set nothing of LTP's. */
+/** The environment of a user who has set nothing of LTP's but where the tests' temporary directories go. */
 export function plainEnvironment(extra: Record<string, string> = {}): Record<string, string> {
   const kept = Object.entries(process.env).filter(
-    ([name, value]) =>
-      value !== undefined && !/^(LTP_|KCONFIG_|TMPDIR$|FORCE_COLOR$|NO_COLOR$|VITEST|NODE_)/.test(name),
+    ([name, value]) => value !== undefined && !/^(LTP_|KCONFIG_|FORCE_COLOR$|NO_COLOR$|VITEST|NODE_)/.test(name),
   );
   return { ...(Object.fromEntries(kept) as Record<string, string>), ...extra };
 }

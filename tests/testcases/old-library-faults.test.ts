@@ -5,7 +5,6 @@
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { programs } from "../../ts/testcase/registry.js";
@@ -13,6 +12,7 @@ import { command, commandUnderStrace, summaryOf } from "../support/command.js";
 import { writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
+import { onFirstFilesystem } from "../support/temporary.js";
 
 type Native = typeof import("#native");
 /** Called with what a workload was given, before it runs and after it, when it may change the outcome. */
@@ -110,7 +110,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
   });
 });
 
-const place = mkdtempSync(join(process.env.AIODIO_TEST_DIRS?.split(":")[0] ?? tmpdir(), "aiodio-oldlib-"));
+const place = onFirstFilesystem("oldlib");
 
 type Check = Awaited<ReturnType<Native["dioLimitsRun"]>>["checks"][number];
 

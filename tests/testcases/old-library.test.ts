@@ -1,12 +1,12 @@
 /** The programs of LTP's runtest/dio, aio01 and aio02 on sound filesystems: LTP's verdicts, their options, nothing left. */
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { packaged } from "../../ts/package.js";
 import { programs } from "../../ts/testcase/registry.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
+import { onFirstFilesystem, temporaryDirectory } from "../support/temporary.js";
 
 const load = async (name: string) => (await programs.get(name)?.load()) as unknown;
 
@@ -78,7 +78,8 @@ describe.each(filesystems())("on $name", ({ name: filesystem, directory }) => {
   });
 });
 
-const place = mkdtempSync(join(tmpdir(), "aiodio-oldlib-"));
+const place = temporaryDirectory("oldlib");
+const elsewhere = onFirstFilesystem("oldlib");
 
 test.each([
   ["diotest1", ["-b", "0"], "TBROK: bufsize must be > 0"],
@@ -125,7 +126,7 @@ test.each([
   ["diotest6", "-f"],
   ["aio01", "-F"],
 ])("%s %s never writes over a file", async (name, option) => {
-  const path = join(mkdtempSync(join(tmpdir(), "aiodio-oldlib-")), "precious");
+  const path = join(mkdtempSync(join(elsewhere, "kept-")), "precious");
   writeFileSync(path, "precious");
   const { results, texts } = await executed(await load(name), place, [option, path]);
   expect(results).toEqual(["TBROK"]);
@@ -134,7 +135,7 @@ test.each([
 });
 
 test("a file outside of the temporary directory is used and removed", async () => {
-  const folder = mkdtempSync(join(process.env.AIODIO_TEST_DIRS?.split(":")[0] ?? tmpdir(), "aiodio-oldlib-"));
+  const folder = mkdtempSync(join(elsewhere, "used-"));
   const { results } = await executed(await load("diotest2"), place, ["-f", join(folder, "file"), "-i", "2"]);
   expect(results).toEqual(["TPASS", "TPASS", "TPASS"]);
   expect(readdirSync(folder)).toEqual([]);

@@ -1,18 +1,17 @@
 /** kirk, from PyPI and unchanged, drives an installed LTPROOT. `KIRK` names its command. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { command, plainEnvironment } from "../support/command.js";
 import { filesystems } from "../support/filesystems.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 const kirk = process.env.KIRK;
 if (kirk === undefined && process.env.CI) throw new Error("KIRK is not set: .ci/run must install kirk and name it");
 
-const base = mkdtempSync(join(tmpdir(), "aiodio-kirk-"));
+const base = temporaryDirectory("kirk");
 const ltproot = join(base, "ltproot");
-afterAll(() => rmSync(base, { recursive: true, force: true }));
 
 /** Lines of LTP's other files that are quickly done, and how many results each has on ext4: passed and skipped. */
 const FEW: [line: string, passed: number, skipped: number][] = [

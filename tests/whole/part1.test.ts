@@ -1,21 +1,22 @@
 /** The main job, as a user types it: all of part1, on each filesystem and on the machine's own. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { packaged } from "../../ts/package.js";
 import { command } from "../support/command.js";
 import { filesystems } from "../support/filesystems.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
+const journals = temporaryDirectory("journal");
 const machine = {
   name: "the temporary directory's own filesystem",
-  directory: mkdtempSync(join(tmpdir(), "aiodio-part1-")),
+  directory: temporaryDirectory("part1"),
 };
 
 /** LTP's own program passes all 140 on ext4, xfs and btrfs over 512-byte sectors (measured under kirk). */
 describe.each([...filesystems(), machine])("part1 on $name", ({ directory }) => {
   test("140 times TPASS, exit status 0, nothing left", async () => {
-    const journal = join(mkdtempSync(join(tmpdir(), "aiodio-journal-")), "journal");
+    const journal = join(journals, "journal");
     const run = command("aiodio-ltp", ["runtest/ltp-aiodio.part1", "-d", directory, "-j", "2", "--journal", journal]);
     const { stdout, exitCode } = await run;
     expect(stdout).toContain("140 TPASS");

@@ -2,14 +2,14 @@
  * All lines of all of LTP's files on ext4, xfs and btrfs, as a user types it. This takes a quarter of an hour and has the
  * kernel under test for a judge, whose own bugs it finds (fsx-linux on ext4 of Linux 6.18): only with AIODIO_SUITES=1.
  */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { packaged } from "../../ts/package.js";
 import type { RunEvent } from "../../ts/report/events.js";
 import { backingDirectory, expectNoTraces, mountsHere } from "../filesystem/fixture.js";
 import { command } from "../support/command.js";
+import { temporaryDirectory } from "../support/temporary.js";
 
 const MINUTES = 60_000;
 const MIB = 2 ** 20;
@@ -29,8 +29,7 @@ const FILESYSTEMS = ["ext4", "xfs", "btrfs"];
 /** LTP's programs pass all lines on a sound kernel (measured under kirk); what is TCONF here would be listed, with its reason. */
 const UNSUPPORTED: Readonly<Record<string, string>> = {};
 
-const base = mkdtempSync(join(tmpdir(), "aiodio-suites-"));
-afterAll(() => rmSync(base, { recursive: true, force: true }));
+const base = temporaryDirectory("suites");
 const backing = backingDirectory();
 
 /** The processes that were started with this in their environment. */
