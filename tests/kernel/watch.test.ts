@@ -223,6 +223,16 @@ describe("taint", () => {
     expect(watch.end("b")[0]?.text).toMatch(/flag 40, which is not known here/);
   });
 
+  test("of a distribution's own flag is harmless", () => {
+    const watch = tainting(0n, 1n << 31n, 0n, 1n << 28n);
+    for (const text of ["N (SUSE: unsupported module was loaded)", "? (flag 28 of the distribution)"]) {
+      watch.begin("a");
+      const findings = watch.end("a");
+      expect(findings).toMatchObject([{ class: "info", text: expect.stringContaining(text) }]);
+      expect(findings[0]).not.toHaveProperty("verdict");
+    }
+  });
+
   test("is shared by all that ran", () => {
     const watch = tainting(0n, 0n, 512n, 512n, 512n, 512n);
     watch.begin("a");
