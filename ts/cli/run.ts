@@ -37,15 +37,16 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const elsewhere = elsewhereOf(flags, cwd);
   const storage = elsewhere ? undefined : await storageOf(flags, cwd, system.env);
   const filesystems = elsewhere?.variants ?? storage?.variants;
-  const known = flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues));
+  const note = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
+  const known =
+    flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues), note);
   const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
   const results = new Results(flags.reporter === "json" || output !== undefined);
   for (const event of history?.events ?? []) results.add(event);
   const left = all.some(({ key }) => !results.completed(key));
-  const fetching = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
   const prepared =
     elsewhere && left
-      ? await system.prepareElsewhere(elsewhere, flags, { cwd, env: system.env, tell: fetching })
+      ? await system.prepareElsewhere(elsewhere, flags, { cwd, env: system.env, tell: note })
       : undefined;
   const describe = (facts: KnownFacts, guest?: string) => known?.describe(environmentOf(facts, version), guest);
   if (!elsewhere) describe(machineFacts());
@@ -73,8 +74,8 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const kernelLog = openKernelLog(system.kernelLog);
   const abort = new AbortController();
   let failure: { error: unknown } | undefined;
-  const explain = ({ key, verdict, exit }: TestEnd): void => {
-    const issue = known?.explain(results.of(key).run, verdict, exit);
+  const explain = ({ key, verdict, exit, unended }: TestEnd): void => {
+    const issue = known?.explain(results.of(key).run, verdict, exit, unended);
     if (issue && !issue.keepFail) emit({ type: "known-issue", key, text: issueText(issue) });
   };
   /** The one way of an event. It must not throw into the scheduler: what is wrong here ends the run in good order. */
@@ -179,10 +180,11 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   return results.unexpected > 0 ? EXIT.failed : EXIT.ok;
 }
 
-/** Reads `--known-issues`. YAML holds JSON too, and its parser is loaded only for this. */
-async function loadKnownIssues(path: string): Promise<KnownIssues> {
-  const { parse } = await import("yaml");
-  const issues = readKnownIssues(path, { name: "JSON or YAML", parse });
+/** Reads `--known-issues`. */
+async function loadKnownIssues(path: string, note: (text: string) => void): Promise<KnownIssues> {
+  const { parseYaml } = await import("../kernel/yaml.js");
+  const { issues, notes } = readKnownIssues(path, parseYaml);
+  for (const text of notes) note(`--known-issues: ${text}`);
   return new KnownIssues(issues);
 }
 

@@ -14,6 +14,8 @@ export interface Outcome {
   /** Whether LTP would print a Summary block. */
   summary: boolean;
   interrupted: boolean;
+  /** True where its time limit ended it; absent otherwise. */
+  unended?: boolean;
   /** As {@link Ending} has it. */
   peakBytes?: number | undefined;
 }
@@ -61,7 +63,7 @@ export class Slot {
   async run(request: Omit<RunRequest, "type">, report: (event: Report) => void, signal: AbortSignal): Promise<Outcome> {
     if (this.worker.dead) this.worker = this.hire();
     const ending = await supervise(this.worker, request, report, signal);
-    const { counters, summary, alive, interrupted, peakBytes, leftover } = ending;
+    const { counters, summary, alive, interrupted, timedOut, peakBytes, leftover } = ending;
     const clean = verdictOf(counters) === "TPASS" || verdictOf(counters) === "TCONF";
     if (!clean) await this.tellFlight(report, !alive);
     if (alive && !clean) {
@@ -81,7 +83,15 @@ export class Slot {
       }
     }
     const verdict = verdictOf(counters);
-    return { verdict, exit: exitStatus(counters), counters, summary, interrupted, peakBytes };
+    return {
+      verdict,
+      exit: exitStatus(counters),
+      counters,
+      summary,
+      interrupted,
+      peakBytes,
+      ...(timedOut && { unended: true }),
+    };
   }
 
   /** What the flight recorder has of a testcase that went wrong. */

@@ -18,6 +18,8 @@ export interface Ending {
   /** Whether the worker still answers. */
   alive: boolean;
   interrupted: boolean;
+  /** Whether its time limit ended it. */
+  timedOut: boolean;
   /** The worker's peak memory meanwhile; absent where it did not live to tell. */
   peakBytes?: number | undefined;
   /** A temporary directory that the worker left; a fresh worker removes it. */
@@ -151,6 +153,7 @@ export async function supervise(
     summary,
     alive,
     interrupted: cause.how === "interrupted",
+    timedOut: cause.how === "timeout",
     peakBytes,
     // What can't be killed still uses its directory.
     ...(!alive && killed && directory !== undefined && { leftover: directory }),
