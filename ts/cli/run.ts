@@ -5,11 +5,12 @@ import type { Variant } from "../filesystem/variants.js";
 import { devicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { environmentOf, issueText, type KnownFacts, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
+import { readSkipList, type SkipList, skipReason } from "../kernel/skip-list.js";
 import { version } from "../package.js";
 import { makePlan } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
+import { firstOf, reasonOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
 import { Results, type RunStart, type TestEnd } from "../report/results.js";
@@ -48,11 +49,25 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     elsewhere && left
       ? await system.prepareElsewhere(elsewhere, flags, { cwd, env: system.env, tell: note })
       : undefined;
-  const describe = (facts: KnownFacts, guest?: string) => known?.describe(environmentOf(facts, version), guest);
+  const skipList = flags.skipFile === undefined ? undefined : await loadSkipList(resolve(cwd, flags.skipFile), note);
+  const kernels = new Map<string | undefined, string | undefined>();
+  const describe = (facts: KnownFacts, guest?: string) => {
+    known?.describe(environmentOf(facts, version), guest);
+    kernels.set(guest, facts.kernel);
+  };
   if (!elsewhere) describe(machineFacts());
   for (const [name, facts] of prepared?.facts ?? []) describe(facts, name);
-  const plan = all.filter((run) => !known?.skip(run));
-  if (plan.length === 0) throw new UsageError(`--known-issues: ${flags.knownIssues} wants all testcases skipped`);
+  const plan = withoutSkipped(all, note, (run) => {
+    const issue = known?.skip(run);
+    return issue ? issueText(issue) : skipList && skipReason(skipList, run.id, kernels.get(run.guest));
+  });
+  if (plan.length === 0) {
+    const files = [
+      ...(flags.knownIssues === undefined ? [] : [`--known-issues: ${flags.knownIssues}`]),
+      ...(flags.skipFile === undefined ? [] : [`--skip-file: ${flags.skipFile}`]),
+    ];
+    throw new UsageError(`${files.join(" and ")} ${files.length > 1 ? "want" : "wants"} all testcases skipped`);
+  }
   for (const { guest, filesystem } of plan) {
     if (guest !== undefined && !elsewhere?.names.includes(guest)) {
       throw new UsageError(`the journal's run was on other machines: add --guest or --host ${guest}`);
@@ -186,6 +201,36 @@ async function loadKnownIssues(path: string, note: (text: string) => void): Prom
   const { issues, notes } = readKnownIssues(path, parseYaml);
   for (const text of notes) note(`--known-issues: ${text}`);
   return new KnownIssues(issues);
+}
+
+/** Reads `--skip-file`. */
+async function loadSkipList(path: string, note: (text: string) => void): Promise<SkipList> {
+  const { parseYaml } = await import("../kernel/yaml.js");
+  const list = readSkipList(path, parseYaml);
+  for (const text of list.notes) note(`--skip-file: ${text}`);
+  return list;
+}
+
+/** A line of what is not run for one reason names this many testcases. */
+const SKIPPED_SHOWN = 12;
+
+/** What is left of a plan; what is not is told with why, so that no green run hides it. */
+function withoutSkipped(
+  plan: readonly PlannedRun[],
+  note: (text: string) => void,
+  why: (run: PlannedRun) => string | undefined,
+): PlannedRun[] {
+  const skipped = new Map<string, string[]>();
+  const left = plan.filter((run) => {
+    const reason = why(run);
+    if (reason === undefined) return true;
+    skipped.set(reason, [...(skipped.get(reason) ?? []), run.key]);
+    return false;
+  });
+  for (const [reason, keys] of skipped) {
+    note(`not run: ${firstOf(keys, SKIPPED_SHOWN, "testcases").join(", ")}: ${reason}`);
+  }
+  return left;
 }
 
 /** Options that make sense only with others. */
