@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
+import { MARKS, withVariables } from "../plan/runtest.js";
 import { parseInteger, parseSeconds, parseSeed, parseSize } from "./numbers.js";
 
 /** One option of a testcase. A key of one letter is a short option (`-b`), a longer one a long option (`--engine`). */
@@ -106,6 +107,8 @@ export interface CommandLine<O extends Options> {
   repeated: string[];
   /** `--legacy-output`. */
   legacy: boolean;
+  /** Files in the temporary directory, as runtest lines of before 2023 name them. */
+  operands: string[];
   /** Lines as getopt prints them (`aiocp: invalid option -- 'Z'`). */
   getoptErrors: string[];
   /** The text of the TBROK that ends the testcase before it started; also set where getoptErrors are. */
@@ -132,6 +135,7 @@ export const LEGACY_OUTPUT = "legacy-output";
  * @param program name for getopt's own messages
  * @param defaults texts for options that the command line leaves out, for example `--engine` of a whole run; names that
  *   the testcase does not have are ignored
+ * @param operandsMax how many files in `$TMPDIR` may be named
  */
 export function parseCommandLine<O extends Options>(
   program: string,
@@ -140,6 +144,7 @@ export function parseCommandLine<O extends Options>(
   hasRuntime: boolean,
   defaults: Readonly<Record<string, string>> = {},
   hasLegacyOutput = false,
+  operandsMax = 0,
 ): CommandLine<O> {
   const result: CommandLine<O> = {
     values: {} as Values<O>,
@@ -149,6 +154,7 @@ export function parseCommandLine<O extends Options>(
     version: false,
     repeated: [],
     legacy: false,
+    operands: [],
     getoptErrors: [],
   };
   const generic = genericOptions(options);
@@ -204,7 +210,11 @@ export function parseCommandLine<O extends Options>(
   }
 
   if (result.getoptErrors.length > 0) result.error = "Invalid option";
-  else if (positionals.length > 0) result.error = `Unexpected argument(s) '${positionals.join(" ")}'...`;
+  else if (positionals.length <= operandsMax && positionals.every((word) => word.startsWith(`${MARKS.TMPDIR}/`))) {
+    result.operands = positionals;
+  } else result.error = `Unexpected argument(s) '${positionals.map(withVariables).join(" ")}'...`;
+  const marked = Object.values(given).find((value) => value !== undefined && value !== withVariables(value));
+  if (marked !== undefined) result.error ??= `'${withVariables(marked)}': only files may be in $TMPDIR`;
   if (given.i !== undefined && generic.includes("i")) {
     const iterations = parseInteger(given.i, 0);
     if (iterations === undefined)
