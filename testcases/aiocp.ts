@@ -40,6 +40,7 @@ const options = {
     help: "O_SYNC on the destination, or O_DIRECT on both files",
     invalid: "Invalid flag '%s'",
     read: (flag) => flag,
+    accumulates: true,
   }),
   engine: choice({
     default: "libaio",
@@ -90,8 +91,9 @@ export default testcase({
     if (engine === "libaio" && n > (aioMax ?? 0)) {
       test.conf(`Number of async IO blocks passed the maximum (${aioMax})`);
     }
-    const direct = f.startsWith("DIRECT");
-    const syncWrites = f.startsWith("SYNC");
+    const flags = f.split("\n");
+    const direct = flags.some((flag) => flag.startsWith("DIRECT"));
+    const syncWrites = flags.some((flag) => flag.startsWith("SYNC"));
     if (f !== "" && !direct && !syncWrites) test.info(`Flag '${f}' is neither SYNC nor DIRECT: copying without either`);
     const obstacle = unreachable(test, test.options.verify);
     if (obstacle) test.unsupported(obstacle);

@@ -10,6 +10,7 @@ import { executed } from "../support/execute.js";
 
 /** The files that workloads were given, and whether their directory was there. */
 const used: { path: string; placed: boolean }[] = [];
+let flags: { direct: boolean; sync: boolean } | undefined;
 vi.mock("#native", async (original) => {
   const native = await original<typeof import("#native")>();
   const use = (path: string) => used.push({ path, placed: existsSync(join(path, "..")) });
@@ -18,6 +19,7 @@ vi.mock("#native", async (original) => {
     copyFile: (...args: Parameters<typeof native.copyFile>) => {
       use(args[0].source);
       use(args[0].destination);
+      flags = { direct: args[0].direct, sync: args[0].syncWrites };
       return native.copyFile(...args);
     },
     fsx: (...args: Parameters<typeof native.fsx>) => {
@@ -65,6 +67,19 @@ test.each([
   for (const { path, placed } of used) {
     expect(path.startsWith(`${parent}/LTP_`) && placed, basename(path)).toBe(true);
   }
+});
+
+test.each([
+  ["-f DIRECT -f SYNC", { direct: true, sync: true }],
+  ["-f SYNC -f DIRECT", { direct: true, sync: true }],
+  ["-f CREAT -f DIRECT", { direct: true, sync: false }],
+])("of such a line all of %s count", async (words, expected) => {
+  const { texts } = await ran(`A aiocp -b 64k -s 64k ${words} $TMPDIR/a $TMPDIR/b`);
+  expect(texts.filter((text) => text.startsWith("TWARN"))).toEqual([]);
+  expect(flags).toEqual(expected);
+  // As LTP's program of today, which takes no files.
+  const { texts: now } = await ran(`A aiocp -b 64k -s 64k ${words}`);
+  expect(now).toContain("TWARN: Option -f passed multiple times");
 });
 
 test.each([

@@ -12,6 +12,11 @@ export interface Option<T> {
   /** Name of its argument in the help text; absent for a flag. */
   argument?: string;
   help: string;
+  /**
+   * Given more than once beside {@link CommandLine.operands}, all of its values count, one a line, as for LTP's program
+   * of then. Otherwise the last one counts, as for LTP's of today, which warns.
+   */
+  accumulates?: boolean;
   /** The value when the option is not given; `text` is what was given. Returns an error text instead of a value for bad input. */
   parse(text: string | undefined): { value: T } | { error: string };
 }
@@ -68,8 +73,9 @@ export function text<T>(spec: {
   help: string;
   invalid: string;
   read: (text: string) => T | undefined;
+  accumulates?: boolean;
 }): Option<T> {
-  return option(spec, spec.read);
+  return { ...option(spec, spec.read), accumulates: spec.accumulates ?? false };
 }
 
 /** An option without an argument: whether it is given. */
@@ -160,6 +166,7 @@ export function parseCommandLine<O extends Options>(
   const generic = genericOptions(options);
   const flags = hasLegacyOutput ? [...generic, LEGACY_OUTPUT] : generic;
   const given: Record<string, string | undefined> = {};
+  const earlier = new Map<string, string[]>();
   const takesArgument = (name: string) =>
     Object.hasOwn(options, name) ? options[name]?.argument !== undefined : name === "i" || name === "I";
   const known = (name: string) => flags.includes(name) || Object.hasOwn(options, name);
@@ -204,7 +211,10 @@ export function parseCommandLine<O extends Options>(
     else if (name === "h" && generic.includes(name)) result.help = true;
     else if (name === "V" && generic.includes(name)) result.version = true;
     else {
-      if (Object.hasOwn(given, name) && Object.hasOwn(options, name)) result.repeated.push(name);
+      if (Object.hasOwn(given, name) && Object.hasOwn(options, name)) {
+        result.repeated.push(name);
+        earlier.set(name, [...(earlier.get(name) ?? []), given[name] ?? ""]);
+      }
       given[name] = token.value ?? "";
     }
   }
@@ -212,6 +222,11 @@ export function parseCommandLine<O extends Options>(
   if (result.getoptErrors.length > 0) result.error = "Invalid option";
   else if (positionals.length <= operandsMax && positionals.every((word) => word.startsWith(`${MARKS.TMPDIR}/`))) {
     result.operands = positionals;
+    for (const [name, values] of positionals.length > 0 ? earlier : []) {
+      if (!options[name]?.accumulates) continue;
+      result.repeated = result.repeated.filter((one) => one !== name);
+      given[name] = [...values, given[name]].join("\n");
+    }
   } else result.error = `Unexpected argument(s) '${positionals.map(withVariables).join(" ")}'...`;
   const marked = Object.values(given).find((value) => value !== undefined && value !== withVariables(value));
   if (marked !== undefined) result.error ??= `'${withVariables(marked)}': only files may be in $TMPDIR`;
