@@ -1,7 +1,7 @@
 /** Runs one testcase in this process: preamble, setup, iterations, cleanup, in LTP's order and with its words. */
-import { statfsSync } from "node:fs";
+import { statfsSync, statSync } from "node:fs";
 import { version as kernelVersion, machine, release } from "node:os";
-import { filesystemName } from "../filesystem/magic.js";
+import { filesystemName, isServed } from "../filesystem/magic.js";
 import { type Mount, remountAll } from "../filesystem/mounts.js";
 import { version } from "../package.js";
 import type { ResultType } from "../report/events.js";
@@ -78,6 +78,12 @@ export async function execute(testcase: Testcase, how: Execution, watcher: Watch
       env.PATH = `${path}:${start}`;
       filesystem = filesystemName(statfsSync(directory).type);
       say("TINFO", `Using ${directory} as tmpdir (${filesystem} filesystem)`);
+      if (isServed(filesystem, statSync(directory, { bigint: true }).dev)) {
+        say(
+          "TINFO",
+          `${filesystem} has no block device of its own: what O_DIRECT reads is as far down as anything here looks, and may be a server's memory`,
+        );
+      }
     }
     const limits = preamble(testcase, line.seconds, env, say);
     if (testcase.skipFilesystems?.includes(filesystem)) {
