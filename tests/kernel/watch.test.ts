@@ -151,6 +151,18 @@ describe("of testcases that run at once", () => {
   });
 });
 
+test("who is on no device is not blamed for a device's message, and who does not know may be", () => {
+  const { log, watch } = watching();
+  watch.begin("on a server", { directories: ["/mnt/nfs"], devices: [] });
+  log.say(CSUM);
+  const [finding] = watch.end("on a server");
+  expect(finding).toMatchObject({ elsewhere: true, class: "corruption" });
+  expect(finding).not.toHaveProperty("verdict");
+  watch.begin("unknown", { directories: ["/mnt/overlay"] });
+  log.say(CSUM, "kernel BUG at mm/filemap.c:1!");
+  expect(watch.end("unknown")).toMatchObject([{ verdict: "TFAIL" }, { verdict: "TFAIL" }]);
+});
+
 test("overwritten messages are told to all that run", () => {
   const { log, watch } = watching();
   log.say("old");

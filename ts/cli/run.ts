@@ -2,7 +2,7 @@
 import { accessSync, constants, lstatSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Variant } from "../filesystem/variants.js";
-import { devicesBehind } from "../kernel/devices.js";
+import { knownDevicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { environmentOf, issueText, type KnownFacts, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
 import { readSkipList, type SkipList, skipReason } from "../kernel/skip-list.js";
@@ -142,7 +142,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
         pending,
         {
           directory,
-          devices: filesystems || elsewhere ? [] : devicesBehind(realpathSync(directory)),
+          devices: filesystems || elsewhere ? undefined : knownDevicesBehind(realpathSync(directory)),
           workers,
           bail: flags.bail,
           defaults: {
