@@ -31,6 +31,7 @@ export default testcase({
   },
   runtimeSeconds: 1800,
   timeoutSeconds: 0,
+  operands: 1,
   needs: { directory: true },
   skipFilesystems: ["tmpfs"],
 
@@ -47,7 +48,7 @@ export default testcase({
       test,
       state,
       {
-        file: FILE,
+        file: test.operands[0] ?? FILE,
         late: "Test out of runtime, exiting",
         broken({ step, code, errno, offset, got }) {
           if (step === "submit") return `io_submit: ${code}`;

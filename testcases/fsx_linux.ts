@@ -23,7 +23,8 @@ import {
   verifyOption,
 } from "../ts/testcase/verification.js";
 
-const FILE = "ltp-file.bin";
+/** The file, where no runtest line names it. */
+const fileOf = (test: FsxTest) => test.operands[0] ?? "ltp-file.bin";
 /** Bad ranges shown of what an operation found. */
 const RANGES_SHOWN = 8;
 const LTP_OPERATIONS = ["read", "write", "truncate", "mapread", "mapwrite"];
@@ -108,6 +109,7 @@ export default testcase({
   options,
   runtimeSeconds: 0,
   timeoutSeconds: 1800,
+  operands: 1,
   needs: { directory: true },
 
   setup(test): State {
@@ -153,7 +155,7 @@ async function operate(test: FsxTest, { seed, directAlign }: State): Promise<Fsx
   const { l, o, N, r, w, t, engine, direct, log, replay } = test.options;
   const outcome = await fsx(
     {
-      path: join(test.directory, FILE),
+      path: join(test.directory, fileOf(test)),
       // A run that is repeated does something else; its own seed is the first one's plus its number.
       seed: BigInt.asUintN(64, seed + BigInt(test.iteration - 1)),
       operations: N,
@@ -218,7 +220,7 @@ function describeMismatch(test: FsxTest, { last, mismatch }: FsxOutcome): void {
     test.info(`Operation ${last}: ${bytesFound} bytes where ${bytesExpected} should be`);
   } else {
     test.info(`Operation ${last}: ${SEEN[seen]} is wrong`);
-    for (const line of describeRanges(FILE, ranges, rangesTotal)) test.info(line);
+    for (const line of describeRanges(fileOf(test), ranges, rangesTotal)) test.info(line);
   }
   test.info(
     "The last operations that touched the first bad range (the generation of a stamp is the number of its write):",
@@ -230,7 +232,7 @@ function describeMismatch(test: FsxTest, { last, mismatch }: FsxOutcome): void {
 async function verify(test: FsxTest, { expectation, error }: FsxOutcome): Promise<void> {
   // What a failed call has done to the file is unknown.
   if (error) return;
-  const path = join(test.directory, FILE);
+  const path = join(test.directory, fileOf(test));
   const findings: Finding[] = [];
   for await (const found of climb(test, test.options.verify, { path, expectation })) {
     if (found.error) test.broken(explainFailure(found.error));

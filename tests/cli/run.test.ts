@@ -115,6 +115,31 @@ test("options reach the scheduler", async () => {
   expect(ran).toEqual(["t:A", "t:C", "t:A#2", "t:C#2"]);
 });
 
+test("what a list wants skipped is not run, and told with its reason", async () => {
+  const { cwd } = place();
+  writeFileSync(join(cwd, "kirk"), "^B$\n");
+  writeFileSync(join(cwd, "lkft"), "skiplist:\n- reason: too slow\n  boards: all\n  tests: [A, B]\n");
+  writeFileSync(join(cwd, "all"), ".\n");
+  writeFileSync(join(cwd, "known"), "t:\n  C:\n  - skip: 1\n    message: hangs\n    why: so\n");
+  for (const [options, runs, says] of [
+    ["--skip-file kirk", ["t:A", "t:C"], `aiodio-ltp: not run: t:B: ${join(cwd, "kirk")}:1\n`],
+    ["--skip-file lkft", ["t:C"], "aiodio-ltp: not run: t:A, t:B: too slow\n"],
+    [
+      "--known-issues known --skip-file kirk",
+      ["t:A"],
+      `aiodio-ltp: --known-issues: ${join(cwd, "known")}:5: the key "why" is not known and does not count\n` +
+        `aiodio-ltp: not run: t:B: ${join(cwd, "kirk")}:1\naiodio-ltp: not run: t:C: hangs\n`,
+    ],
+  ] as const) {
+    const { runPlan, ran } = fakeScheduler();
+    const { status, err } = await command(`-d work ${options} t`, fakeSystem({ cwd, runPlan }));
+    expect({ status, ran, err }, options).toEqual({ status: 0, ran: runs, err: says });
+  }
+  const { status, err } = await command("-d work --skip-file all t", fakeSystem({ cwd }));
+  expect(status).toBe(2);
+  expect(err).toMatch(/aiodio-ltp: --skip-file: all wants all testcases skipped\n$/);
+});
+
 test("the kernel log is told before each line", async () => {
   const { cwd } = place();
   const kernelLog = join(cwd, "kmsg");

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { devicesBehind, devicesOf, within } from "../../ts/kernel/devices.js";
+import { devicesBehind, devicesOf, knownDevicesBehind, within } from "../../ts/kernel/devices.js";
 import { filesystems } from "../support/filesystems.js";
 
 const mounted = filesystems();
@@ -48,6 +48,9 @@ beforeAll(async () => {
       "32 31 7:3 / /tmp/a\\040b rw - ext4 /dev/loop3 rw",
       "33 32 0:42 / /tmp/a\\040b/covered rw - tmpfs none rw",
       "34 32 7:3 / /tmp/a\\040b/covered rw - ext4 /dev/loop3 rw",
+      "35 22 0:43 / /srv/nfs rw - nfs4 host:/export rw",
+      "36 22 0:44 / /srv/sshfs rw - fuse.sshfs host: rw",
+      "37 22 0:45 / /container rw - overlay overlay rw,upperdir=/var/up",
       "a line of another kernel",
     ].join("\n"),
   );
@@ -65,7 +68,19 @@ test.each([
   expect(devicesBehind(directory, machine)).toEqual(devices);
 });
 
+test.each([
+  ["/data", ["sdb", "sdc"]],
+  ["/tmp", []],
+  ["/srv/nfs/x", []],
+  ["/srv/sshfs", []],
+  // It has one, which is not looked for.
+  ["/container", undefined],
+])("of %s it is known that it stands on %j", (directory, devices) => {
+  expect(knownDevicesBehind(directory, machine)).toEqual(devices);
+});
+
 test("nothing is known without /proc and /sys", () => {
+  expect(knownDevicesBehind("/", { proc: "/nowhere", sys: "/nowhere", dev: "/nowhere" })).toBeUndefined();
   expect(devicesBehind("/", { proc: "/nowhere", sys: "/nowhere", dev: "/nowhere" })).toEqual([]);
 });
 

@@ -12,15 +12,21 @@ import {
   parseKnownIssues,
   readKnownIssues,
 } from "../../ts/kernel/known-issues.js";
+import { parseYaml } from "../../ts/kernel/yaml.js";
 import type { Machine } from "../../ts/report/events.js";
 
 const SUITE = "ltp-aiodio.part1";
 const run = (id: string, suite = SUITE) => ({ suite, id });
-const parse = (value: unknown) => parseKnownIssues(JSON.stringify(value), "f");
-const known = (value: unknown, environment: Environment = { arch: "ppc64le", product: "opensuse:Tumbleweed" }) => {
-  const issues = new KnownIssues(parse(value));
+const parse = (value: unknown) => parseKnownIssues(JSON.stringify(value), "f", parseYaml).issues;
+const HERE: Environment = { arch: "ppc64le", product: "opensuse:Tumbleweed" };
+const describing = (issues: KnownIssues, environment: Environment) => {
   issues.describe(environment);
   return issues;
+};
+const known = (value: unknown, environment = HERE) => describing(new KnownIssues(parse(value)), environment);
+const fromYaml = (content: string) => {
+  const { issues, notes } = parseKnownIssues(content, "f", parseYaml);
+  return { issues: describing(new KnownIssues(issues), HERE), notes };
 };
 
 const MACHINE: Machine = {
@@ -72,13 +78,18 @@ describe("an entry", () => {
 
   test("may be meant for all tests, for some, or for a whole suite", () => {
     const issues = known({
-      [SUITE]: { "*": [{ test: "^AD03", message: "some" }, { message: "all" }], AD033: [{ message: "never needed" }] },
-      other: [{ test: "7$", message: "in a list" }],
+      [SUITE]: {
+        "*": [
+          { test: "^AD03", message: "some" },
+          { test: "1$", message: "others" },
+        ],
+      },
+      other: [{ message: "in a list" }],
     });
     expect(issues.explain(run("AD033"), "TFAIL", 1)?.message).toBe("some");
-    expect(issues.explain(run("AD001"), "TFAIL", 1)?.message).toBe("all");
+    expect(issues.explain(run("AD001"), "TFAIL", 1)?.message).toBe("others");
+    expect(issues.explain(run("AD002"), "TFAIL", 1)).toBeUndefined();
     expect(issues.explain(run("A7", "other"), "TFAIL", 1)?.message).toBe("in a list");
-    expect(issues.explain(run("A8", "other"), "TFAIL", 1)).toBeUndefined();
   });
 
   test("may say not to run the test, or to let it fail", () => {
@@ -98,6 +109,98 @@ describe("an entry", () => {
     expect(text({ bugzilla: "https://bugzilla.suse.com/1" })).toBe("https://bugzilla.suse.com/1");
     expect(text({})).toBe("s / A / 0");
   });
+});
+
+describe("exactly what openQA excuses is excused", () => {
+  test("of the key * nothing without a `test`", () => {
+    const { issues, notes } = fromYaml(`${SUITE}:\n  "*":\n  - message: all\n  - test: ""\n  - test: ~\n`);
+    expect(issues.explain(run("AD001"), "TFAIL", 1)).toBeUndefined();
+    expect(notes).toEqual(['f:3: an entry of "*" without `test` does not count, as in openQA']);
+  });
+
+  test("of the key * nothing for a test that has its own key, whatever that excuses", () => {
+    const { issues } = fromYaml(`${SUITE}:
+  "*":
+  - {test: AD, message: all}
+  AD001:
+  - {arch: s390x}
+  AD002: []
+  AD003:
+  # - {arch: ppc64le}
+`);
+    for (const id of ["AD001", "AD002"]) expect(issues.explain(run(id), "TFAIL", 1), id).toBeUndefined();
+    for (const id of ["AD003", "AD004"]) expect(issues.explain(run(id), "TFAIL", 1)?.message, id).toBe("all");
+  });
+
+  test("in a suite's list whatever it is, `test` does not matter", () => {
+    const { issues, notes } = fromYaml("s:\n- test: 7$\n  arch: ppc\n");
+    expect(issues.explain(run("A8", "s"), "TFAIL", 1)).toBeDefined();
+    expect(notes).toEqual(["f:2: `test` in a suite's list does not count, as in openQA"]);
+  });
+
+  test("the first entry that fits says whether to skip", () => {
+    const { issues } = fromYaml(`s:
+  A: [{arch: ppc}, {skip: 1}]
+  B: [{arch: s390x}, {skip: 1}]
+  C: [{retval: ^1$}, {skip: 1}]
+  D: [{skip: 0}, {skip: 1}]
+  E: [{skip: false}]
+  F: [{skip: "no"}]
+`);
+    expect(["A", "B", "C", "D", "E", "F"].filter((id) => issues.skip(run(id, "s")))).toEqual(["B", "C", "F"]);
+  });
+
+  test("retval undefined is a test that came to no end of its own", () => {
+    const { issues } = fromYaml("s:\n  A: [{retval: ^undefined$}]\n  B: [{retval: ^2$}]\n");
+    expect(issues.explain(run("A", "s"), "TBROK", 2)).toBeUndefined();
+    expect(issues.explain(run("A", "s"), "TBROK", 2, true)).toBeDefined();
+    expect(issues.explain(run("B", "s"), "TBROK", 2, true)).toBeDefined();
+  });
+
+  test("merged conditions count", () => {
+    const { issues, notes } = fromYaml(`.old: &old
+  kernel: ^4\\.
+  archs: x86
+s:
+  A:
+  - <<: *old
+    message: only old kernels
+  B:
+  - <<: *old
+    kernel: ^6\\.
+`);
+    expect(issues.explain(run("A", "s"), "TFAIL", 1)).toBeUndefined();
+    issues.describe({ kernel: "4.12" });
+    expect(issues.explain(run("A", "s"), "TFAIL", 1)?.message).toBe("only old kernels");
+    expect(issues.explain(run("B", "s"), "TFAIL", 1)).toBeUndefined();
+    expect(notes).toEqual(['f:3: the key "archs" (did you mean "arch"?) is not known and does not count']);
+  });
+
+  test.each([
+    ["an empty file", ""],
+    ["a document's mark", "---\n"],
+    ["comments", "# nothing\n"],
+    ["a suite whose entries are commented out", "s:\n# A: []\n"],
+    ["a test whose entries are commented out", "s:\n  A:\n  # - message: x\n"],
+    ["empty keys", "s:\n  A: []\nt: []\n"],
+  ])("%s excuses nothing and is no error", (_, content) => {
+    const { issues, notes } = fromYaml(content);
+    expect(issues.explain(run("A", "s"), "TFAIL", 1)).toBeUndefined();
+    expect(notes).toEqual([]);
+  });
+
+  test("conditions without a value are none", () => {
+    const { issues } = fromYaml("s:\n  A:\n  - {arch: ~, message: ~, skip: ~, test: ~}\n");
+    expect(issues.explain(run("A", "s"), "TFAIL", 1)).toMatchObject({ conditions: {}, skip: false });
+  });
+});
+
+test("unknown keys are told once each, with their line", () => {
+  const content = '{"s": {\n"A": [\n{"archs": "x", "note": "y"},\n{"archs": "x"}]},\n"t": [{"note": ""}]}';
+  expect(parseKnownIssues(content, "f", parseYaml).notes).toEqual([
+    'f:3: the key "archs" (did you mean "arch"?) is not known and does not count',
+    'f:3: the key "note" is not known and does not count',
+  ]);
 });
 
 describe("a test in a guest", () => {
@@ -219,13 +322,19 @@ describe("a bad file is one clear error", () => {
     ['{"s":{"A":[{},{"arch":"("}]}}', 'f is not openQA\'s format at s / A / 1 / arch: "(" is no regular expression'],
     ['{"s":[{"kernel":[]}]}', "f is not openQA's format at s / 0 / kernel: Invalid input"],
     ['{"s":{"A":["x"]}}', "f is not openQA's format at s / A / 0: Invalid input: expected object, received string"],
-    ['{"s":', "f is no JSON ("],
+    ['{"s":', "f is no JSON or YAML ("],
+    ["a: b: c", "f is no JSON or YAML ("],
+    ["s:\n  A:\n  -\n", "f is not openQA's format at s / A / 0: Invalid input: expected object, received null"],
+    [
+      "skiplist:\n- reason: slow\n  tests: [AD001]\n",
+      "f is LKFT's skip list, not openQA's format: give it as --skip-file",
+    ],
   ])("%s", (content, message) => {
-    expect(() => parseKnownIssues(content, "f")).toThrow(`--known-issues: ${message}`);
+    expect(() => parseKnownIssues(content, "f", parseYaml)).toThrow(`--known-issues: ${message}`);
   });
 
   test("as is one that cannot be read", () => {
-    expect(() => readKnownIssues("/nowhere/f")).toThrow(
+    expect(() => readKnownIssues("/nowhere/f", parseYaml)).toThrow(
       "--known-issues: cannot read /nowhere/f (ENOENT): name a file in openQA's format",
     );
   });
@@ -234,7 +343,7 @@ describe("a bad file is one clear error", () => {
     fc.assert(
       fc.property(fc.json(), (content) => {
         try {
-          parseKnownIssues(content, "f");
+          parseKnownIssues(content, "f", parseYaml);
         } catch (error) {
           expect(error).toMatchObject({ name: "UsageError" });
         }
@@ -243,11 +352,9 @@ describe("a bad file is one clear error", () => {
   });
 });
 
-test("a file may begin with a mark, and be of another syntax", () => {
+test("a file may begin with a byte order mark", () => {
   const folder = mkdtempSync(join(tmpdir(), "known-"));
   writeFileSync(join(folder, "f"), '\uFEFF{"s":{}}');
-  expect(readKnownIssues(join(folder, "f"))).toEqual([]);
-  const syntax = { name: "list", parse: (content: string) => ({ s: { [content.trim()]: [{}] } }) };
-  expect(parseKnownIssues("AD033\n", "f", syntax)).toMatchObject([{ test: "AD033" }]);
+  expect(readKnownIssues(join(folder, "f"), parseYaml)).toEqual({ issues: [], notes: [] });
   rmSync(folder, { recursive: true });
 });

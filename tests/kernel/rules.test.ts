@@ -23,6 +23,13 @@ const EXAMPLES: Record<string, string[][]> = {
     ],
   ],
   "btrfs-csum-failed": [
+    // provoked here with a scrub; the prefix is there since 2025
+    [
+      "BTRFS warning (device loop0): scrub: checksum error at logical 13631488 on dev /dev/loop0, physical 13631488 root 5 inode 257 offset 0 length 4096 links 1 (path: f)",
+    ],
+    // fs/btrfs/inode.c of 7.2, of a relocation
+    ["BTRFS warning (device loop0): csum error at logical 22036480 mirror 1: metadata leaf (level 0) in tree 5"],
+
     // provoked here
     [
       "BTRFS warning (device loop1): csum failed root 5 ino 257 off 0 csum 0xcb4e6394 expected csum 0xf57eb7e8 mirror 1",
@@ -41,10 +48,26 @@ const EXAMPLES: Record<string, string[][]> = {
     ["BTRFS warning (device sda1 state EA): csum hole found for disk bytenr range [13631488, 13635584)"],
   ],
   "btrfs-tree-checksum": [
+    // fs/btrfs/scrub.c and disk-io.c of 7.2
+    ["BTRFS warning (device loop0): scrub: tree block 30457856 mirror 1 has bad csum, has 0x5bc2d3a4 want 0x0cd96aa2"],
+    ["BTRFS error (device loop0): scrub: super block at physical 65536 devid 1 has bad csum"],
+    ["BTRFS error (device loop0): superblock checksum mismatch"],
+
     ["BTRFS warning (device dm-1): checksum verify failed on logical 30556160 mirror 2 wanted 0x1 found 0x2 level 0"],
     ["BTRFS warning (device sdb): checksum verify failed on 30556160 wanted 8A8DB7C4 found 0D2BBEC4 level 0"],
   ],
   "btrfs-tree-corrupt": [
+    // fs/btrfs/scrub.c and disk-io.c of 7.2
+    ["BTRFS warning (device loop0): scrub: tree block 30457856 mirror 1 has bad generation, has 7 want 9"],
+    ["BTRFS warning (device loop0): tree block 30457856 mirror 1 has bad bytenr, has 30474240 want 30457856"],
+    ["BTRFS error (device loop0): scrub: super block at physical 65536 devid 1 has bad generation 6 expect 8"],
+    [
+      "BTRFS warning (device loop0): scrub: header error at logical 30457856 on dev /dev/loop0, physical 38846464: metadata leaf (level 0) in tree 5",
+    ],
+    ["BTRFS error (device loop0): block=30457856 write time tree block corruption detected"],
+    ["BTRFS critical (device loop0): unexpected superblock corruption before writing it"],
+    ["BTRFS error (device loop0): dirty buffer transid mismatch, logical 30457856 found transid 7 running transid 8"],
+
     // lore.kernel.org/linux-btrfs, reports of 2024 to 2026
     [
       "BTRFS error (device sdb: state EA): parent transid verify failed on logical 54213629362176 mirror 2 wanted 4093212 found 4093166",
@@ -58,6 +81,14 @@ const EXAMPLES: Record<string, string[][]> = {
     ["BTRFS critical (device vdc): corrupt leaf: root=1 block=5341184 slot=7, invalid root flags"],
   ],
   "btrfs-unrepaired": [
+    // provoked here; the prefix is there since 2025
+    [
+      "BTRFS error (device loop0): scrub: unable to fixup (regular) error at logical 13631488 on dev /dev/loop0 physical 13631488",
+    ],
+    ["BTRFS error (device loop0): scrub: unable to fixup (regular) error at logical 13631488 on mirror 1"],
+    ["BTRFS error (device loop0): scrub: stripe 298844160 has unrepaired metadata sector at logical 298844160"],
+    ["BTRFS error (device loop0): scrub: unrepaired sectors detected, full stripe 298844160 data stripe 0 errors 0-3"],
+
     [
       "BTRFS error (device dm-2): unable to fixup (regular) error at logical 13631488 on dev /dev/mapper/test-scratch1 physical 13631488",
     ],
@@ -68,12 +99,23 @@ const EXAMPLES: Record<string, string[][]> = {
   ],
   "btrfs-old-errors": [["BTRFS info (device loop1): bdev /dev/loop1 errs: wr 0, rd 0, flush 0, corrupt 1, gen 0"]],
   "btrfs-device-errors": [
+    // fs/btrfs/disk-io.c, and of a scrub
+    ["BTRFS warning (device sde): lost super block write due to IO error on /dev/sde (-5)"],
+    ["BTRFS error (device sde): error writing primary super block to device 3"],
+    [
+      "BTRFS warning (device sde): scrub: i/o error at logical 13631488 on dev /dev/sde, physical 13631488 root 5 inode 257 offset 0 length 4096 links 1 (path: f)",
+    ],
+
     ["BTRFS error (device dm-0): bdev /dev/mapper/x errs: wr 12, rd 0, flush 0, corrupt 0, gen 0"],
     // An old count of corruption does not make a failed write one.
     ["BTRFS error (device dm-0): bdev /dev/mapper/x errs: wr 12, rd 0, flush 0, corrupt 3, gen 0"],
     ["BTRFS warning (device dm-0): lost page write due to IO error on /dev/mapper/x (-5)"],
   ],
-  "btrfs-repaired": [["BTRFS info (device loop0): read error corrected: ino 257 off 0 (dev /dev/loop0 sector 26624)"]],
+  "btrfs-repaired": [
+    ["BTRFS info (device loop0): read error corrected: ino 257 off 0 (dev /dev/loop0 sector 26624)"],
+    ["BTRFS error (device loop0): fixed up error at logical 13631488 on dev /dev/loop0 physical 13631488"],
+    ["BTRFS error (device loop0): scrub: fixed up error at logical 13631488 on dev /dev/loop0 physical 13631488"],
+  ],
   "btrfs-direct-io-failed": [
     // fs/btrfs/direct-io.c, and what it was before
     ["BTRFS warning (device loop0): direct IO failed ino 257 op 0x0 offset 0x1000 len 4096 err no 10"],
@@ -105,6 +147,10 @@ const EXAMPLES: Record<string, string[][]> = {
     ],
   ],
   "ext4-data-loss-by-device": [
+    // fs/ext4/inode.c, and before 6.2
+    ["EXT4-fs (loop0): ext4_do_writepages: jbd2_start: 9223372036854775807 pages, ino 12; err -30"],
+    ["EXT4-fs (dm-0): ext4_writepages: jbd2_start: 1024 pages, ino 2621446; err -5"],
+
     [
       "EXT4-fs (loop0): failed to convert unwritten extents to written extents -- potential data loss!  (inode 72, error -5)",
     ],
@@ -123,11 +169,20 @@ const EXAMPLES: Record<string, string[][]> = {
     ],
   ],
   "ext4-journal-aborted": [
+    // fs/ext4/ext4_jbd2.c
+    ["EXT4-fs: ext4_ext_map_blocks:4210: aborting transaction: IO failure in __ext4_handle_dirty_metadata"],
+
     ["EXT4-fs error (device dm-2): ext4_journal_check_start:61: comm fio: Detected aborted journal"],
     ["EXT4-fs (sdd1): Remounting filesystem read-only"],
     ["Aborting journal on device sda1-8."],
   ],
   "ext4-error": [
+    // fs/ext4/super.c
+    ["EXT4-fs (loop0): VFS: Found ext4 filesystem with invalid superblock checksum.  Run e2fsck?"],
+    ["EXT4-fs (loop0): ext4_check_descriptors: Checksum for group 0 failed (61135!=0)"],
+    ["EXT4-fs (loop0): ext4_check_descriptors: Block bitmap for group 0 not in group (block 0)!"],
+    ["EXT4-fs (loop0): group descriptors corrupted!"],
+
     // provoked here
     ["EXT4-fs error (device loop1): htree_dirblock_to_tree:1051: inode #12: comm ls: Directory block failed checksum"],
     // lore.kernel.org/linux-ext4
@@ -137,6 +192,8 @@ const EXAMPLES: Record<string, string[][]> = {
     ["EXT4-fs error (device loop0): ext4_lookup:1785: inode #2: comm cat: iget: checksum invalid"],
   ],
   "ext4-warning": [
+    ["EXT4-fs (loop0): ext4_do_writepages: jbd2_start: 13 pages, ino 12; err -12"],
+
     [
       "EXT4-fs warning (device loop1): ext4_dirblock_csum_verify:375: inode #12: comm ls: No space for directory leaf checksum. Please run e2fsck -D.",
     ],
@@ -146,13 +203,44 @@ const EXAMPLES: Record<string, string[][]> = {
     ["EXT4-fs (sda1): initial error at time 1612345678: ext4_find_entry:1455: inode 1234"],
   ],
   "ext4-shutdown": [["EXT4-fs (loop0): shut down requested (2)"]],
-  "jbd2-checksum": [["JBD2: Invalid checksum recovering data block 109704 in log"]],
+  "jbd2-checksum": [
+    ["JBD2: Invalid checksum recovering data block 109704 in log"],
+    // fs/jbd2/recovery.c and journal.c of 7.2
+    ["JBD2: Invalid checksum found in transaction 5"],
+    ["JBD2: corrupted journal superblock"],
+    ["JBD2: journal transaction 11 on loop0-8 is corrupt."],
+  ],
+  "jbd2-recovery-failed": [
+    ["JBD2: recovery failed"],
+    // of 7.2
+    ["JBD2: journal recovery failed"],
+    ["JBD2: recovery pass 1 ended at transaction 7, expected 9"],
+    ["JBD2: error -5 scanning journal"],
+  ],
+  "jbd2-dirty-buffer": [
+    [
+      "JBD2: Spotted dirty metadata buffer (dev = loop0, blocknr = 8). There's a risk of filesystem corruption in case of system crash.",
+    ],
+    ["JBD2: assertion failure: h_type=3 h_line_no=4 block_no=8 jlist=2"],
+  ],
   "jbd2-device-error": [
+    // fs/jbd2/recovery.c and journal.c of 7.2
+    ["JBD2: IO error -5 recovering block 1124 in log"],
+    ["JBD2: I/O error when updating journal superblock for loop0-8."],
+    ["JBD2: Detected IO errors -5 while flushing file data on loop0-8"],
+
     ["JBD2: Error -5 detected when updating journal superblock for sda1-8."],
     ["JBD2: Detected IO errors while flushing file data on dm-11-45"],
     ["journal commit I/O error"],
   ],
   "xfs-metadata-corrupt": [
+    // fs/xfs/libxfs of 7.2
+    ["XFS (sda1): WARNING: Reset corrupted AGFL on AG 3. 4 blocks leaked. Please unmount and run xfs_repair."],
+    ["XFS (sda1): Refcount BTree record corruption in AG 2 detected at xfs_refcount_get_rec+0x1/0x2!"],
+    ["XFS (sda1): Inode 2097281 fork 0: Corrupt bmapbt pointer at level 1 index 3."],
+    ["XFS (sda1): corrupt dinode 131, (btree extents)."],
+    ["XFS (sda1): log mount/recovery failed: error -117"],
+
     // provoked here
     [
       "XFS (loop0): Metadata CRC error detected at xfs_agf_read_verify+0x7a/0x110, xfs_agf block 0x1 ",
@@ -203,8 +291,20 @@ const EXAMPLES: Record<string, string[][]> = {
     ['XFS (dm-1): metadata I/O error in "xfs_read_agf+0x8b/0x170" at daddr 0x1 len 1 error 5'],
     ["XFS (dm-1): log I/O error -5"],
   ],
+  "xfs-data-loss": [
+    // a user's report, fs/xfs/xfs_aops.c before 6.0 and of 7.2
+    ["XFS (loop0): page discard on page 00000000cd4b0d4b, inode 0x83, offset 0."],
+    ["XFS (loop0): page discard on page 00000000cd4b0d4b, inode 0x83, pos 16384."],
+  ],
+  "xfs-assertion": [
+    // with and without a filesystem
+    ["XFS (loop0): Assertion failed: ip->i_nblocks == 0, file: fs/xfs/xfs_inode.c, line: 1782"],
+    ["XFS: Assertion failed: bno + len <= mp->m_sb.sb_agblocks, file: fs/xfs/libxfs/xfs_alloc.c, line: 2000"],
+  ],
   "xfs-no-reserve": [["XFS (loop1): Error -5 reserving per-AG metadata reserve pool."]],
   "f2fs-corrupt": [
+    ["F2FS-fs (loop0): f2fs_is_valid_blkaddr: Detect looped node chain on blkaddr:5. Run fsck to fix it."],
+
     // lore.kernel.org/linux-f2fs-devel
     ["F2FS-fs (dm-64): Inconsistent segment (173822) type [1, 0] in SSA and SIT"],
     ["F2FS-fs (dm-64): Stopped filesystem due to reason: 4"],
@@ -212,12 +312,35 @@ const EXAMPLES: Record<string, string[][]> = {
     ["F2FS-fs (loop0): SIT is corrupted node# 0 vs 1"],
   ],
   "f2fs-stopped": [["F2FS-fs (loop0): Stopped filesystem due to reason: 7"]],
-  "bcachefs-corrupt": [["bcachefs (loop4): inconsistency detected - emergency read only at journal seq 8"]],
+  "bcachefs-corrupt": [
+    ["bcachefs (loop4): inconsistency detected - emergency read only at journal seq 8"],
+    ["bcachefs (loop4): fatal error - emergency read only"],
+    // one record of several lines, as from 6.14 on
+    [
+      "bcachefs (loop4): error validating btree node at btree extents level 0/0\n  node offset 8/16: btree node data missing: expected 16 sectors, found 8",
+    ],
+    ["bcachefs (loop4 inum 4098 offset 0): read error\n  data checksum error, type crc32c: got 0 should be 1"],
+    // a record a line: fs/bcachefs/error.c prints these without a prefix
+    [
+      "invalid bkey in btree_node btree=inodes level=0: u64s 7 type inode_v3 0:4097:U32_MAX len 0 ver 0",
+      "  bad inode size: delete?, fixing",
+    ],
+    ["error validating btree node at btree extents level 0/0", "  u64s 11 type btree_ptr_v2 SPOS_MAX len 0 ver 0"],
+  ],
+  "bcachefs-error": [
+    ["bcachefs (loop4): error reading superblock: EIO"],
+    ["bcachefs (loop4):", "  data read error at extents:4098:8:U32_MAX", "  retrying"],
+  ],
   "fat-corrupt": [
     ["FAT-fs (loop0): error, fat_get_cluster: invalid cluster chain (i_pos 0)"],
     ["exFAT-fs (loop0): error, invalid access to FAT free cluster (entry 0x00000005)"],
   ],
   "block-protection-error": [
+    // block/t10-pi.c; the first of a report on lore.kernel.org/linux-block
+    ["ublkb1: ref tag error at location 0 (rcvd 128)"],
+    ["sda: ref tag error at location 8 (rcvd 0)"],
+    ["sda: guard tag error at sector 0 (rcvd 0000, want ffff)"],
+
     ["protection error, dev sda, sector 2048 op 0x0:(READ) flags 0x0 phys_seg 1 prio class 2"],
   ],
   "block-unsupported": [
@@ -254,13 +377,61 @@ const EXAMPLES: Record<string, string[][]> = {
   ],
   "loop-write-error": [["loop: Write error at byte offset 1032134656, length 4096."]],
   "disk-error": [
+    // drivers/nvme/host/pci.c, scsi_lib.c and sd.c
+    ["nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS=0xffff"],
+    ["nvme nvme0: controller is down; will reset: CSTS=0xffffffff, PCI_STATUS read failed (134)"],
+    ["nvme nvme0: Disabling device after reset failure: -19"],
+    ["nvme nvme0: I/O tag 12 (100c) opcode 0x2 (I/O Cmd) QID 1 timeout, aborting req_op:READ(0) size:4096"],
+    ["sd 2:0:0:0: rejecting I/O to offline device"],
+    ["sd 2:0:0:0: [sdb] Medium access timeout failure. Offlining disk!"],
+    ["sd 2:0:0:0: Device offlined - not ready after error recovery"],
+    ["sd 2:0:0:0: [sdb] Synchronize Cache(10) failed: Result: hostbyte=DID_BAD_TARGET driverbyte=DRIVER_OK"],
+
     ["sd 2:0:0:0: [sdb] tag#0 FAILED Result: hostbyte=DID_OK driverbyte=DRIVER_OK cmd_age=0s"],
     ["sd 2:0:0:0: [sdb] tag#0 Sense Key : Medium Error [current] "],
     ["ata1.00: failed command: READ FPDMA QUEUED"],
     ["nvme nvme0: I/O 12 QID 1 timeout, aborting"],
     ["nvme0n1: I/O Cmd(0x2) @ LBA 0, 8 blocks, I/O Error (sct 0x2 / sc 0x81) MORE"],
   ],
+  "mapped-device-corrupt": [
+    // reports of users
+    ["device-mapper: crypt: dm-1: INTEGRITY AEAD ERROR, sector 76784"],
+    ["device-mapper: verity: 254:0: data block 0 is corrupted"],
+    ["device-mapper: verity: 7:0: metadata block 6175 is corrupted"],
+    ["device-mapper: verity: data block 0 is corrupted"],
+    ["device-mapper: integrity: dm-0: Checksum failed at sector 0x6e8"],
+    ["device-mapper: integrity: Checksum failed at sector 0x6e8"],
+    // drivers/md of 7.2, whose dm-crypt has a prefix of another file
+    ["trusted_key: device-mapper: crypt: dm-1: INTEGRITY AEAD ERROR, sector 76784"],
+    ["device-mapper: integrity: Error on tag mismatch when replaying journal: -84"],
+    ["device-mapper: verity-fec: 254:0: FEC 4096: failed to correct: -74"],
+    ["device-mapper: thin metadata: sb_check failed: csum 1936946035: wanted 370217437"],
+    ["device-mapper: btree spine: node_check failed: csum 2109 != wanted 2110"],
+  ],
+  "array-mismatch": [
+    // drivers/md/raid5.c
+    ["md/raid:md127: mismatch sector in range 8-16"],
+    ["md127: mismatch sector in range 8-16"],
+  ],
+  "zfs-suspended": [
+    ["WARNING: Pool 'tank' has encountered an uncorrectable I/O failure and has been suspended."],
+    // of 2.2 and later, with its number
+    [
+      "WARNING: Pool 'tank' has encountered an uncorrectable I/O failure and has been suspended; `zpool clear` will be required.",
+    ],
+  ],
   "array-error": [
+    // drivers/md of 7.2
+    ["md/raid:md0: read error corrected (8 sectors at 2048 on sdb1)"],
+    ["md/raid1:md0: read error corrected (8 sectors at 2048 on sdb1)"],
+    ["md/raid:md0: read error NOT corrected!! (sector 2048 on sdb1)."],
+    ["md/raid10:md0: sdb1: Raid device exceeded read_error threshold [cur 21:max 20]"],
+    ["md/raid:md0: starting dirty degraded array - data corruption possible."],
+    ["md: super_written gets error=-5"],
+    ["device-mapper: integrity: Error on reading journal commit: -5"],
+    ["device-mapper: verity-fec: 254:0: FEC 4096: corrected 5 errors"],
+    ["device-mapper: thin: 253:4: metadata operation 'dm_pool_commit_metadata' failed: error = -28"],
+
     ["md/raid1:md127: Disk failure on sdb1, disabling device."],
     ["device-mapper: multipath: 253:0: Failing path 8:16."],
   ],
@@ -321,6 +492,11 @@ const EXAMPLES: Record<string, string[][]> = {
     ["BUG: Bad page state in process kworker/u8:2  pfn:10f2a0", "page:00000000a3fd4a9d refcount:-1 mapcount:0"],
     ["BUG kmalloc-64 (Not tainted): Poison overwritten"],
   ],
+  "busy-inodes": [
+    ["VFS: Busy inodes after unmount of loop0. Self-destruct in 5 seconds.  Have a nice day..."],
+    // fs/super.c of 6.4 and later
+    ["VFS: Busy inodes after unmount of loop0 (ext4)"],
+  ],
   "soft-lockup": [["watchdog: BUG: soft lockup - CPU#1 stuck for 22s! [kworker/1:1:62]", "Modules linked in:"]],
   "hard-lockup": [
     ["NMI watchdog: Watchdog detected hard LOCKUP on cpu 45"],
@@ -347,6 +523,16 @@ const EXAMPLES: Record<string, string[][]> = {
     ],
     ["BUG: kernel NULL pointer dereference, address: 0000000000000008", "#PF: supervisor read access in kernel mode"],
     ["BUG: unable to handle page fault for address: ffffed1604ea3dfa"],
+    // ppc64le: arch/powerpc/mm/fault.c
+    [
+      "BUG: Unable to handle kernel data access on read at 0xc0080000fffb0000",
+      "Faulting instruction address: 0xc000000000452b98",
+      "Oops: Kernel access of bad area, sig: 11 [#1]",
+      "LE PAGE_SIZE=64K MMU=Radix SMP NR_CPUS=2048 NUMA pSeries",
+      "---[ end trace 0000000000000000 ]---",
+    ],
+    ["BUG: Kernel NULL pointer dereference on write at 0x00000000", "Faulting instruction address: 0xc0000000002a1b2c"],
+    ["BUG: Unable to handle kernel instruction fetch (NULL pointer?)"],
     // arm64, ppc64le, s390x
     [
       "Unable to handle kernel NULL pointer dereference at virtual address 0000000000000008",
@@ -381,6 +567,11 @@ const EXAMPLES: Record<string, string[][]> = {
     // kernel/panic.c of 6.19 and later
     ["WARNING: fs/iomap/direct-io.c:391 at iomap_dio_actor+0x319/0x480, CPU#54: trinity-c33/18127"],
     ["WARNING: at iomap_dio_actor+0x319/0x480, CPU#54: trinity-c33/18127"],
+    [
+      "WARNING: [folio_test_dirty(folio)] fs/iomap/buffered-io.c:901 at iomap_writepages+0x19/0x480, CPU#1: kworker/u8:2/62",
+    ],
+    // before 3.14
+    ["WARNING: at fs/buffer.c:1102 mark_buffer_dirty+0x9c/0xa0()"],
   ],
   "hung-task": [
     [
@@ -463,6 +654,13 @@ describe("routine is left out", () => {
   });
 });
 
+test("what only begins like a message of the kernel is told without a judgement", () => {
+  for (const text of ["WARNING: Pool 'tank' is nearly full", "md127: detected capacity change from 0 to 2048"]) {
+    expect(classify([text])).toMatchObject([{ records: [{ text }] }]);
+    expect(classify([text])[0]?.rule, text).toBeUndefined();
+  }
+});
+
 describe("messages of several records", () => {
   test("what belongs elsewhere is not swallowed by a dump", () => {
     const error = "EXT4-fs error (device loop1): ext4_lookup:1785: inode #2: comm cat: iget: checksum invalid";
@@ -478,6 +676,14 @@ describe("messages of several records", () => {
       ["flags: 0xbfffc000010200(slab|head)"],
       [first, file],
       [second, other],
+    ]);
+  });
+
+  test("damage that bcachefs tells of in a later line is not swallowed by the first", () => {
+    const messages = classify(["bcachefs (loop4):", "  extents:4098:8:U32_MAX", "  data checksum error, type crc32c"]);
+    expect(messages.map(({ rule, records }) => [rule?.name, records.length])).toEqual([
+      ["bcachefs-error", 2],
+      ["bcachefs-corrupt", 1],
     ]);
   });
 

@@ -151,6 +151,18 @@ describe("of testcases that run at once", () => {
   });
 });
 
+test("who is on no device is not blamed for a device's message, and who does not know may be", () => {
+  const { log, watch } = watching();
+  watch.begin("on a server", { directories: ["/mnt/nfs"], devices: [] });
+  log.say(CSUM);
+  const [finding] = watch.end("on a server");
+  expect(finding).toMatchObject({ elsewhere: true, class: "corruption" });
+  expect(finding).not.toHaveProperty("verdict");
+  watch.begin("unknown", { directories: ["/mnt/overlay"] });
+  log.say(CSUM, "kernel BUG at mm/filemap.c:1!");
+  expect(watch.end("unknown")).toMatchObject([{ verdict: "TFAIL" }, { verdict: "TFAIL" }]);
+});
+
 test("overwritten messages are told to all that run", () => {
   const { log, watch } = watching();
   log.say("old");
@@ -221,6 +233,16 @@ describe("taint", () => {
     expect(warning).not.toHaveProperty("verdict");
     watch.begin("b");
     expect(watch.end("b")[0]?.text).toMatch(/flag 40, which is not known here/);
+  });
+
+  test("of a distribution's own flag is harmless", () => {
+    const watch = tainting(0n, 1n << 31n, 0n, 1n << 28n);
+    for (const text of ["N (SUSE: unsupported module was loaded)", "? (flag 28 of the distribution)"]) {
+      watch.begin("a");
+      const findings = watch.end("a");
+      expect(findings).toMatchObject([{ class: "info", text: expect.stringContaining(text) }]);
+      expect(findings[0]).not.toHaveProperty("verdict");
+    }
   });
 
   test("is shared by all that ran", () => {

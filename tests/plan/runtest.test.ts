@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { parseRuntest, RuntestError } from "../../ts/plan/runtest.js";
+import { MARKS, parseRuntest, RuntestError, withVariables } from "../../ts/plan/runtest.js";
 
 const problems = (text: string): string[] => {
   try {
@@ -58,6 +58,33 @@ describe("quoting is the shell's", () => {
         expect(argv(comment ? `${command} # it's "so` : command)).toEqual(["p", ...words.map(([text]) => text)]);
       }),
     );
+  });
+});
+
+describe("what LTP's own files of up to 2023 need of a shell is understood", () => {
+  const { TMPDIR, PID } = MARKS;
+
+  test.each([
+    [
+      "time aiocp -b 1k -f SYNC $TMPDIR/aiodio.$$/junkfile $TMPDIR/aiodio.$$/ff2",
+      ["aiocp", "-b", "1k", "-f", "SYNC", `${TMPDIR}/aiodio.${PID}/junkfile`, `${TMPDIR}/aiodio.${PID}/ff2`],
+    ],
+    ["p $TMPDIR", ["p", TMPDIR]],
+    [`p "$TMPDIR/a b$$"`, ["p", `${TMPDIR}/a b${PID}`]],
+    ["p $$$$x", ["p", `${PID}${PID}x`]],
+    ["p '$TMPDIR' \\$TMPDIR \"\\$\\$\"", ["p", "$TMPDIR", "$TMPDIR", "$$"]],
+    ["time", ["time"]],
+  ])("%s", (command, words) => {
+    expect(argv(command)).toEqual(words);
+    expect(parseRuntest(`T ${command}`, "f")[0]?.command).toBe(command);
+  });
+
+  test.each(["$TMPDIRS", "$" + "{TMPDIR}", "$TMPBASE/x", "$", "$1", "$(id)", '"$HOME"'])("but not %s", (word) => {
+    expect(problems(`A p ${word}`)).toEqual([expect.stringContaining('1: "$" would need a shell')]);
+  });
+
+  test("and is told as the file has it", () => {
+    expect(withVariables(argv("p $TMPDIR/a.$$")?.[1] ?? "")).toBe("$TMPDIR/a.$$");
   });
 });
 

@@ -60,7 +60,7 @@ test("an unkillable worker is TFAIL without a summary, and the next testcase get
   const { signal } = new AbortController();
   const hung = slot.run({ program: "t", argv: [] }, report, signal);
   await vi.advanceTimersByTimeAsync(60_000);
-  expect(await hung).toMatchObject({ verdict: "TFAIL", exit: 1, summary: false, interrupted: false });
+  expect(await hung).toMatchObject({ verdict: "TFAIL", exit: 1, summary: false, interrupted: false, unended: true });
   expect(said).toEqual([
     "Test timeouted, sending SIGKILL!",
     "Cannot kill test processes!",

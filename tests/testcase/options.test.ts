@@ -19,6 +19,7 @@ describe("a testcase's command line", () => {
       version: false,
       repeated: [],
       legacy: false,
+      operands: [],
       getoptErrors: [],
     });
   });

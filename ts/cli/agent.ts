@@ -2,7 +2,7 @@
 import { realpathSync } from "node:fs";
 import { type Part, serve } from "../guest/agent.js";
 import type { AgentRun } from "../guest/agent-protocol.js";
-import { devicesBehind } from "../kernel/devices.js";
+import { knownDevicesBehind } from "../kernel/devices.js";
 import { UsageError } from "../plan/usage-error.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { parseCommandLine } from "./flags.js";
@@ -36,5 +36,5 @@ async function place({ plan, filesystems, checkEach, place: given = {} }: AgentR
   const directory = chosenDirectory(given.directory, env, cwd);
   if (storage) return [{ plan, directory, devices: [], storage }];
   checkDirectory(directory, 1);
-  return [{ plan, directory, devices: devicesBehind(realpathSync(directory)) }];
+  return [{ plan, directory, devices: knownDevicesBehind(realpathSync(directory)) }];
 }

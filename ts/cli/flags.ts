@@ -79,6 +79,7 @@ export interface Flags {
   /** What `--erase` names; "" where it stands alone. */
   erase: string[];
   knownIssues?: string;
+  skipFile?: string;
   journal?: string;
   resume: boolean;
   trace: boolean;
@@ -369,6 +370,15 @@ export const FLAGS: readonly Flag[] = [
     text: "failures that FILE (openQA's known issues, JSON or YAML) explains are listed as expected and do not make the exit status 1; what it wants skipped is not run",
     set: (flags, value) => {
       flags.knownIssues = filled("--known-issues", value);
+    },
+  },
+  {
+    name: "skip-file",
+    value: "FILE",
+    commands: ["run"],
+    text: "not the lines that FILE lists: kirk's form (an ID or regular expression a line) or LKFT's (YAML); what is not run is told with its reason",
+    set: (flags, value) => {
+      flags.skipFile = filled("--skip-file", value);
     },
   },
   {

@@ -2,14 +2,15 @@
 import { accessSync, constants, lstatSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import type { Variant } from "../filesystem/variants.js";
-import { devicesBehind } from "../kernel/devices.js";
+import { knownDevicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { environmentOf, issueText, type KnownFacts, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
+import { readSkipList, type SkipList, skipReason } from "../kernel/skip-list.js";
 import { version } from "../package.js";
 import { makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
+import { firstOf, reasonOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
 import { Results, type RunStart, type TestEnd } from "../report/results.js";
@@ -33,21 +34,36 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const elsewhere = elsewhereOf(flags, cwd);
   const storage = elsewhere ? undefined : await storageOf(flags, cwd, system.env);
   const filesystems = elsewhere?.variants ?? storage?.variants;
-  const known = flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues));
+  const note = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
+  const known =
+    flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues), note);
   const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
   const results = new Results(flags.reporter === "json" || output !== undefined);
   for (const event of history?.events ?? []) results.add(event);
   const left = all.some(({ key }) => !results.completed(key));
-  const fetching = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
   const prepared =
     elsewhere && left
-      ? await system.prepareElsewhere(elsewhere, flags, { cwd, env: system.env, tell: fetching })
+      ? await system.prepareElsewhere(elsewhere, flags, { cwd, env: system.env, tell: note })
       : undefined;
-  const describe = (facts: KnownFacts, guest?: string) => known?.describe(environmentOf(facts, version), guest);
+  const skipList = flags.skipFile === undefined ? undefined : await loadSkipList(resolve(cwd, flags.skipFile), note);
+  const kernels = new Map<string | undefined, string | undefined>();
+  const describe = (facts: KnownFacts, guest?: string) => {
+    known?.describe(environmentOf(facts, version), guest);
+    kernels.set(guest, facts.kernel);
+  };
   if (!elsewhere) describe(machineFacts());
   for (const [name, facts] of prepared?.facts ?? []) describe(facts, name);
-  const plan = all.filter((run) => !known?.skip(run));
-  if (plan.length === 0) throw new UsageError(`--known-issues: ${flags.knownIssues} wants all testcases skipped`);
+  const plan = withoutSkipped(all, note, (run) => {
+    const issue = known?.skip(run);
+    return issue ? issueText(issue) : skipList && skipReason(skipList, run.id, kernels.get(run.guest));
+  });
+  if (plan.length === 0) {
+    const files = [
+      ...(flags.knownIssues === undefined ? [] : [`--known-issues: ${flags.knownIssues}`]),
+      ...(flags.skipFile === undefined ? [] : [`--skip-file: ${flags.skipFile}`]),
+    ];
+    throw new UsageError(`${files.join(" and ")} ${files.length > 1 ? "want" : "wants"} all testcases skipped`);
+  }
   results.required = flags.forbidConf ? new Set(plan.map(({ key }) => key)) : requiredKeys(plan, flags.require);
   for (const { guest, filesystem } of plan) {
     if (guest !== undefined && !elsewhere?.names.includes(guest)) {
@@ -70,8 +86,8 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const kernelLog = openKernelLog(system.kernelLog);
   const abort = new AbortController();
   let failure: { error: unknown } | undefined;
-  const explain = ({ key, verdict, exit }: TestEnd): void => {
-    const issue = known?.explain(results.of(key).run, verdict, exit);
+  const explain = ({ key, verdict, exit, unended }: TestEnd): void => {
+    const issue = known?.explain(results.of(key).run, verdict, exit, unended);
     if (issue && !issue.keepFail) emit({ type: "known-issue", key, text: issueText(issue) });
   };
   /** The one way of an event. It must not throw into the scheduler: what is wrong here ends the run in good order. */
@@ -121,7 +137,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
         pending,
         {
           directory,
-          devices: filesystems || elsewhere ? [] : devicesBehind(realpathSync(directory)),
+          devices: filesystems || elsewhere ? undefined : knownDevicesBehind(realpathSync(directory)),
           workers,
           ...(flags.bail && { bail: () => results.unexpected > 0 }),
           defaults: {
@@ -175,11 +191,42 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   return results.nothingPassed ? EXIT.nothingPassed : EXIT.ok;
 }
 
-/** Reads `--known-issues`. YAML holds JSON too, and its parser is loaded only for this. */
-async function loadKnownIssues(path: string): Promise<KnownIssues> {
-  const { parse } = await import("yaml");
-  const issues = readKnownIssues(path, { name: "JSON or YAML", parse });
+/** Reads `--known-issues`. */
+async function loadKnownIssues(path: string, note: (text: string) => void): Promise<KnownIssues> {
+  const { parseYaml } = await import("../kernel/yaml.js");
+  const { issues, notes } = readKnownIssues(path, parseYaml);
+  for (const text of notes) note(`--known-issues: ${text}`);
   return new KnownIssues(issues);
+}
+
+/** Reads `--skip-file`. */
+async function loadSkipList(path: string, note: (text: string) => void): Promise<SkipList> {
+  const { parseYaml } = await import("../kernel/yaml.js");
+  const list = readSkipList(path, parseYaml);
+  for (const text of list.notes) note(`--skip-file: ${text}`);
+  return list;
+}
+
+/** A line of what is not run for one reason names this many testcases. */
+const SKIPPED_SHOWN = 12;
+
+/** What is left of a plan; what is not is told with why, so that no green run hides it. */
+function withoutSkipped(
+  plan: readonly PlannedRun[],
+  note: (text: string) => void,
+  why: (run: PlannedRun) => string | undefined,
+): PlannedRun[] {
+  const skipped = new Map<string, string[]>();
+  const left = plan.filter((run) => {
+    const reason = why(run);
+    if (reason === undefined) return true;
+    skipped.set(reason, [...(skipped.get(reason) ?? []), run.key]);
+    return false;
+  });
+  for (const [reason, keys] of skipped) {
+    note(`not run: ${firstOf(keys, SKIPPED_SHOWN, "testcases").join(", ")}: ${reason}`);
+  }
+  return left;
 }
 
 /** Options that make sense only with others. */

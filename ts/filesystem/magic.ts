@@ -35,3 +35,16 @@ export function filesystemName(type: number): string {
   // Some architectures sign-extend f_type.
   return NAMES.get(type >>> 0) ?? "unknown";
 }
+
+/** Filesystems without a device number whose storage is known all the same: memory, or devices that they list. */
+const KNOWN_STORAGE: readonly string[] = ["tmpfs", "ramfs", "btrfs", "overlayfs", "bcachefs"];
+
+/**
+ * Whether a directory's data is where only a server knows: NFS, CIFS, 9p, FUSE without a device, Ceph.
+ *
+ * @param device `st_dev` of stat(2), whose major number is 0 where there is no block device
+ */
+export function isServed(filesystem: string, device: bigint): boolean {
+  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
+  return major === 0n && !KNOWN_STORAGE.includes(filesystem);
+}

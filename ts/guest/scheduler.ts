@@ -196,7 +196,8 @@ class Place {
     for (const word of why.words) emit({ type: "raw", key, text: word });
     const durationSeconds = startedMs === undefined ? 0 : (performance.now() - startedMs) / 1000;
     const end = { verdict: verdictOf(counters), exit: exitStatus(counters), counters, durationSeconds, summary: true };
-    emit({ type: "test-end", time, key, ...end });
+    // One that had begun took its machine with it, or was taken with it.
+    emit({ type: "test-end", time, key, ...end, ...(startedMs !== undefined && { unended: true }) });
   }
 }
 

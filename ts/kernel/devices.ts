@@ -11,19 +11,33 @@ interface Roots {
   dev: string;
 }
 
+const ROOTS: Roots = { proc: "/proc", sys: "/sys", dev: "/dev" };
+
 /**
  * Names as the kernel has them (`loop3`, `sda1`, `dm-0`), with all that they stand on: a partition's disk, what a
  * mapped device is made of, and the device that holds a loop device's backing file. Empty for what has no device.
  * Touches no filesystem but /proc, /sys and /dev; the directory must be absolute and without symbolic links.
  */
-export function devicesBehind(directory: string, roots: Roots = { proc: "/proc", sys: "/sys", dev: "/dev" }): string[] {
+export function devicesBehind(directory: string, roots: Roots = ROOTS): string[] {
   const found = new Set<string>();
   addDirectory(directory, roots, found, DEPTH_MAX);
   return [...found];
 }
 
+/** Filesystems that no block device of this machine stands behind, whatever its kernel says of one. */
+const NO_DEVICE = /^(?:tmpfs|ramfs|nfs4?|cifs|smb3|9p|virtiofs|ceph|fuse(?:\..*)?)$/;
+
+/**
+ * The same where it is known: undefined where a directory may lie on a device that is not found. Empty only where there
+ * is none, so that no message about a device is about the directory.
+ */
+export function knownDevicesBehind(directory: string, roots: Roots = ROOTS): string[] | undefined {
+  const found = devicesBehind(directory, roots);
+  return found.length > 0 || NO_DEVICE.test(mountOf(directory, roots)?.type ?? "") ? found : undefined;
+}
+
 /** The same for a device, by whatever path it is named (`/dev/disk/by-id/…`). */
-export function devicesOf(path: string, roots: Roots = { proc: "/proc", sys: "/sys", dev: "/dev" }): string[] {
+export function devicesOf(path: string, roots: Roots = ROOTS): string[] {
   const found = new Set<string>();
   addDevice(basename(resolved(path) ?? path), roots, found, DEPTH_MAX);
   return [...found];

@@ -2,11 +2,14 @@
  * Known issues, in openQA's format: a failure that is listed is expected. It is reported as such and never as a pass,
  * and what is listed but no longer fails is told.
  *
- * suite -> ID of the test, or `*` with a `test` pattern in its entries -> list of entries. A suite may also be just a
- * list, whose entries apply to every test of it. Of the entries that fit, the first counts.
+ * suite -> ID of the test -> list of entries. Of the entries that fit, the first counts, for skipping too. For an ID that
+ * has no key of its own, those of the key `*` count whose `test` matches it. A suite may also be just a list, whose
+ * entries apply to every test of it. This is exactly what openQA's own reader does (lib/LTP/WhiteList.pm of
+ * os-autoinst-distri-opensuse): an excuse that it would not accept must be none here.
  */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
+import { didYouMean } from "../plan/suggest.js";
 import { reasonOf, UsageError } from "../plan/usage-error.js";
 import type { Machine, PlannedRun, Verdict } from "../report/events.js";
 
@@ -39,8 +42,8 @@ export interface KnownIssue {
   suite: string;
   /** ID; `*` for all. */
   test: string;
-  /** Only tests whose ID matches. */
-  testPattern?: RegExp;
+  /** Of the key `*`: only tests whose ID matches, and that have no key of their own. */
+  others?: { pattern: RegExp; own: ReadonlySet<string> };
   conditions: Partial<Record<Attribute, RegExp>>;
   message?: string;
   bugzilla?: string;
@@ -51,10 +54,11 @@ export interface KnownIssue {
 }
 
 const text = z.union([z.string(), z.number()]).transform(String);
-/** Perl's truth, as a JSON or YAML file may spell it. */
+/** Perl's truth: a text such as "no" is true. */
 const truth = z
   .union([z.boolean(), z.number(), z.string()])
-  .transform((value) => !["", "0", "false", "no"].includes(String(value).toLowerCase()));
+  .nullable()
+  .transform((value) => (typeof value === "string" ? value !== "" && value !== "0" : Boolean(value)));
 
 const pattern = text.transform((source, context) => {
   try {
@@ -66,19 +70,23 @@ const pattern = text.transform((source, context) => {
 });
 
 const entrySchema = z.object({
-  ...(Object.fromEntries(ATTRIBUTES.map((name) => [name, pattern.optional()])) as Record<
+  ...(Object.fromEntries(ATTRIBUTES.map((name) => [name, pattern.nullish()])) as Record<
     Attribute,
-    z.ZodOptional<typeof pattern>
+    z.ZodOptional<z.ZodNullable<typeof pattern>>
   >),
-  test: pattern.optional(),
-  message: text.optional(),
-  bugzilla: text.optional(),
+  test: pattern.nullish(),
+  message: text.nullish(),
+  bugzilla: text.nullish(),
   skip: truth.default(false),
   keep_fail: truth.default(false),
 });
 
+// What has all its entries commented out is null.
 const entries = z.array(entrySchema);
-const fileSchema = z.record(z.string(), z.union([entries, z.record(z.string(), entries)]));
+const fileSchema = z
+  .record(z.string(), z.union([entries, z.record(z.string(), entries.nullable())]).nullable())
+  .nullable()
+  .transform((file) => file ?? {});
 
 /** openQA's patterns are Perl's; these few differ. Throws where it is none. */
 function perlPattern(source: string): RegExp {
@@ -93,48 +101,103 @@ function perlPattern(source: string): RegExp {
   return new RegExp(anchored, flags);
 }
 
-/** How a file is written. */
-export interface Syntax {
-  name: string;
-  /** Throws on what it cannot read. */
-  parse(content: string): unknown;
+/** What a file holds. */
+export interface Parsed {
+  value: unknown;
+  /** The line of the key or the item at this path, from 1. */
+  lineOf(path: readonly PropertyKey[]): number | undefined;
 }
 
-const JSON_SYNTAX: Syntax = { name: "JSON", parse: JSON.parse };
+/** Reads the text of a file; throws on what it cannot read. */
+export type Parse = (content: string) => Parsed;
+
+/** The entries of a file. */
+export interface KnownIssuesFile {
+  issues: KnownIssue[];
+  /** What of it does not count, one line each: told, because its author expects that it does. */
+  notes: string[];
+}
 
 /** The entries of a file. Whatever is wrong with it is one {@link UsageError} that names the place. */
-export function parseKnownIssues(content: string, path: string, syntax = JSON_SYNTAX): KnownIssue[] {
-  let value: unknown;
+export function parseKnownIssues(content: string, path: string, parse: Parse): KnownIssuesFile {
+  let parsed: Parsed;
   try {
-    value = syntax.parse(content.replace(/^\uFEFF/, ""));
+    parsed = parse(content.replace(/^\uFEFF/, ""));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new UsageError(`--known-issues: ${path} is no ${syntax.name} (${reason}): correct it, or name another file`);
+    throw new UsageError(`--known-issues: ${path} is no JSON or YAML (${reason}): correct it, or name another file`);
   }
-  const { data, error } = fileSchema.safeParse(value);
+  if (isSkipList(parsed.value)) {
+    throw new UsageError(`--known-issues: ${path} is LKFT's skip list, not openQA's format: give it as --skip-file`);
+  }
+  const { data, error } = fileSchema.safeParse(withoutTemplates(parsed.value));
   if (error) {
     const { place, message } = deepest(error.issues, []);
     const where = place.length > 0 ? ` at ${place.map(String).join(" / ")}` : "";
     throw new UsageError(`--known-issues: ${path} is not openQA's format${where}: ${message}`);
   }
-  return Object.entries(data).flatMap(([suite, tests]) =>
-    Array.isArray(tests)
-      ? tests.map((entry, index) => issueOf(entry, suite, "*", `${suite} / ${index}`))
-      : Object.entries(tests).flatMap(([test, list]) =>
-          list.map((entry, index) => issueOf(entry, suite, test, `${suite} / ${test} / ${index}`)),
-        ),
-  );
+  const issues: KnownIssue[] = [];
+  const notes = new Map<string, string>();
+  const note = (place: readonly PropertyKey[], text: string) => {
+    if (!notes.has(text)) notes.set(text, `${path}:${parsed.lineOf(place) ?? "?"}: ${text}`);
+  };
+  const take = (
+    entry: Entry,
+    raw: unknown,
+    place: [suite: string, ...rest: PropertyKey[]],
+    own?: ReadonlySet<string>,
+  ) => {
+    for (const key of Object.keys(raw as object)) {
+      if (KEYS.includes(key)) continue;
+      note([...place, key], `the key "${key}"${didYouMean(key, KEYS)} is not known and does not count`);
+    }
+    const test = place.length > 2 ? String(place[1]) : "*";
+    const pattern = own && entry.test && !NOTHING.includes(entry.test.source) ? entry.test : undefined;
+    if (own && !pattern) {
+      note(place, 'an entry of "*" without `test` does not count, as in openQA');
+      return;
+    }
+    if (place.length === 2 && entry.test)
+      note([...place, "test"], "`test` in a suite's list does not count, as in openQA");
+    issues.push(issueOf(entry, place.map(String).join(" / "), place[0], test, pattern && own && { pattern, own }));
+  };
+  const raw = parsed.value as Record<string, Record<string, unknown[]>>;
+  for (const [suite, tests] of Object.entries(data)) {
+    if (Array.isArray(tests)) {
+      for (const [index, entry] of tests.entries()) take(entry, raw[suite]?.[index], [suite, index]);
+      continue;
+    }
+    const lists = Object.entries(tests ?? {});
+    const own = new Set(lists.filter(([, list]) => list !== null).map(([test]) => test));
+    for (const [test, list] of lists) {
+      for (const [index, entry] of (list ?? []).entries()) {
+        take(entry, raw[suite]?.[test]?.[index], [suite, test, index], test === "*" ? own : undefined);
+      }
+    }
+  }
+  return { issues, notes: [...notes.values()] };
+}
+
+/** What only holds anchors for others to merge stands beside the suites, under such a key. */
+function withoutTemplates(value: unknown): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !/^(?:\.|x-)/.test(key)));
+}
+
+/** LKFT's format: every test of it would be a suite's that no run has, so that nothing would be skipped or excused. */
+function isSkipList(value: unknown): boolean {
+  return typeof value === "object" && value !== null && Array.isArray((value as { skiplist?: unknown }).skiplist);
 }
 
 /** Reads and parses one. */
-export function readKnownIssues(path: string, syntax = JSON_SYNTAX): KnownIssue[] {
+export function readKnownIssues(path: string, parse: Parse): KnownIssuesFile {
   let content: string;
   try {
     content = readFileSync(path, "utf8");
   } catch (error) {
     throw new UsageError(`--known-issues: cannot read ${path} (${reasonOf(error)}): name a file in openQA's format`);
   }
-  return parseKnownIssues(content, path, syntax);
+  return parseKnownIssues(content, path, parse);
 }
 
 /** Of the shapes that a suite may have, the problem that lies deepest is the one that was meant. */
@@ -150,7 +213,15 @@ function deepest(
   return all.reduce((best, one) => (one.place.length > best.place.length ? one : best));
 }
 
-function issueOf(entry: z.infer<typeof entrySchema>, suite: string, test: string, place: string): KnownIssue {
+type Entry = z.infer<typeof entrySchema>;
+
+/** What an entry may hold. */
+const KEYS: readonly string[] = Object.keys(entrySchema.shape);
+
+/** Patterns that Perl takes for no pattern: RegExp's own way to write an empty one, and a false text. */
+const NOTHING = ["(?:)", "0"];
+
+function issueOf(entry: Entry, place: string, suite: string, test: string, others: KnownIssue["others"]): KnownIssue {
   const conditions: KnownIssue["conditions"] = {};
   for (const name of ATTRIBUTES) {
     const condition = entry[name];
@@ -160,10 +231,10 @@ function issueOf(entry: z.infer<typeof entrySchema>, suite: string, test: string
     place,
     suite,
     test,
-    ...(entry.test && { testPattern: entry.test }),
+    ...(others && { others }),
     conditions,
-    ...(entry.message !== undefined && { message: entry.message }),
-    ...(entry.bugzilla !== undefined && { bugzilla: entry.bugzilla }),
+    ...(typeof entry.message === "string" && { message: entry.message }),
+    ...(typeof entry.bugzilla === "string" && { bugzilla: entry.bugzilla }),
     skip: entry.skip,
     keepFail: entry.keep_fail,
   };
@@ -191,11 +262,11 @@ function productOf(id: string, version: string): string {
   return `sle:${pack ? `${pack[1]}-SP${pack[2]}` : version}`;
 }
 
-function fits(issue: KnownIssue, environment: Environment, retval?: number): boolean {
-  const known: Partial<Record<Attribute, string>> = {
-    ...environment,
-    ...(retval !== undefined && { retval: String(retval) }),
-  };
+/** openQA's words for a test that has not run, and for one that came to no end of its own: a timeout, a crash. */
+const RETVAL = { none: "none", undefined: "undefined" };
+
+function fits(issue: KnownIssue, environment: Environment, retval: string): boolean {
+  const known: Partial<Record<Attribute, string>> = { ...environment, retval };
   return ATTRIBUTES.every((name) => {
     const condition = issue.conditions[name];
     const value = known[name];
@@ -208,7 +279,8 @@ type Run = Pick<PlannedRun, "suite" | "id" | "guest">;
 
 function names(issue: KnownIssue, { suite, id }: Run): boolean {
   if (issue.suite !== suite) return false;
-  return (issue.test === "*" || issue.test === id) && (issue.testPattern?.test(id) ?? true);
+  if (issue.others) return !issue.others.own.has(id) && issue.others.pattern.test(id);
+  return issue.test === "*" || issue.test === id;
 }
 
 /** Why an expected failure is expected, in one line. */
@@ -244,20 +316,27 @@ export class KnownIssues {
     this.#environments.set(guest, environment);
   }
 
-  /** The entry that says not to run this test. */
+  /** The entry that says not to run this test: the first that fits, if it says so. */
   skip(run: Run): KnownIssue | undefined {
     const environment = this.#environments.get(run.guest) ?? {};
-    const issue = this.issues.find((one) => one.skip && names(one, run) && fits(one, environment));
-    if (issue) this.#needed.add(issue);
+    const issue = this.issues.find((one) => names(one, run) && fits(one, environment, RETVAL.none));
+    if (!issue?.skip) return undefined;
+    this.#needed.add(issue);
     return issue;
   }
 
-  /** The entry that explains how a test ended; none for one that did not fail. Ask for every test that ran. */
-  explain(run: Run, verdict: Verdict, exit: number): KnownIssue | undefined {
+  /**
+   * The entry that explains how a test ended; none for one that did not fail. Ask for every test that ran.
+   *
+   * @param unended whether it came to no end of its own: then its status is openQA's `undefined` too
+   */
+  explain(run: Run, verdict: Verdict, exit: number, unended = false): KnownIssue | undefined {
     const meant = this.issues.filter((one) => names(one, run));
     for (const issue of meant) this.#ran.add(issue);
     if (verdict === "TPASS" || verdict === "TCONF") return undefined;
-    const fitting = meant.filter((one) => fits(one, this.#environments.get(run.guest) ?? {}, exit));
+    const environment = this.#environments.get(run.guest) ?? {};
+    const values = [String(exit), ...(unended ? [RETVAL.undefined] : [])];
+    const fitting = meant.filter((one) => values.some((retval) => fits(one, environment, retval)));
     for (const issue of fitting) this.#needed.add(issue);
     return fitting[0];
   }
@@ -270,7 +349,9 @@ export class KnownIssues {
       .filter((issue) => {
         // Which value a test would have returned is no matter of the machine.
         const { retval, ...conditions } = issue.conditions;
-        return [...this.#environments.values()].some((environment) => fits({ ...issue, conditions }, environment));
+        return [...this.#environments.values()].some((environment) =>
+          fits({ ...issue, conditions }, environment, RETVAL.none),
+        );
       })
       .map((issue) => ({ issue, reason: this.#ran.has(issue) ? "unneeded" : "absent" }));
   }

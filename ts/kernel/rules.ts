@@ -60,6 +60,8 @@ const STACK_END = /^ *<\/TASK>/;
 /** What XFS prints after a complaint. */
 const XFS_MORE =
   /^(?:XFS .*(?:Unmount and run xfs_repair|First \d+ bytes of corrupted)|[0-9a-f]{8}: (?:[0-9a-f]{2} ){8})/;
+/** bcachefs breaks long messages into lines; all but the first are indented. */
+const BCACHEFS_MORE = /^ {2,}\S/;
 
 export const RULES: readonly Rule[] = [
   // Page cache and direct I/O
@@ -79,7 +81,8 @@ export const RULES: readonly Rule[] = [
   {
     name: "btrfs-csum-failed",
     class: "corruption",
-    pattern: /^BTRFS \w+ \(device .*\): csum (?:failed|hole found)|^BTRFS \w+ \(device .*\): checksum error at logical/,
+    pattern:
+      /^BTRFS \w+ \(device .*\): (?:csum (?:failed|hole found|error at logical)|(?:scrub: )?checksum error at logical)/,
     means:
       "Data read from the disk does not match the checksum that was stored when it was written. Either the disk changed it, or its memory was changed while a direct write was in flight.",
     source: "fs/btrfs/inode.c",
@@ -87,7 +90,8 @@ export const RULES: readonly Rule[] = [
   {
     name: "btrfs-tree-checksum",
     class: "corruption",
-    pattern: /^BTRFS \w+ \(device .*\): checksum verify failed on /,
+    pattern:
+      /^BTRFS \w+ \(device .*\): (?:checksum verify failed on |superblock checksum mismatch|(?:scrub: )?(?:tree block \d+ mirror \d+|super block at physical \d+ devid \d+) has bad csum)/,
     means: "A block of metadata does not match its own checksum. Its bytes changed on the way to the disk or on it.",
     source: "fs/btrfs/disk-io.c",
   },
@@ -95,7 +99,7 @@ export const RULES: readonly Rule[] = [
     name: "btrfs-tree-corrupt",
     class: "corruption",
     pattern:
-      /^BTRFS \w+ \(device .*\): (?:parent transid verify failed|bad tree block|bad fsid|tree first key mismatch|corrupt (?:leaf|node)|(?:read|write) time tree block corruption|super block corruption|bad key order)|^BTRFS:? (?:error|critical) .*errno=-117 /,
+      /^BTRFS \w+ \(device .*\): (?:parent transid verify failed|bad tree block|bad fsid|tree first key mismatch|corrupt (?:leaf|node)|(?:block=\d+ )?(?:read|write) time tree block corruption|(?:unexpected )?super ?block corruption|bad key order|dirty buffer transid mismatch|root=\d+ block=\d+, tree root owner mismatch|csum for on-disk super block no longer matches|super block on devid \d+ got modified|(?:scrub: )?(?:header error at logical|tree block \d+ mirror \d+ has bad |super block at physical \d+ devid \d+ has bad generation))|^BTRFS:? (?:error|critical) .*errno=-117 /,
     means:
       "Metadata is not what it must be: an old version, a block from elsewhere, or contents that contradict each other. A write was lost, went to the wrong place, or the filesystem wrote nonsense.",
     source: "fs/btrfs/tree-checker.c",
@@ -103,7 +107,8 @@ export const RULES: readonly Rule[] = [
   {
     name: "btrfs-unrepaired",
     class: "corruption",
-    pattern: /^BTRFS \w+ \(device .*\): unable to fixup \(regular\) error at logical/,
+    pattern:
+      /^BTRFS \w+ \(device .*\): (?:scrub: )?(?:unable to fixup \(regular\) error at logical|stripe \d+ has unrepaired metadata|unrepaired sectors detected)/,
     means:
       "A scrub found bad data or metadata and there is no good copy to repair it from. The messages beside it name the file.",
     source: "fs/btrfs/scrub.c",
@@ -128,15 +133,16 @@ export const RULES: readonly Rule[] = [
   {
     name: "btrfs-device-errors",
     class: "device",
-    pattern: /^BTRFS \w+ \(device .*\): bdev \S+ errs: |^BTRFS \w+ \(device .*\): lost page write due to IO error/,
+    pattern:
+      /^BTRFS \w+ \(device .*\): (?:bdev \S+ errs: |lost (?:page|super block) write due to IO error|error writing primary super block to device|(?:scrub: )?i\/o error at logical)/,
     means:
-      "btrfs counts reads, writes or flushes that the device failed. The device is to blame, or what stands for one: a full backing file, for example.",
+      "btrfs tells and counts reads, writes or flushes that the device failed. The device is to blame, or what stands for one: a full backing file, for example.",
     source: "fs/btrfs/volumes.c",
   },
   {
     name: "btrfs-repaired",
     class: "warning",
-    pattern: /^BTRFS \w+ \(device .*\): (?:read error corrected: ino|fixed up error at logical)/,
+    pattern: /^BTRFS \w+ \(device .*\): (?:read error corrected: ino|(?:scrub: )?fixed up error at logical)/,
     means:
       "A bad block was replaced by its good copy. The reader saw good data, but the bad copy should not have existed.",
     source: "fs/btrfs/bio.c",
@@ -179,7 +185,8 @@ export const RULES: readonly Rule[] = [
   {
     name: "ext4-data-loss-by-device",
     class: "device",
-    pattern: /^EXT4-fs .*(?:potential data loss!.*error -(?:5|30)\)|Delayed block allocation failed .*error (?:5|30)$)/,
+    pattern:
+      /^EXT4-fs .*(?:potential data loss!.*error -(?:5|30)\)|Delayed block allocation failed .*error (?:5|30)$|writepages: jbd2_start: .* err -(?:5|30)$)/,
     more: /^EXT4-fs .*This should not happen!! Data will be lost/,
     means:
       "Data that a program had written could not be brought to the disk, because an I/O failed or the filesystem was already read-only. What the device said stands above it.",
@@ -198,7 +205,7 @@ export const RULES: readonly Rule[] = [
     name: "ext4-journal-aborted",
     class: "warning",
     pattern:
-      /^EXT[234]-fs error .*(?:Detected aborted journal|[Jj]ournal has aborted)|^EXT[234]-fs .*Remounting filesystem read-only|^Aborting journal on device/,
+      /^EXT[234]-fs error .*(?:Detected aborted journal|[Jj]ournal has aborted)|^EXT[234]-fs .*Remounting filesystem read-only|^EXT[234]-fs: \S+:\d+: aborting transaction: |^Aborting journal on device/,
     means:
       "ext4 gave up its journal and is read-only from here on; every later write fails with EROFS. The cause stands above it.",
     source: "fs/ext4/super.c",
@@ -206,7 +213,8 @@ export const RULES: readonly Rule[] = [
   {
     name: "ext4-error",
     class: "corruption",
-    pattern: /^EXT[234]-fs (?:error|critical) /,
+    pattern:
+      /^EXT[234]-fs (?:error|critical) |^EXT[234]-fs \(.*\): (?:VFS: Found ext4 filesystem with invalid superblock checksum|\w+: (?:Checksum for group \d+ failed|(?:Block|Inode) (?:bitmap|table) for group )|group descriptors corrupted|corrupt root inode)/,
     means:
       "Metadata of ext4 is not what it must be: a bad checksum, or contents that contradict each other. A write was lost or went to the wrong place, or the filesystem wrote nonsense; `e2fsck -fn` tells how much is hurt.",
     source: "fs/ext4/super.c",
@@ -214,7 +222,7 @@ export const RULES: readonly Rule[] = [
   {
     name: "ext4-warning",
     class: "warning",
-    pattern: /^EXT[234]-fs warning /,
+    pattern: /^EXT[234]-fs warning |^EXT4-fs \(.*\): \w*writepages: jbd2_start: /,
     means: "ext4 found something odd and went on. Where metadata is hurt, an error of ext4 stands beside it.",
     source: "fs/ext4/super.c",
   },
@@ -237,8 +245,10 @@ export const RULES: readonly Rule[] = [
   {
     name: "jbd2-checksum",
     class: "corruption",
-    pattern: /^JBD2: .*[Ii]nvalid checksum|^JBD2: .*journal checksum error/i,
-    means: "A block in the journal does not match its checksum. What the journal was to restore cannot be trusted.",
+    pattern:
+      /^JBD2: (?:.*(?:invalid checksum|journal checksum error)|corrupted journal superblock|journal transaction \d+ on \S+ is corrupt)/i,
+    means:
+      "A block in the journal contradicts itself or does not match its checksum. What the journal was to restore cannot be trusted.",
     source: "fs/jbd2/recovery.c",
   },
   {
@@ -251,12 +261,29 @@ export const RULES: readonly Rule[] = [
     source: "fs/jbd2/commit.c",
   },
 
+  {
+    name: "jbd2-recovery-failed",
+    class: "warning",
+    pattern: /^JBD2: (?:(?:journal )?recovery (?:failed|pass \d+ ended at)|error -?\d+ scanning journal)/,
+    means:
+      "The journal could not be replayed, so that the filesystem is not mounted. What is wrong with it, or with its device, stands above it.",
+    source: "fs/jbd2/journal.c",
+  },
+  {
+    name: "jbd2-dirty-buffer",
+    class: "warning",
+    pattern: /^JBD2: Spotted dirty metadata buffer|^JBD2:? (?:unexpected failure|.*assertion failure): /,
+    means:
+      "The journal met a block in a state that its authors thought impossible: somebody wrote to it past the journal. After a power cut its metadata may be wrong.",
+    source: "fs/jbd2/transaction.c",
+  },
+
   // XFS. Error 74 is EFSBADCRC, 117 is EFSCORRUPTED; others come from the device.
   {
     name: "xfs-metadata-corrupt",
     class: "corruption",
     pattern:
-      /^XFS \(.*\): (?:Metadata (?:corruption|CRC error) detected|Internal error .* at line|Corruption (?:detected|of on-disk metadata)|metadata I\/O error.* error (?:74|117)\b|Error -(?:74|117) |Corruption warning)/,
+      /^XFS \(.*\): (?:Metadata (?:corruption|CRC error) detected|Internal error .* at line|Corruption (?:detected|of on-disk metadata)|metadata I\/O error.* error (?:74|117)\b|Error -(?:74|117) |Corruption warning|.*(?:record corruption (?:in|detected)|[Cc]orrupt \w+bt (?:flags|pointer)|log mount(?:\/recovery)? failed: error -(?:74|117))|WARNING: Reset corrupted AGFL|AGF corruption|[Cc]orrupt (?:inode|dinode) |SB (?:summary counter )?sanity check failed)/,
     more: XFS_MORE,
     means:
       "A block of metadata does not match its checksum or contradicts itself. Its bytes changed on the way to the disk or on it, or XFS wrote nonsense; `xfs_repair -n` tells how much is hurt.",
@@ -270,6 +297,22 @@ export const RULES: readonly Rule[] = [
     means:
       "XFS found its metadata in memory to be wrong and stopped before it could reach the disk. Every later access fails with EIO; the messages above tell what it found.",
     source: "fs/xfs/xfs_fsops.c",
+  },
+  {
+    name: "xfs-data-loss",
+    class: "corruption",
+    pattern: /^XFS \(.*\): page discard on page /,
+    means:
+      "Data that a program had written through the page cache is lost: XFS could not map blocks for it and dropped the page. Only a later fsync tells the program.",
+    source: "fs/xfs/xfs_aops.c",
+  },
+  {
+    name: "xfs-assertion",
+    class: "warning",
+    pattern: /^XFS(?: \(.*\))?: Assertion failed: /,
+    means:
+      "XFS found something that its authors thought impossible. It is checked only by kernels that are built for debugging, which go on or crash from here; the source line is in the message.",
+    source: "fs/xfs/xfs_message.c",
   },
   {
     name: "xfs-shutdown-requested",
@@ -312,7 +355,7 @@ export const RULES: readonly Rule[] = [
     name: "f2fs-corrupt",
     class: "corruption",
     pattern:
-      /^F2FS-fs .*(?:[Ii]nconsisten|[Cc]orrupt|run fsck|sanity_check|[Ii]nvalid|Stopped filesystem due to reason: (?:4|8|9)$)/,
+      /^F2FS-fs .*(?:[Ii]nconsisten|[Cc]orrupt|[Rr]un fsck|sanity_check|[Ii]nvalid|Stopped filesystem due to reason: (?:4|8|9)$)/,
     means:
       "Metadata of f2fs is not what it must be. A write was lost or went to the wrong place, or the filesystem wrote nonsense; `fsck.f2fs` tells how much is hurt.",
     source: "fs/f2fs/super.c",
@@ -328,9 +371,22 @@ export const RULES: readonly Rule[] = [
   {
     name: "bcachefs-corrupt",
     class: "corruption",
-    pattern: /^bcachefs .*(?:inconsisten|checksum error|emergency read[ -]only)/,
+    // Without a prefix where a filesystem prints a text line by line; else the word may stand in any line of one record.
+    pattern:
+      /^bcachefs [\s\S]*(?:inconsisten|checksum error|emergency read[ -]only|error validating|fatal error|validate_error|invalid bkey)|^invalid bkey (?:in \w+ btree=|u64s )|^error validating btree node|^ {2,}.*(?:checksum error|emergency read[ -]only)/,
+    more: BCACHEFS_MORE,
     means:
       "bcachefs found data or metadata that contradicts itself or its checksum, and may be read-only from here on. The messages beside it name the place.",
+    source: "fs/bcachefs/error.c",
+  },
+  {
+    name: "bcachefs-error",
+    class: "warning",
+    pattern: /^bcachefs (?:\(.*\)|\S+): ?(?:$|\n|.*\berror\b)/,
+    // A line that tells of damage is a message of its own.
+    more: /^ {2,}(?!.*(?:checksum error|emergency read[ -]only))\S/,
+    means:
+      "bcachefs could not do what it was asked for. The lines that belong to it, and those beside it, tell what and why.",
     source: "fs/bcachefs/error.c",
   },
   {
@@ -346,7 +402,7 @@ export const RULES: readonly Rule[] = [
   {
     name: "block-protection-error",
     class: "corruption",
-    pattern: /(?:^|: )protection error, dev \S+, sector \d+/,
+    pattern: /(?:^|: )protection error, dev \S+, sector \d+|: (?:ref|guard|app) tag error at (?:location|sector) \d+ /,
     means:
       "The device found that data and the protection information sent with it do not agree. The data changed between the filesystem and the device.",
     source: "block/blk-mq.c",
@@ -410,18 +466,45 @@ export const RULES: readonly Rule[] = [
     name: "disk-error",
     class: "device",
     pattern:
-      /^(?:sd|sr) [\d:]+: \[\w+\] .*(?:FAILED Result|Sense Key : |rejecting I\/O|Medium Error)|^ata\d+(?:\.\d+)?: (?:exception|failed command|hard resetting)|^nvme \S+ .*(?:timeout|[Rr]emoving|resetting|Abort status)|^nvme\d+c?\d*n\d+: .*\(sct 0x/,
+      /^(?:sd|sr|scsi) [\d:]+: (?:\[\w+\] )?.*(?:FAILED Result|Sense Key : |rejecting I\/O|Medium Error|Medium access timeout|Device offlined|Synchronize Cache\(\d+\) failed)|^ata\d+(?:\.\d+)?: (?:exception|failed command|hard resetting|COMRESET failed|disabled)|^nvme \S+ .*(?:timeout|[Rr]emoving|[Rr]esetting|Abort status|controller is down|Disabling device|Device not ready|starting error recovery|reset controller|no available path)|^nvme\d+c?\d*n\d+: .*\(sct 0x/,
     means: "A disk or its connection failed or was reset. What the filesystem reports after it follows from this.",
     source: "drivers/scsi/sd.c",
+  },
+  {
+    name: "mapped-device-corrupt",
+    class: "corruption",
+    // 84 is EILSEQ. In 7.2 dm-crypt's line begins with the name of a file that it includes.
+    pattern:
+      /^(?:\w+: )?device-mapper: (?:crypt: .*INTEGRITY AEAD ERROR|integrity: (?:.*Checksum failed at sector|Error on .*: -84$|.*[Mm]ismatch)|verity: .*block \d+ is corrupted|verity-fec: .*failed to correct|[\w ]+: .*(?:csum|magic|blocknr) \d+.* wanted )/,
+    means:
+      "Data below the filesystem does not match the checksum that a mapped device keeps of it, and reads of it fail. It changed after it was written, or while it was in flight.",
+    source: "drivers/md/dm-integrity.c",
+  },
+  {
+    name: "array-mismatch",
+    class: "warning",
+    pattern: /^md(?:\/\w+:)?\S*: mismatch sector in range /,
+    means:
+      "A check of an array found that data and parity do not agree. After a crash this can be harmless; otherwise a write was lost or its memory changed in flight.",
+    source: "drivers/md/raid5.c",
   },
   {
     name: "array-error",
     class: "device",
     pattern:
-      /^md\/.*(?:Disk failure|[Rr]ead error|mismatch)|^device-mapper: (?:multipath|thin|integrity|verity).*(?:[Ff]ail|error|[Mm]ismatch|out of)/,
+      /^md\/.*(?:Disk failure|[Rr]ead error|read_error|read correction|[Ff]ailing d|Cannot continue|dirty degraded|not enough operational|bad block)|^md: (?:\w+ gets error=|\S+ flush io error)|^device-mapper: (?:multipath|thin|integrity|verity|cache|raid|snapshots|writecache)[^:]*: .*(?:[Ff]ail|[Ee]rror|[Mm]ismatch|out of)|^device-mapper: verity-fec: .*corrected \d/,
     means:
-      "An array or a mapped device lost a member, ran out of space, or found data that does not match. What the filesystem reports after it follows from this.",
+      "An array or a mapped device lost a member, ran out of space, or could not read a block, which it may have read elsewhere. What the filesystem reports after it follows from this.",
     source: "drivers/md/md.c",
+  },
+  {
+    name: "zfs-suspended",
+    class: "device",
+    pattern: /^WARNING: Pool '.*' has encountered an uncorrectable I\/O failure/,
+    means:
+      "ZFS could neither read nor write a pool's devices and holds all I/O to it. Whoever uses it hangs until the pool is cleared.",
+    source: "Documentation/admin-guide/tainted-kernels.rst",
+    report: "https://openzfs.github.io/openzfs-docs/msg/ZFS-8000-HC/",
   },
   {
     name: "hardware-error",
@@ -489,6 +572,14 @@ export const RULES: readonly Rule[] = [
     source: "mm/page_alloc.c",
   },
   {
+    name: "busy-inodes",
+    class: "corruption",
+    pattern: /^VFS: Busy inodes after unmount of /,
+    means:
+      "A filesystem was unmounted while the kernel still used files of it: somebody forgot to give them back. The next use of them touches memory that is freed by then.",
+    source: "fs/super.c",
+  },
+  {
     name: "soft-lockup",
     class: "warning",
     pattern: /BUG: soft lockup - CPU#\d+ stuck/,
@@ -519,7 +610,7 @@ export const RULES: readonly Rule[] = [
     name: "oops",
     class: "corruption",
     pattern:
-      /^(?:kernel BUG at |BUG: (?:unable to handle|kernel NULL pointer)|Oops: |Oops\[?#|Internal error: |Unable to handle kernel |general protection fault|Kernel panic - not syncing|Kernel data access on |stack segment: |divide error: |invalid opcode: )/,
+      /^(?:kernel BUG at |BUG: (?:[Uu]nable to handle|[Kk]ernel NULL pointer)|Oops: |Oops\[?#|Internal error: |Unable to handle kernel |general protection fault|Kernel panic - not syncing|Kernel data access on |stack segment: |divide error: |invalid opcode: )/,
     more: /^(?:Oops|Internal error: )/,
     upTo: TRACE_END,
     means:
@@ -539,7 +630,8 @@ export const RULES: readonly Rule[] = [
   {
     name: "warning",
     class: "warning",
-    pattern: /^WARNING: (?:CPU: \d+ PID: \d+ )?(?:at )?\S/,
+    // Modules of others begin lines of their own with the word.
+    pattern: /^WARNING: (?:CPU: \d+ PID: \d+ at |at \S+:\d|.*\bat \S+, CPU#\d+: )/,
     upTo: TRACE_END,
     means:
       "The kernel found something that its authors thought impossible, and went on. The source line is in the message; many places warn only once until the next boot.",

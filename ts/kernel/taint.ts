@@ -32,6 +32,20 @@ export const TAINTS: readonly Taint[] = [
   { letter: "J", class: "info", text: "a program used a device's debugging interface" },
 ];
 
+/** Distributions have flags of their own from 27 to 31, which upstream never sets. */
+const DISTRIBUTION_BITS = { first: 27, last: 31 };
+
+function taintOf(bit: number): Taint {
+  const known = TAINTS[bit];
+  if (known) return known;
+  if (bit < DISTRIBUTION_BITS.first || bit > DISTRIBUTION_BITS.last) {
+    return { letter: "?", class: "warning", text: `flag ${bit}, which is not known here` };
+  }
+  // include/linux/panic.h of SUSE's kernels: TAINT_NO_SUPPORT.
+  const text = bit === 31 ? "SUSE: unsupported module was loaded" : `flag ${bit} of the distribution`;
+  return { letter: bit === 31 ? "N" : "?", class: "info", text };
+}
+
 /** The flags now; undefined where there is no /proc. */
 export function readTaint(path = "/proc/sys/kernel/tainted"): bigint | undefined {
   try {
@@ -48,7 +62,7 @@ export function newTaints(before: bigint, after: bigint): Taint[] {
   const taints: Taint[] = [];
   for (let bit = 0; fresh >> BigInt(bit) > 0n; bit += 1) {
     if (((fresh >> BigInt(bit)) & 1n) === 0n) continue;
-    taints.push(TAINTS[bit] ?? { letter: "?", class: "warning", text: `flag ${bit}, which is not known here` });
+    taints.push(taintOf(bit));
   }
   return taints.sort((a, b) => order.indexOf(a.class) - order.indexOf(b.class));
 }

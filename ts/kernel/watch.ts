@@ -9,7 +9,7 @@ import { newTaints, readTaint } from "./taint.js";
 export interface About {
   /** Where its files are: absolute, without symbolic links. */
   directories?: readonly string[];
-  /** All devices that hold them, as {@link devicesBehind} gives them. */
+  /** All devices that hold them, as {@link knownDevicesBehind} gives them: empty where there are none, absent where unknown. */
   devices?: readonly string[];
   pids?: readonly number[];
 }
@@ -79,7 +79,8 @@ function pause(milliseconds: number): void {
 
 interface Running {
   directories: string[];
-  devices: string[];
+  /** Absent while it is not known. */
+  devices: string[] | undefined;
   pids: number[];
   taint: bigint | undefined;
   /** Others have run at the same time. */
@@ -152,10 +153,10 @@ export function openKernelWatch(options: WatchOptions = {}): KernelWatch {
       for (const other of running.values()) other.accompanied = true;
       running.set(key, { ...newRunning(about), taint: taint(), accompanied: running.size > 0 });
     },
-    tell(key, { directories = [], devices = [], pids = [] }) {
+    tell(key, { directories = [], devices, pids = [] }) {
       const one = running.get(key);
       one?.directories.push(...directories);
-      one?.devices.push(...devices);
+      if (one && devices) one.devices = [...(one.devices ?? []), ...devices];
       one?.pids.push(...pids);
     },
     end(key) {
@@ -180,10 +181,10 @@ export function openKernelWatch(options: WatchOptions = {}): KernelWatch {
   };
 }
 
-function newRunning({ directories = [], devices = [], pids = [] }: About): Running {
+function newRunning({ directories = [], devices, pids = [] }: About): Running {
   return {
     directories: [...directories],
-    devices: [...devices],
+    devices: devices && [...devices],
     pids: [...pids],
     taint: undefined,
     accompanied: false,
@@ -309,11 +310,12 @@ function attribute(
     pids.some((pid) => threads.some((thread) => thread === pid || isThreadOf(pid, thread))),
   );
   if (byThread.length > 0) return { owners: byThread };
-  const byDevice = running.filter((one) => one.devices.some((device) => devices.includes(device)));
+  const byDevice = running.filter((one) => one.devices?.some((device) => devices.includes(device)));
   if (byDevice.length > 0) return { owners: byDevice };
   // Who has not said what it uses may use what is named.
   const possible = running.filter(
-    (one) => (devices.length === 0 || one.devices.length === 0) && (paths.length === 0 || one.directories.length === 0),
+    (one) =>
+      (devices.length === 0 || one.devices === undefined) && (paths.length === 0 || one.directories.length === 0),
   );
   if (possible.length > 0) return { owners: possible };
   return { owners: running, elsewhere: true };

@@ -2,7 +2,8 @@
  * LTP's runtest format: one `ID command` a line, `#` comments, blank lines.
  *
  * kirk and openQA hand a line to a shell. Here no shell runs, so whatever only a shell could do (pipes, variables,
- * patterns) is an error rather than an argument that means something else than it does there.
+ * patterns) is an error rather than an argument that means something else than it does there. Three words of a shell
+ * stand in LTP's own files of up to 2023 and are understood: `$TMPDIR`, `$$`, and `time` before a command.
  */
 import { firstOf, UsageError } from "./usage-error.js";
 
@@ -13,7 +14,7 @@ export interface RuntestLine {
   id: string;
   /** The command as the file has it, without a trailing comment. */
   command: string;
-  /** The command's words, quotes resolved; never empty. */
+  /** The command's words, quotes resolved, {@link MARKS} in place of variables; never empty. */
   argv: [string, ...string[]];
 }
 
@@ -47,6 +48,23 @@ const SHELL = new Set("|;<>&$`()*?[");
 /** Characters that keep their shell meaning even inside double quotes. */
 const SHELL_IN_DOUBLE_QUOTES = new Set("$`");
 
+/**
+ * What stands in a word for what only the process that runs it knows. Control characters, which no line may hold, so
+ * that no text can be mistaken for them.
+ */
+export const MARKS = { TMPDIR: "\u0001", PID: "\u0002" } as const;
+
+/** The mark that the variable at the beginning of a text becomes, and the variable's length. */
+function variable(text: string): { mark: string; length: number } | undefined {
+  if (text.startsWith("$$")) return { mark: MARKS.PID, length: 2 };
+  return /^\$TMPDIR(?!\w)/.test(text) ? { mark: MARKS.TMPDIR, length: "$TMPDIR".length } : undefined;
+}
+
+/** A word as the file has it. */
+export function withVariables(word: string): string {
+  return word.replaceAll(MARKS.TMPDIR, () => "$TMPDIR").replaceAll(MARKS.PID, () => "$$");
+}
+
 const BLANK = /[ \t]/;
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it looks for
@@ -66,7 +84,11 @@ function split(text: string): { argv: string[]; end: number } {
   let end = 0;
   for (let at = 0; at < text.length; at++) {
     const character = text.charAt(at);
-    if (quote === "'") {
+    const found = quote !== "'" && character === "$" ? variable(text.slice(at)) : undefined;
+    if (found) {
+      word = (word ?? "") + found.mark;
+      at += found.length - 1;
+    } else if (quote === "'") {
       if (character === "'") quote = undefined;
       else word += character;
     } else if (character === "\\") {
@@ -117,7 +139,8 @@ function parseLine(text: string, number: number, firstLines: Map<string, number>
   firstLines.set(id, number);
   const rest = trimmed.slice(id.length).replace(/^[ \t]+/, "");
   const { argv, end } = split(rest);
-  const [program, ...args] = argv;
+  // Nobody sees what the shell's own `time` would print.
+  const [program, ...args] = argv[0] === "time" && argv.length > 1 ? argv.slice(1) : argv;
   if (program === undefined || program === "") {
     throw new Malformed(`the ID ${id} has no command: write one after it, for example "${id} aiocp -b 4k"`);
   }

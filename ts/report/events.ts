@@ -165,6 +165,8 @@ export type RunEvent =
       peakBytes?: number | undefined;
       /** True where the run was interrupted before the testcase could end: `--resume` runs it again. */
       interrupted?: boolean;
+      /** True where it came to no end of its own: killed at its time limit, or its machine died. */
+      unended?: boolean | undefined;
     }
   | {
       type: "run-end";

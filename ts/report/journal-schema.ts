@@ -134,6 +134,7 @@ const event = z.discriminatedUnion("type", [
     summary: z.boolean(),
     peakBytes: whole.optional(),
     interrupted: z.boolean().optional(),
+    unended: z.boolean().optional(),
   }),
   z.object({
     type: z.literal("run-end"),

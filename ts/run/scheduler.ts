@@ -32,8 +32,8 @@ export interface Storage {
 export interface RunOptions {
   /** Absolute; temporary directories go below it, but for runs on filesystems of their own. */
   directory: string;
-  /** Devices that the directory is on, as the kernel's messages name them. */
-  devices?: readonly string[];
+  /** Devices that the directory is on, as the kernel's messages name them: empty where there are none, absent where unknown. */
+  devices?: readonly string[] | undefined;
   /** Testcases at once, at least 1. */
   workers: number;
   /** Asked before each testcase is begun, once all events of what has ended are emitted: true begins nothing more. */
@@ -257,9 +257,9 @@ class Place {
     const { options, emit, filesystem } = this;
     const { kernel } = options;
     const own = filesystem && (filesystem.device === undefined ? [] : devicesOf(filesystem.device));
-    const devices = own ?? options.devices ?? [];
+    const devices = own ?? options.devices;
     options.marker(id);
-    kernel?.begin(key, { devices });
+    kernel?.begin(key, devices && { devices });
     const permitted = new Map<string, string>();
     const started = performance.now();
     emit({ type: "test-start", time: new Date().toISOString(), key, worker: this.number });

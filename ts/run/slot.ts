@@ -15,6 +15,8 @@ export interface Outcome {
   /** Whether LTP would print a Summary block. */
   summary: boolean;
   interrupted: boolean;
+  /** True where its time limit ended it; absent otherwise. */
+  unended?: boolean;
   /** As {@link Ending} has it. */
   peakBytes?: number | undefined;
   /** Something did not come to an end: where it ran may hang the next testcase, too. */
@@ -65,8 +67,8 @@ export class Slot {
     if (this.worker.dead) this.worker = this.hire();
     const limitSeconds = surroundingSeconds(this.env);
     const ending = await supervise(this.worker, request, report, signal, limitSeconds);
-    const { counters, summary, alive, interrupted, peakBytes, leftover } = ending;
-    let { hung } = ending;
+    const { counters, summary, alive, interrupted, timedOut, peakBytes, leftover } = ending;
+    let hung = timedOut;
     const clean = verdictOf(counters) === "TPASS" || verdictOf(counters) === "TCONF";
     if (!clean) await this.tellFlight(report, !alive);
     if (alive && !clean) {
@@ -92,7 +94,16 @@ export class Slot {
       }
     }
     const verdict = verdictOf(counters);
-    return { verdict, exit: exitStatus(counters), counters, summary, interrupted, peakBytes, hung };
+    return {
+      verdict,
+      exit: exitStatus(counters),
+      counters,
+      summary,
+      interrupted,
+      peakBytes,
+      hung,
+      ...(timedOut && { unended: true }),
+    };
   }
 
   /** What the flight recorder has of a testcase that went wrong. */

@@ -18,12 +18,12 @@ export interface Ending {
   /** Whether the worker still answers. */
   alive: boolean;
   interrupted: boolean;
+  /** Whether its time limit ended it. */
+  timedOut: boolean;
   /** The worker's peak memory meanwhile; absent where it did not live to tell. */
   peakBytes?: number | undefined;
   /** A temporary directory that the worker left; a fresh worker removes it. */
   leftover?: string;
-  /** It did not come to an end within a limit: what it hung on may hang the next one, too. */
-  hung: boolean;
 }
 
 type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" | "trace" }>;
@@ -167,7 +167,7 @@ export async function supervise(
     alive,
     // Whoever kills all processes of a group may hit the worker before this one.
     interrupted: cause.how === "interrupted" || (cause.how === "died" && signal.aborted),
-    hung: cause.how === "timeout",
+    timedOut: cause.how === "timeout",
     peakBytes,
     // What can't be killed still uses its directory.
     ...(!alive && killed && directory !== undefined && { leftover: directory }),

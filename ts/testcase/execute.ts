@@ -1,7 +1,7 @@
 /** Runs one testcase in this process: preamble, setup, iterations, cleanup, in LTP's order and with its words. */
-import { statfsSync } from "node:fs";
+import { statfsSync, statSync } from "node:fs";
 import { version as kernelVersion, machine, release } from "node:os";
-import { filesystemName } from "../filesystem/magic.js";
+import { filesystemName, isServed } from "../filesystem/magic.js";
 import { type Mount, remountAll } from "../filesystem/mounts.js";
 import { version } from "../package.js";
 import type { ResultType } from "../report/events.js";
@@ -11,7 +11,7 @@ import { callerOf } from "./location.js";
 import { type CommandLine, type Options, optionName, parseCommandLine } from "./options.js";
 import { Break, type Sink, Test, type Testcase } from "./testcase.js";
 import { BadFactor, formatDuration, surroundingSeconds, type Timing, timing } from "./timing.js";
-import { makeTmpdir, removeTmpdir, TmpdirError } from "./tmpdir.js";
+import { makeTmpdir, placeFile, removeTmpdir, TmpdirError } from "./tmpdir.js";
 
 /** What the process that watches this one must know beside the results. */
 export interface Watcher extends Sink {
@@ -42,8 +42,9 @@ export async function execute(testcase: Testcase, how: Execution, watcher: Watch
     const ends = result === "TBROK" || result === "TCONF";
     watcher.line({ result, ...callerOf(say), text, ...(ends && { ends }) });
   };
-  const { name, options, runtimeSeconds, legacyId } = testcase;
-  const line = parseCommandLine(name, how.argv, options, runtimeSeconds > 0, how.defaults, legacyId !== undefined);
+  const { name, options, runtimeSeconds, legacyId, operands } = testcase;
+  const hasLegacy = legacyId !== undefined;
+  const line = parseCommandLine(name, how.argv, options, runtimeSeconds > 0, how.defaults, hasLegacy, operands);
   if (line.legacy && legacyId !== undefined) watcher.legacy?.(legacyId);
   const debug = debugLevel(env, line.debug, (text) => say("TWARN", text));
 
@@ -77,6 +78,12 @@ export async function execute(testcase: Testcase, how: Execution, watcher: Watch
       env.PATH = `${path}:${start}`;
       filesystem = filesystemName(statfsSync(directory).type);
       say("TINFO", `Using ${directory} as tmpdir (${filesystem} filesystem)`);
+      if (isServed(filesystem, statSync(directory, { bigint: true }).dev)) {
+        say(
+          "TINFO",
+          `${filesystem} has no block device of its own: what O_DIRECT reads is as far down as anything here looks, and may be a server's memory`,
+        );
+      }
     }
     const limits = preamble(testcase, line.seconds, env, say);
     if (testcase.skipFilesystems?.includes(filesystem)) {
@@ -87,6 +94,7 @@ export async function execute(testcase: Testcase, how: Execution, watcher: Watch
       const { mounts } = how;
       const remount = mounts && (() => remountAll(mounts));
       const test = new Test(line.values, directory, filesystem, debug, watcher, remount);
+      test.operands = line.operands.map((word) => placeFile(directory, word));
       await runTestcase(testcase, line, limits, test, watcher);
     }
   } catch (error) {

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
+import { MARKS, withVariables } from "../plan/runtest.js";
 import { parseInteger, parseSeconds, parseSeed, parseSize } from "./numbers.js";
 
 /** One option of a testcase. A key of one letter is a short option (`-b`), a longer one a long option (`--engine`). */
@@ -11,6 +12,11 @@ export interface Option<T> {
   /** Name of its argument in the help text; absent for a flag. */
   argument?: string;
   help: string;
+  /**
+   * Given more than once beside {@link CommandLine.operands}, all of its values count, one a line, as for LTP's program
+   * of then. Otherwise the last one counts, as for LTP's of today, which warns.
+   */
+  accumulates?: boolean;
   /** The value when the option is not given; `text` is what was given. Returns an error text instead of a value for bad input. */
   parse(text: string | undefined): { value: T } | { error: string };
 }
@@ -67,8 +73,9 @@ export function text<T>(spec: {
   help: string;
   invalid: string;
   read: (text: string) => T | undefined;
+  accumulates?: boolean;
 }): Option<T> {
-  return option(spec, spec.read);
+  return { ...option(spec, spec.read), accumulates: spec.accumulates ?? false };
 }
 
 /** An option without an argument: whether it is given. */
@@ -106,6 +113,8 @@ export interface CommandLine<O extends Options> {
   repeated: string[];
   /** `--legacy-output`. */
   legacy: boolean;
+  /** Files in the temporary directory, as runtest lines of before 2023 name them. */
+  operands: string[];
   /** Lines as getopt prints them (`aiocp: invalid option -- 'Z'`). */
   getoptErrors: string[];
   /** The text of the TBROK that ends the testcase before it started; also set where getoptErrors are. */
@@ -132,6 +141,7 @@ export const LEGACY_OUTPUT = "legacy-output";
  * @param program name for getopt's own messages
  * @param defaults texts for options that the command line leaves out, for example `--engine` of a whole run; names that
  *   the testcase does not have are ignored
+ * @param operandsMax how many files in `$TMPDIR` may be named
  */
 export function parseCommandLine<O extends Options>(
   program: string,
@@ -140,6 +150,7 @@ export function parseCommandLine<O extends Options>(
   hasRuntime: boolean,
   defaults: Readonly<Record<string, string>> = {},
   hasLegacyOutput = false,
+  operandsMax = 0,
 ): CommandLine<O> {
   const result: CommandLine<O> = {
     values: {} as Values<O>,
@@ -149,11 +160,13 @@ export function parseCommandLine<O extends Options>(
     version: false,
     repeated: [],
     legacy: false,
+    operands: [],
     getoptErrors: [],
   };
   const generic = genericOptions(options);
   const flags = hasLegacyOutput ? [...generic, LEGACY_OUTPUT] : generic;
   const given: Record<string, string | undefined> = {};
+  const earlier = new Map<string, string[]>();
   const takesArgument = (name: string) =>
     Object.hasOwn(options, name) ? options[name]?.argument !== undefined : name === "i" || name === "I";
   const known = (name: string) => flags.includes(name) || Object.hasOwn(options, name);
@@ -198,13 +211,25 @@ export function parseCommandLine<O extends Options>(
     else if (name === "h" && generic.includes(name)) result.help = true;
     else if (name === "V" && generic.includes(name)) result.version = true;
     else {
-      if (Object.hasOwn(given, name) && Object.hasOwn(options, name)) result.repeated.push(name);
+      if (Object.hasOwn(given, name) && Object.hasOwn(options, name)) {
+        result.repeated.push(name);
+        earlier.set(name, [...(earlier.get(name) ?? []), given[name] ?? ""]);
+      }
       given[name] = token.value ?? "";
     }
   }
 
   if (result.getoptErrors.length > 0) result.error = "Invalid option";
-  else if (positionals.length > 0) result.error = `Unexpected argument(s) '${positionals.join(" ")}'...`;
+  else if (positionals.length <= operandsMax && positionals.every((word) => word.startsWith(`${MARKS.TMPDIR}/`))) {
+    result.operands = positionals;
+    for (const [name, values] of positionals.length > 0 ? earlier : []) {
+      if (!options[name]?.accumulates) continue;
+      result.repeated = result.repeated.filter((one) => one !== name);
+      given[name] = [...values, given[name]].join("\n");
+    }
+  } else result.error = `Unexpected argument(s) '${positionals.map(withVariables).join(" ")}'...`;
+  const marked = Object.values(given).find((value) => value !== undefined && value !== withVariables(value));
+  if (marked !== undefined) result.error ??= `'${withVariables(marked)}': only files may be in $TMPDIR`;
   if (given.i !== undefined && generic.includes("i")) {
     const iterations = parseInteger(given.i, 0);
     if (iterations === undefined)

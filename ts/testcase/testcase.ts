@@ -23,6 +23,8 @@ export class Test<O extends Options = Options> {
   iteration = 0;
   /** What LTP calls the runtime: how long each call of the test function may work, in seconds; 0 for no limit. */
   runtimeSeconds = 0;
+  /** Files that the command line names, relative to the directory; their own directories are there. */
+  operands: readonly string[] = [];
 
   constructor(
     readonly options: Values<O>,
@@ -94,6 +96,8 @@ export interface Testcase<O extends Options = Options, State = unknown> {
    */
   legacyId?: string;
   options: O;
+  /** How many files it may be told to use, as LTP's program of the same name was until 2022; absent for none. */
+  operands?: number;
   /** LTP's default number of seconds the work may take, part of the timeout; 0 for none. */
   runtimeSeconds: number;
   /** Seconds beside LTP's own 30; -1 is unlimited. */

@@ -1,6 +1,7 @@
 /** A testcase's temporary directory: LTP's names and rules. */
-import { chmodSync, chownSync, mkdtempSync, rmSync } from "node:fs";
-import { basename, isAbsolute, join } from "node:path";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { basename, dirname, isAbsolute, join, normalize } from "node:path";
+import { MARKS, withVariables } from "../plan/runtest.js";
 
 const PREFIX = "LTP_";
 
@@ -37,6 +38,32 @@ export function makeTmpdir(parent: string, program: string): string {
     throw new TmpdirError(`tst_tmpdir: preparing ${directory} failed: ${errnoText(error)}`);
   }
   return directory;
+}
+
+/**
+ * Makes room for a file that a runtest line names by `$TMPDIR` and `$$`. Here `$TMPDIR` is the testcase's own temporary
+ * directory, so that nothing beside it is touched and nothing stays.
+ *
+ * @returns its path, relative to the directory
+ * @throws TmpdirError for a path that leads out of it
+ */
+export function placeFile(directory: string, word: string): string {
+  const path = normalize(word.replace(`${MARKS.TMPDIR}/`, "").replaceAll(MARKS.PID, String(process.pid)));
+  if (
+    path === "." ||
+    path.endsWith("/") ||
+    path.split("/").includes("..") ||
+    isAbsolute(path) ||
+    path.includes(MARKS.TMPDIR)
+  ) {
+    throw new TmpdirError(`'${withVariables(word)}' is no file in the temporary directory`);
+  }
+  try {
+    mkdirSync(join(directory, dirname(path)), { recursive: true });
+  } catch (error) {
+    throw new TmpdirError(`mkdir(${dirname(path)}) failed: ${errnoText(error)}`);
+  }
+  return path;
 }
 
 /**

@@ -21,7 +21,7 @@ pub enum Strategy {
     Overlay,
     /// tmpfs: there is no device, the page is the unit.
     Page,
-    /// Another filesystem without a block device (NFS, 9p, FUSE).
+    /// Another filesystem without a block device of its own (NFS, CIFS, 9p, FUSE, Ceph): what direct I/O moves goes to its server.
     Unsupported,
 }
 
@@ -63,7 +63,8 @@ impl DioSource {
 /// See [`storage`]. All sizes in bytes.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    /// The device's logical block size, as `BLKSSZGET` would say; what LTP aligns to. On tmpfs the page size.
+    /// The device's logical block size, as `BLKSSZGET` would say; what LTP aligns to. Without a device what the filesystem says
+    /// that direct I/O needs in the file, else the page size.
     pub logical_block_bytes: usize,
     /// How the device was found.
     pub strategy: Strategy,
@@ -84,6 +85,20 @@ const RAMFS_MAGIC: u64 = 0x8584_58f6;
 const BTRFS_MAGIC: u64 = 0x9123_683e;
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 
+/// The smallest block that anything here works with.
+const SECTOR_BYTES: usize = 512;
+
+/// By `f_type` of `statfs(2)` and the major number of the device that `stat(2)` tells, which is 0 where the kernel made it up.
+fn strategy_of(magic: u64, major: u32) -> Strategy {
+    match magic {
+        TMPFS_MAGIC => Strategy::Page,
+        BTRFS_MAGIC => Strategy::Btrfs,
+        OVERLAY_MAGIC => Strategy::Overlay,
+        _ if major == 0 => Strategy::Unsupported,
+        _ => Strategy::Uevent,
+    }
+}
+
 /// What `directory` lies on. Leaves nothing behind in it.
 pub fn storage(directory: &Path) -> Result<Storage> {
     let metadata = directory
@@ -92,15 +107,15 @@ pub fn storage(directory: &Path) -> Result<Storage> {
     let magic = filesystem_magic(directory)?;
     let page = page_bytes();
     let mut message = None;
-    let (strategy, device) = match magic {
-        TMPFS_MAGIC => (Strategy::Page, None),
-        BTRFS_MAGIC => (Strategy::Btrfs, mount_of(directory).and_then(|mount| device_number(&mount.source))),
-        OVERLAY_MAGIC => {
+    let strategy = strategy_of(magic, libc::major(metadata.dev()));
+    let device = match strategy {
+        Strategy::Page | Strategy::Unsupported => None,
+        Strategy::Btrfs => mount_of(directory).and_then(|mount| device_number(&mount.source)),
+        Strategy::Overlay => {
             let upper = mount_of(directory).and_then(|mount| mount.upper_directory);
-            (Strategy::Overlay, upper.and_then(|upper| upper.metadata().ok()).map(|upper| upper.dev()))
+            upper.and_then(|upper| upper.metadata().ok()).map(|upper| upper.dev())
         }
-        _ if libc::major(metadata.dev()) == 0 => (Strategy::Unsupported, None),
-        _ => (Strategy::Uevent, Some(metadata.dev())),
+        Strategy::Uevent => Some(metadata.dev()),
     };
     let sysfs = device.and_then(sysfs);
     if sysfs.is_none() && strategy != Strategy::Page {
@@ -126,7 +141,10 @@ pub fn storage(directory: &Path) -> Result<Storage> {
         }
     };
     Ok(Storage {
-        logical_block_bytes,
+        logical_block_bytes: match (strategy, dio_source) {
+            (Strategy::Unsupported, DioSource::Statx) => dio_offset_align_bytes.max(SECTOR_BYTES),
+            _ => logical_block_bytes,
+        },
         strategy,
         device: sysfs.and_then(|device| device.path),
         dio_mem_align_bytes,
@@ -334,6 +352,22 @@ mod tests {
         let overlay = find_mount(info, None, Path::new("/mnt/x")).expect("found");
         assert_eq!(overlay.upper_directory.as_deref(), Some(Path::new("/up per")));
         assert_eq!(find_mount(info, None, Path::new("/x")).expect("found").source, Path::new("/dev/sda1"));
+    }
+
+    #[test]
+    fn filesystems_of_servers_have_no_device_and_others_keep_theirs() {
+        // include/uapi/linux/magic.h: NFS, CIFS, SMB2, 9p, FUSE (virtiofs too), Ceph.
+        for magic in [0x6969, 0xff53_4d42, 0xfe53_4d42, 0x0102_1997, 0x6573_5546, 0x00c3_6400] {
+            assert_eq!(strategy_of(magic, 0), Strategy::Unsupported, "{magic:#x}");
+        }
+        // fuseblk, ext4, XFS.
+        for magic in [0x6573_5546, 0xef53, 0x5846_5342] {
+            assert_eq!(strategy_of(magic, 7), Strategy::Uevent, "{magic:#x}");
+        }
+        for (magic, strategy) in [(TMPFS_MAGIC, Strategy::Page), (BTRFS_MAGIC, Strategy::Btrfs), (OVERLAY_MAGIC, Strategy::Overlay)]
+        {
+            assert_eq!(strategy_of(magic, 0), strategy);
+        }
     }
 
     #[test]
