@@ -154,6 +154,8 @@ impl Interface {
 pub const DIRECT: u16 = 1;
 /// Another part of an operation that the kernel cut short, or another try.
 pub const RESUMED: u16 = 2;
+/// The verification's own, after all that is verified: not what did something to the file.
+pub const VERIFYING: u16 = 4;
 
 /// What is known when an operation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +164,7 @@ pub struct Begin {
     pub kind: Kind,
     /// Through which interface.
     pub interface: Interface,
-    /// [`DIRECT`], [`RESUMED`].
+    /// [`DIRECT`], [`RESUMED`], [`VERIFYING`].
     pub flags: u16,
     /// From [`Recorder::file`].
     pub file: u32,
@@ -579,11 +581,12 @@ pub struct SharedMemory {
 }
 
 impl Record {
-    /// Operations on `file` that touch a byte of `range`, the oldest first.
+    /// Operations on `file` that touch a byte of `range`, the oldest first; the verification's own are left out.
     pub fn touching(&self, file: u32, range: &std::ops::Range<u64>) -> Vec<Operation> {
         let touches = |operation: &&Operation| {
-            let Begin { kind, offset, bytes, .. } = operation.begin;
+            let Begin { kind, offset, bytes, flags, .. } = operation.begin;
             operation.begin.file == file
+                && flags & VERIFYING == 0
                 && match kind {
                     Kind::Truncate => bytes < range.end,
                     Kind::Collapse | Kind::Insert => offset < range.end,

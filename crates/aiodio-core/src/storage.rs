@@ -2,13 +2,14 @@
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::buffer::page_bytes;
 use crate::error::{Errno, Error, Result, Step};
+use crate::stamp::SECTOR_BYTES;
 
 /// How the device was found; LTP prints it ("Use uevent strategy").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,11 +277,20 @@ pub(crate) struct DioAlign {
 }
 
 /// What the filesystem says about an open file, if it says anything.
-pub(crate) fn dio_align(file: &File) -> Result<Option<DioAlign>> {
-    let found = Statx::of(file.as_raw_fd(), Path::new(""), STATX_DIOALIGN)?;
-    Ok((found.mask & STATX_DIOALIGN != 0)
-        .then_some(DioAlign { mem_bytes: found.dio_mem_align as usize, offset_bytes: found.dio_offset_align as usize }))
+pub(crate) fn dio_align(file: impl AsFd) -> Result<Option<DioAlign>> {
+    Ok(Statx::of(file.as_fd().as_raw_fd(), Path::new(""), STATX_DIOALIGN)?.dio_align())
 }
+
+/// The alignment in bytes, a power of two and at least a sector, of offset and length of direct transfers of an open file: the
+/// filesystem's own statement, else its block size (which for btrfs is what its direct I/O needs).
+pub(crate) fn direct_unit(file: impl AsFd) -> Result<usize> {
+    let found = Statx::of(file.as_fd().as_raw_fd(), Path::new(""), STATX_DIOALIGN)?;
+    let stated = found.dio_align().map(|align| align.offset_bytes).filter(|bytes| *bytes > 0);
+    Ok(stated.unwrap_or(found.blksize as usize).clamp(SECTOR_BYTES, DIRECT_UNIT_MAX).next_power_of_two())
+}
+
+/// Larger than any filesystem's; network filesystems call the transfer that they like best their block size.
+const DIRECT_UNIT_MAX: usize = 64 << 10;
 
 const STATX_MNT_ID: u32 = 0x1000;
 const STATX_DIOALIGN: u32 = 0x2000;
@@ -291,7 +301,8 @@ const STATX_DIOALIGN: u32 = 0x2000;
 #[derive(Debug)]
 struct Statx {
     mask: u32,
-    before: [u32; 35],
+    blksize: u32,
+    before: [u32; 34],
     mnt_id: u64,
     dio_mem_align: u32,
     dio_offset_align: u32,
@@ -301,13 +312,20 @@ struct Statx {
 impl Statx {
     fn of(directory: i32, path: &Path, mask: u32) -> Result<Self> {
         let c = c_path(path)?;
-        let mut found = Self { mask: 0, before: [0; 35], mnt_id: 0, dio_mem_align: 0, dio_offset_align: 0, after: [0; 12] };
+        let mut found =
+            Self { mask: 0, blksize: 0, before: [0; 34], mnt_id: 0, dio_mem_align: 0, dio_offset_align: 0, after: [0; 12] };
         // SAFETY: a NUL-terminated path, and room for the 256 bytes of the answer.
         let failed = unsafe { libc::syscall(libc::SYS_statx, directory, c.as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut found) };
         if failed != 0 {
             return Err(Error::new(Step::Stat, "The file cannot be examined").errno(Errno::last()).path(path));
         }
         Ok(found)
+    }
+
+    /// Zeros: the file has no direct I/O. None: nothing is said about it.
+    fn dio_align(&self) -> Option<DioAlign> {
+        (self.mask & STATX_DIOALIGN != 0)
+            .then_some(DioAlign { mem_bytes: self.dio_mem_align as usize, offset_bytes: self.dio_offset_align as usize })
     }
 }
 

@@ -7,11 +7,9 @@
 mod check;
 mod explain;
 
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use self::check::check_memory;
@@ -20,7 +18,8 @@ pub use self::explain::{BadRange, Kind, TornWith};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::oracle::{Content, Expected, Stamped};
-use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
+use crate::stamp::{Key, SECTOR};
+use crate::sys::File;
 use crate::{file, storage};
 
 /// Which copy of the data to look at.
@@ -112,19 +111,18 @@ pub fn verify_expected(path: &Path, expected: &dyn Expected, rung: Rung, ranges_
 
 fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outcome: &mut Outcome) -> Result<()> {
     let (bytes_min, bytes_max) = expected.sizes().into_inner();
-    let buffered = file::open_to_read(path, file::Flags::default())?;
-    outcome.bytes_found = file::size(path, &buffered)?;
+    let buffered = File::open_to_read(path, file::Flags::default())?.verifying();
+    outcome.bytes_found = buffered.size()?;
     let (file, chunk_bytes) = match rung {
         Rung::Cache => (buffered, CACHE_CHUNK_BYTES),
         Rung::Disk => {
-            file::sync(path, buffered.sync_data())?;
-            // SAFETY: advice about an open file.
-            unsafe { libc::posix_fadvise(buffered.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+            buffered.fdatasync()?;
+            buffered.drop_cache(0, 0);
             if storage::is_in_memory(path)? {
                 return Ok(());
             }
-            match file::open_to_read(path, file::Flags { direct: true, sync: false }) {
-                Ok(direct) => (direct, DISK_CHUNK_BYTES),
+            match File::open_to_read(path, file::Flags { direct: true, sync: false }) {
+                Ok(direct) => (direct.verifying(), DISK_CHUNK_BYTES),
                 Err(error) if error.errno == Some(Errno(libc::EINVAL)) => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -133,7 +131,7 @@ fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outc
     outcome.direct = rung == Rung::Disk;
     let end = bytes_max.min(outcome.bytes_found);
     outcome.sectors = end.max(bytes_min).div_ceil(SECTOR).saturating_sub(expected.start() / SECTOR);
-    let unit = read_unit(path, &file, outcome.direct)?;
+    let unit = NonZeroUsize::new(storage::direct_unit(&file)?).unwrap_or(NonZeroUsize::MIN);
     let chunk_bytes = chunk_bytes.max(unit.get());
     let wanted = usize::try_from(end).unwrap_or(usize::MAX).clamp(1, chunk_bytes);
     let chunk = NonZeroUsize::new(wanted.next_multiple_of(unit.get())).unwrap_or(unit);
@@ -157,29 +155,13 @@ fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outc
     result
 }
 
-/// The smallest piece that a read error can be narrowed down to, and for a direct read the alignment it needs: the filesystem's own
-/// statement, else its block size (which for btrfs is what its direct I/O needs).
-fn read_unit(path: &Path, file: &File, direct: bool) -> Result<NonZeroUsize> {
-    let stated = if direct { storage::dio_align(file)?.map(|align| align.offset_bytes) } else { None };
-    let block = match stated {
-        Some(bytes) if bytes > 0 => bytes,
-        _ => match file.metadata() {
-            Ok(metadata) => metadata.blksize() as usize,
-            Err(error) => {
-                return Err(Error::new(Step::Stat, "The file cannot be examined").errno(Errno::from(&error)).path(path));
-            }
-        },
-    };
-    let block = block.clamp(SECTOR_BYTES, 64 << 10).next_power_of_two();
-    Ok(NonZeroUsize::new(block).unwrap_or(NonZeroUsize::MIN))
-}
-
 struct Verifier<'caller> {
     path: &'caller Path,
     expected: &'caller dyn Expected,
     /// What is missing before this is missing.
     bytes_min: u64,
     file: File,
+    /// The smallest piece that a read error can be narrowed down to, and for a direct read the alignment it needs.
     unit: u64,
     findings: Findings,
     /// What the filesystem has said is one.
@@ -293,27 +275,10 @@ impl Verifier<'_> {
         }) {
             return Err(Errno(libc::EIO));
         }
-        let mut got = 0;
-        while got < bytes {
-            // A direct read has to go on at a multiple of the unit, and to end at one.
-            let at = got / self.unit * self.unit;
-            let length = bytes.next_multiple_of(self.unit).min(buffer.len() as u64) - at;
-            let target = &mut buffer[at as usize..(at + length) as usize];
-            // SAFETY: `target` has room for `length` bytes.
-            let count =
-                unsafe { libc::pread64(self.file.as_raw_fd(), target.as_mut_ptr().cast(), target.len(), (offset + at) as i64) };
-            let Ok(count) = u64::try_from(count) else {
-                match Errno::last() {
-                    Errno(libc::EINTR) => continue,
-                    errno => return Err(errno),
-                }
-            };
-            if at + count <= got {
-                break;
-            }
-            got = at + count;
-        }
-        Ok(got.min(bytes))
+        // A direct read has to end at a multiple of the unit.
+        let length = bytes.next_multiple_of(self.unit).min(buffer.len() as u64);
+        let got = self.file.read(&mut buffer[..length as usize], offset)?;
+        Ok(bytes.min(got as u64))
     }
 }
 
@@ -330,6 +295,7 @@ fn is_about_the_medium(errno: Errno) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::SECTOR_BYTES;
     use std::cell::RefCell;
 
     thread_local! {
