@@ -109,8 +109,8 @@ test("plain system calls are operations like the others", async () => {
   const { stdout, exitCode } = await command("aiodio-ltp", [join(base, "lines"), "-d", base, "--trace"]);
   expect(exitCode, stdout).toBe(0);
   const calls = stdout.split("\n").filter((line) => /sync#\d+ p(read|write)\(/.test(line));
-  const written = /^D \d+\.\d{6} sync#\d+ pwrite\([\w.]+, 0x[0-9a-f]+, 4096\) = 4096 <\d+\.\d{6}>$/;
-  const read = /^D \d+\.\d{6} sync#\d+ pread\([\w.]+, 0x[0-9a-f]+, 4096\) = 4096 <\d+\.\d{6}>$/;
+  const written = /^D \d+\.\d{6} sync#\d+ pwrite\([\w.-]+, 0x[0-9a-f]+, 4096\) = 4096 <\d+\.\d{6}>$/;
+  const read = /^D \d+\.\d{6} sync#\d+ pread\([\w.-]+, 0x[0-9a-f]+, 4096\) = 4096 <\d+\.\d{6}>$/;
   // Three of the combinations of direct and buffered sides, three iterations each.
   expect(calls.filter((line) => written.test(line)).length, stdout).toBeGreaterThanOrEqual(9);
   expect(calls.filter((line) => read.test(line)).length, stdout).toBeGreaterThanOrEqual(9);
