@@ -90,19 +90,9 @@ pub fn storage(directory: &Path) -> Result<Storage> {
     let metadata = directory
         .metadata()
         .map_err(|error| Error::new(Step::Stat, "The directory cannot be examined").errno(Errno::from(&error)).path(directory))?;
-    let magic = filesystem_magic(directory)?;
     let page = page_bytes();
     let mut message = None;
-    let (strategy, device) = match magic {
-        TMPFS_MAGIC => (Strategy::Page, None),
-        BTRFS_MAGIC => (Strategy::Btrfs, mount_of(directory).and_then(|mount| device_number(&mount.source))),
-        OVERLAY_MAGIC => {
-            let upper = mount_of(directory).and_then(|mount| mount.upper_directory);
-            (Strategy::Overlay, upper.and_then(|upper| upper.metadata().ok()).map(|upper| upper.dev()))
-        }
-        _ if libc::major(metadata.dev()) == 0 => (Strategy::Unsupported, None),
-        _ => (Strategy::Uevent, Some(metadata.dev())),
-    };
+    let (strategy, device) = device_of(directory, &metadata)?;
     let sysfs = device.and_then(sysfs);
     if sysfs.is_none() && strategy != Strategy::Page {
         message = Some(match strategy {
@@ -135,6 +125,35 @@ pub fn storage(directory: &Path) -> Result<Storage> {
         dio_source,
         message,
     })
+}
+
+/// The device number of what a file or directory lies on, and how it was found.
+fn device_of(path: &Path, metadata: &std::fs::Metadata) -> Result<(Strategy, Option<u64>)> {
+    Ok(match filesystem_magic(path)? {
+        TMPFS_MAGIC => (Strategy::Page, None),
+        BTRFS_MAGIC => (Strategy::Btrfs, mount_of(path).and_then(|mount| device_number(&mount.source))),
+        OVERLAY_MAGIC => {
+            let upper = mount_of(path).and_then(|mount| mount.upper_directory);
+            (Strategy::Overlay, upper.and_then(|upper| upper.metadata().ok()).map(|upper| upper.dev()))
+        }
+        _ if libc::major(metadata.dev()) == 0 => (Strategy::Unsupported, None),
+        _ => (Strategy::Uevent, Some(metadata.dev())),
+    })
+}
+
+/// What the device under a file writes whole, whatever else is under way: its logical block in bytes, a multiple of the sector. None
+/// where there is no device, or one that is memory, which is copied byte by byte (brd, pmem without BTT).
+pub(crate) fn whole_block_bytes(path: &Path) -> Result<Option<u64>> {
+    let metadata = path
+        .metadata()
+        .map_err(|error| Error::new(Step::Stat, "The file cannot be examined").errno(Errno::from(&error)).path(path))?;
+    let found = device_of(path, &metadata)?.1.and_then(sysfs);
+    let is_memory = |device: &Path| {
+        let name = device.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        name.starts_with("ram") || name.starts_with("pmem") && !name.ends_with('s')
+    };
+    let found = found.filter(|device| device.path.as_deref().is_some_and(|path| !is_memory(path)));
+    Ok(found.map(|device| device.logical_block_bytes as u64).filter(|bytes| bytes.is_multiple_of(SECTOR_BYTES as u64)))
 }
 
 pub(crate) fn c_path(path: &Path) -> Result<CString> {

@@ -150,6 +150,7 @@ fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outc
         file,
         unit: unit.get() as u64,
         findings: Findings::new(ranges_max),
+        block: storage::whole_block_bytes(path)?,
         direct: outcome.direct,
         bytes_found: outcome.bytes_found,
         hole: 0..0,
@@ -176,6 +177,8 @@ struct Verifier<'caller> {
     /// The smallest piece that a read error can be narrowed down to, and for a direct read the alignment it needs.
     unit: u64,
     findings: Findings,
+    /// What the device writes whole, in bytes.
+    block: Option<u64>,
     direct: bool,
     bytes_found: u64,
     /// What the filesystem has said is one.
@@ -284,7 +287,7 @@ impl Verifier<'_> {
     fn piece(&mut self, offset: u64, bytes: u64, buffer: &mut Buffer) -> Result<Read> {
         match self.read(offset, bytes, buffer) {
             Ok(got) => {
-                check(self.expected, offset, &buffer[..got as usize], &mut self.findings);
+                check(self.expected, offset, &buffer[..got as usize], self.block, &mut self.findings);
                 Ok(if got == bytes { Read::All } else { Read::EndsAt(offset + got) })
             }
             Err(errno) if is_about_the_medium(errno) => {
