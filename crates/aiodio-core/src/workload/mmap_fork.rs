@@ -201,7 +201,7 @@ fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Ra
             Memory::File(mapped.as_fd())
         }
     };
-    let pool = Pool::of(memory, transfers.blocks, options.block_bytes, Align::Offset(options.offset_in_page))?;
+    let mut pool = Pool::of(memory, transfers.blocks, options.block_bytes, Align::Offset(options.offset_in_page))?;
     let Some(window) = pool.window() else { return Ok(()) };
     // SAFETY: nobody uses the memory yet.
     unsafe { scribble::prepare(&window, options.seed, 0) };
