@@ -130,7 +130,8 @@ export default testcase({
     test.sink.data("race", outcome);
     const { error, troubles, overlaps, bytesChanged } = outcome;
     const failed = reportTroubles(test, FILE, troubles, TROUBLES);
-    if (error?.code === "ENOMEM" && memory === "huge" && error.step === "buffers") test.unsupported(error.message);
+    const huge = memory === "huge" || memory === "thp";
+    if (error?.code === "ENOMEM" && huge && error.step === "buffers") test.unsupported(error.message);
     if (error) test.broken(explainFailure(error));
     if (!failed) {
       test.pass(

@@ -1,18 +1,26 @@
 /** mmap_fork_dio end to end; what can be wrong with the data is planted beside the core. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { execa } from "execa";
 import { expect, test } from "vitest";
+import { root } from "../../ts/package.js";
 import { backingDirectory } from "../filesystem/fixture.js";
+import { plainEnvironment } from "../support/command.js";
 import { filesystems } from "../support/filesystems.js";
 import { onFaultfs, run, verdicts } from "./races.js";
 
 const backing = backingDirectory();
 const QUICK = ["-n", "3", "-s", "256k", "-b", "64k"];
 
+/** Whether this kernel gives transparent huge pages to who asks for them. */
+const HUGE = /\[(always|madvise)\]/.test(readFileSync("/sys/kernel/mm/transparent_hugepage/enabled", "utf8"));
+
 for (const { name, directory } of filesystems()) {
   test(`it passes on ${name} with each kind of memory, and says how much changed`, async () => {
     for (const memory of [
       ["--memory", "shared"],
       ["--memory", "file", "--engine", "libaio"],
-      ["--memory", "thp", "--writer", "thread", "--engine", "io_uring"],
+      ...(HUGE ? [["--memory", "thp", "--writer", "thread", "--engine", "io_uring"]] : []),
     ]) {
       const lines = await run("mmap_fork_dio", directory, [...QUICK, ...memory]);
       expect(lines).toContain("TPASS: 3 rounds: each byte read back is one that was in the memory during its write");
@@ -24,6 +32,25 @@ for (const { name, directory } of filesystems()) {
     );
   });
 }
+
+/** PR_SET_THP_DISABLE, which children and execve keep. */
+const SMALL_PAGES = "import ctypes,os,sys; ctypes.CDLL(None).prctl(41,1,0,0,0); os.execv(sys.argv[1], sys.argv[1:])";
+
+test("where the kernel gives no huge page, none is claimed to be tested", async () => {
+  const [{ directory } = { directory: "" }] = filesystems();
+  const program = [process.execPath, join(root, "bin", "mmap_fork_dio.js")];
+  const argv = [...QUICK, "--memory", "thp", "--writer", "thread", "--engine", "io_uring"];
+  const env = plainEnvironment({ TMPDIR: directory });
+  const { all, exitCode } = await execa("python3", ["-c", SMALL_PAGES, ...program, ...argv], {
+    env,
+    extendEnv: false,
+    reject: false,
+    all: true,
+  });
+  expect(all).toMatch(/TCONF: The kernel gave no transparent huge page for this memory: /);
+  expect(all).not.toContain("TPASS");
+  expect(exitCode).toBe(32);
+});
 
 const FAULTS: [rule: string, words: RegExp][] = [
   [

@@ -104,6 +104,18 @@ test("the trace shows each operation of io_uring once, and the journal none of t
   expect(readFileSync(journal, "utf8")).not.toContain("io_uring#");
 });
 
+test("plain system calls are operations like the others", async () => {
+  writeFileSync(join(base, "lines"), "D diotest2 -b 4096 -i 3\n");
+  const { stdout, exitCode } = await command("aiodio-ltp", [join(base, "lines"), "-d", base, "--trace"]);
+  expect(exitCode, stdout).toBe(0);
+  const calls = stdout.split("\n").filter((line) => /sync#\d+ p(read|write)\(/.test(line));
+  const written = /^D \d+\.\d{6} sync#\d+ pwrite\([\w.-]+, 0x[0-9a-f]+, 4096\) = 4096 <\d+\.\d{6}>$/;
+  const read = /^D \d+\.\d{6} sync#\d+ pread\([\w.-]+, 0x[0-9a-f]+, 4096\) = 4096 <\d+\.\d{6}>$/;
+  // Three of the combinations of direct and buffered sides, three iterations each.
+  expect(calls.filter((line) => written.test(line)).length, stdout).toBeGreaterThanOrEqual(9);
+  expect(calls.filter((line) => read.test(line)).length, stdout).toBeGreaterThanOrEqual(9);
+});
+
 test("what is no journal is refused", async () => {
   const { exitCode, stderr } = await command("aiodio-ltp", ["explain", join(base, "lines")]);
   expect(exitCode).toBe(2);

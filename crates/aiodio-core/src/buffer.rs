@@ -6,11 +6,16 @@
 //!
 //! A [`Buffer`] is a value with one holder. Submitting moves it into the queue, reaping moves it out again: code that would touch
 //! a buffer while the kernel may be transferring into or out of it does not compile.
+//!
+//! Some tests are about memory that others have too: children, a second thread through a [`Window`], everybody who has a file open.
+//! Of that there are no slices, which promise that it does not change by itself; [`Buffer::store`] writes to it, and its address can
+//! be given to the kernel.
 
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Errno, Error, Result, Step};
 
@@ -100,6 +105,8 @@ const POPULATE_BYTES_MAX: usize = 256 << 20;
 struct Arena {
     start: NonNull<u8>,
     bytes: usize,
+    /// Others may change it: by its kind, or since there is a window.
+    shared: AtomicBool,
     #[cfg(test)]
     quarantine: Option<Arc<crate::engine::drop_tests::Quarantine>>,
 }
@@ -166,16 +173,38 @@ impl Buffer {
     }
 }
 
+impl Buffer {
+    /// Writes to memory that others may be looking at or changing.
+    ///
+    /// # Panics
+    /// When the bytes do not fit.
+    pub fn store(&mut self, at: usize, bytes: &[u8]) {
+        assert!(at.checked_add(bytes.len()).is_some_and(|end| end <= self.bytes), "what is stored must fit the buffer");
+        for (index, byte) in bytes.iter().enumerate() {
+            let place = self.start.as_ptr().wrapping_add(at + index);
+            // SAFETY: inside the buffer. Volatile: somebody else may be looking, so no store may be left out or made twice.
+            unsafe { place.write_volatile(*byte) };
+        }
+    }
+
+    fn assert_exclusive(&self) {
+        assert!(!self.arena.shared.load(Ordering::Relaxed), "memory that others may change is no slice");
+    }
+}
+
+/// Panics for memory that others may change: shared, a file's, huge pages, or any after [`Pool::window`].
 impl std::ops::Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        // SAFETY: mapped, initialised (what the kernel maps is) and owned by this value.
+        self.assert_exclusive();
+        // SAFETY: mapped, initialised (what the kernel maps is), owned by this value, and nobody else's.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.bytes) }
     }
 }
 
 impl std::ops::DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
+        self.assert_exclusive();
         // SAFETY: as above, and `&mut self` excludes any other access.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
     }
@@ -210,6 +239,45 @@ impl Window {
     pub fn is_empty(&self) -> bool {
         self.bytes == 0
     }
+
+    /// An error of step "buffers" where none of it is in a transparent huge page, though it has been written to: the kernel gives
+    /// small pages without a word, and a test of huge ones would be one of these.
+    pub fn require_huge_pages(&self) -> Result<()> {
+        let smaps = std::fs::read_to_string("/proc/self/smaps").map_err(|error| {
+            Error::new(Step::Buffers, "The kernel does not say which memory is in huge pages").errno(Errno::from(&error))
+        })?;
+        let start = self.start.as_ptr() as u64;
+        if huge_bytes(&smaps, start..start + self.bytes as u64) > 0 {
+            return Ok(());
+        }
+        let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
+        let why = if setting.is_empty() {
+            "this kernel has none"
+        } else if setting.contains("[never]") {
+            "run: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
+        } else {
+            "memory is too fragmented, or they are forbidden to this process (PR_SET_THP_DISABLE)"
+        };
+        let message = format!("The kernel gave no transparent huge page for this memory: {why}");
+        Err(Error::new(Step::Buffers, message).errno(Errno(libc::ENOMEM)))
+    }
+}
+
+/// Bytes in transparent huge pages, in the mappings that touch `range`, by the text of `/proc/self/smaps` (`proc_pid_smaps(5)`).
+fn huge_bytes(smaps: &str, range: std::ops::Range<u64>) -> u64 {
+    let mut inside = false;
+    let mut found = 0;
+    for line in smaps.lines() {
+        let first = line.split_whitespace().next().unwrap_or("");
+        if let Some((start, end)) = first.split_once('-') {
+            let (start, end) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16));
+            inside = matches!((start, end), (Ok(start), Ok(end)) if start < range.end && range.start < end);
+        } else if inside && first == "AnonHugePages:" {
+            let kilobytes = line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
+            found += kilobytes.unwrap_or(0) << 10;
+        }
+    }
+    found
 }
 
 /// A stretch of memory for `io_uring_register_buffers(3)`. Covers one or more whole buffers.
@@ -308,6 +376,7 @@ impl Pool {
         let arena = Arc::new(Arena {
             start,
             bytes: total,
+            shared: AtomicBool::new(matches!(memory, Memory::Shared | Memory::Huge | Memory::File(_))),
             #[cfg(test)]
             quarantine: crate::engine::drop_tests::current_quarantine(),
         });
@@ -321,9 +390,10 @@ impl Pool {
         Ok(pool)
     }
 
-    /// The memory from the first buffer to the last, for a second hand in it.
-    pub fn window(&self) -> Option<Window> {
+    /// The memory from the first buffer to the last, for a second hand in it: from now on the buffers are no slices any more, for good.
+    pub fn window(&mut self) -> Option<Window> {
         let (first, last) = (self.buffers.first()?, self.buffers.last()?);
+        first.arena.shared.store(true, Ordering::Relaxed);
         let bytes = last.start.as_ptr() as usize + last.bytes - first.start.as_ptr() as usize;
         Some(Window { start: first.start, bytes, _arena: Arc::clone(&first.arena) })
     }
@@ -412,7 +482,7 @@ mod tests {
             let mut pool = Pool::of(memory, 3, bytes, Align::Offset(512)).expect("memory");
             for (index, buffer) in pool.buffers.iter_mut().enumerate() {
                 assert_eq!(buffer.as_ptr() as usize % page_bytes(), 512);
-                buffer.fill(index as u8 + 1);
+                buffer.store(0, &vec![index as u8 + 1; bytes.get()]);
             }
             let window = pool.window().expect("buffers");
             assert_eq!(window.as_ptr(), pool.buffers[0].as_ptr());
@@ -431,5 +501,38 @@ mod tests {
     fn an_offset_beyond_the_page_is_refused() {
         let error = Pool::new(1, NonZeroUsize::MIN, Align::Offset(page_bytes())).expect_err("must be refused");
         assert_eq!(error.step, Step::Options);
+    }
+
+    #[test]
+    fn huge_pages_are_counted_and_not_believed_in() {
+        let smaps = "7f0000000000-7f0000400000 rw-p 00000000 00:00 0 \nRss: 4096 kB\nAnonHugePages:      2048 kB\n\
+             7f0000400000-7f0000600000 rw-p 00000000 00:00 0 \nAnonHugePages:         0 kB\n";
+        assert_eq!(huge_bytes(smaps, 0x7f00_0030_0000..0x7f00_0040_0000), 2 << 20);
+        assert_eq!(huge_bytes(smaps, 0x7f00_0040_0000..0x7f00_0060_0000), 0);
+        let mut small = pool(1, page_bytes(), Align::Offset(0));
+        small.buffers[0].fill(1);
+        let error = small.window().expect("one").require_huge_pages().expect_err("a small page");
+        assert_eq!((error.step, error.errno), (Step::Buffers, Some(Errno(libc::ENOMEM))));
+    }
+
+    #[test]
+    fn memory_that_others_may_change_is_no_slice() {
+        let is_slice = |buffer: &Buffer| std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| buffer.first().copied())).is_ok();
+        let bytes = NonZeroUsize::new(100).expect("not 0");
+        let file = tempfile::tempfile().expect("file");
+        for (memory, slice) in [
+            (Memory::Private, true),
+            (Memory::Inherited, true),
+            (Memory::Shared, false),
+            (Memory::File(std::os::fd::AsFd::as_fd(&file)), false),
+        ] {
+            let mut pool = Pool::of(memory, 2, bytes, Align::Offset(0)).expect("memory");
+            assert_eq!(is_slice(&pool.buffers[1]), slice, "{memory:?}");
+            pool.buffers[1].store(98, b"xy");
+            // SAFETY: inside the buffer.
+            assert_eq!(unsafe { pool.buffers[1].as_ptr().wrapping_add(99).read_volatile() }, b'y');
+            pool.window().expect("one");
+            assert!(!is_slice(&pool.buffers[1]), "{memory:?}");
+        }
     }
 }

@@ -1,14 +1,13 @@
 //! Writes a file full of stamps.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::buffer::{Align, Pool};
-use crate::error::{Errno, Error, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::file;
 use crate::stamp::Key;
+use crate::sys::File;
 
 /// Small enough to be stamped and copied into the page cache while it is in the processor's cache; a multiple of the sector.
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -16,7 +15,7 @@ const CHUNK_BYTES: u64 = 256 << 10;
 /// Writes the first `bytes` bytes of the file with stamps of `key`, through the page cache, and `fsync`s it. The file is created with
 /// mode 0666 if need be; what lies behind `bytes` stays.
 pub fn fill(path: &Path, bytes: u64, key: Key) -> Result<()> {
-    let file = file::open_to_write(path, true, file::Flags::default())?;
+    let file = File::open_to_write(path, true, file::Flags::default())?;
     let chunk = usize::try_from(bytes.clamp(1, CHUNK_BYTES)).unwrap_or(usize::MAX);
     let mut pool = Pool::new(1, NonZeroUsize::new(chunk).unwrap_or(NonZeroUsize::MIN), Align::Offset(0))?;
     let buffer = &mut *pool.buffers[0];
@@ -24,22 +23,27 @@ pub fn fill(path: &Path, bytes: u64, key: Key) -> Result<()> {
     while offset < bytes {
         let chunk = &mut buffer[..usize::try_from((bytes - offset).min(CHUNK_BYTES)).unwrap_or(usize::MAX)];
         key.fill(offset, chunk);
-        write(path, &file, chunk, offset)?;
+        write(path, &file, chunk, offset, key.generation)?;
         offset += chunk.len() as u64;
     }
-    file::fsync(path, &file)
+    file.fsync()
 }
 
-fn write(path: &Path, file: &File, chunk: &[u8], offset: u64) -> Result<()> {
-    // `write_all_at` resumes short writes and retries EINTR.
-    file.write_all_at(chunk, offset).map_err(|error| {
-        let errno = Errno::from(&error);
-        let message = match errno.0 {
-            libc::ENOSPC => "The filesystem is full",
-            libc::EDQUOT => "The disk quota is used up",
-            libc::EFBIG => "The file would be larger than the filesystem or the limit (ulimit -f) allows",
-            _ => "The file could not be written",
-        };
-        Error::new(Step::Write, message).errno(errno).path(path).offset(offset)
-    })
+fn write(path: &Path, file: &File, chunk: &[u8], offset: u64, generation: u32) -> Result<()> {
+    let errno = match file.write(chunk, offset, generation) {
+        Ok(written) if written == chunk.len() => return Ok(()),
+        Ok(written) => {
+            let message = format!("Only {written} of {} bytes could be written at offset {offset}", chunk.len());
+            let error = Error::new(Step::ShortWrite, message).path(path).offset(offset);
+            return Err(error.transferred(chunk.len() as u64, written as u64));
+        }
+        Err(errno) => errno,
+    };
+    let message = match errno.0 {
+        libc::ENOSPC => "The filesystem is full",
+        libc::EDQUOT => "The disk quota is used up",
+        libc::EFBIG => "The file would be larger than the filesystem or the limit (ulimit -f) allows",
+        _ => "The file could not be written",
+    };
+    Err(Error::new(Step::Write, message).errno(errno).path(path).offset(offset))
 }

@@ -7,6 +7,7 @@
 //! | [`engine`] | submission and completion; everything the kernel may do short of the plain success |
 //! | [`stamp`] | what a sector on the disk looks like |
 //! | [`oracle`] | what each byte of a file may be, given what was done to it and when |
+//! | `sys` | plain system calls on files: recorded, made again when interrupted, gone on with when short |
 //! | [`recorder`] | the flight recorder: every operation, in a file that outlives the process |
 //! | [`fill`], [`copy`], [`verify`], [`workload`] | the workloads |
 //! | [`random`] | random numbers that a seed repeats |
@@ -34,5 +35,6 @@ pub mod random;
 pub mod recorder;
 pub mod stamp;
 pub mod storage;
+mod sys;
 pub mod verify;
 pub mod workload;

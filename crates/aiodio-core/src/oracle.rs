@@ -9,7 +9,10 @@
 //! nobody wrote; each of them must be free of older stamps just as a write must be.
 //!
 //! Where more than one content is right, any mixture of them is: neither POSIX nor Linux promises that a concurrent write is seen in
-//! one piece (a buffered read of ext4 takes no lock against a write, and a loop device copies with `memcpy`).
+//! one piece (a buffered read of ext4 takes no lock against a write, and a loop device copies with `memcpy`). There is one exception,
+//! for data at rest: a device takes a logical block whole or not at all, so where each content comes from a direct write of all of the
+//! block ([`Oracle::begin_direct`]), and all these writes are over, the block holds one of them ([`Expected::keeps_blocks_whole`]).
+//! Writes through the page cache are left out, since nobody promises how much of a page is copied before it is written back.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Range, RangeInclusive};
@@ -59,6 +62,12 @@ pub trait Expected {
     }
     /// Calls `visit` with consecutive parts of `range` and the contents that are right in each; never with none.
     fn each(&self, range: Range<u64>, visit: &mut dyn FnMut(Range<u64>, &[Content]));
+    /// Whether at rest, on a device that writes whole logical blocks, each of them in `range` holds one of the contents, and no
+    /// mixture. Asked for ranges with the same contents everywhere.
+    fn keeps_blocks_whole(&self, range: &Range<u64>) -> bool {
+        let _ = range;
+        false
+    }
 }
 
 /// A file of so many bytes that holds one generation of stamps, throughout or from an offset on.
@@ -194,11 +203,13 @@ struct Candidate {
     ended: Tick,
     /// From then on it is wrong; reads submitted before may still see it.
     superseded: Tick,
+    /// Made by direct writes alone, or the only content at its time.
+    direct: bool,
 }
 
 impl Candidate {
     const fn settled(content: Content) -> Self {
-        Self { content, begun: LONG_AGO, ended: LONG_AGO, superseded: NEVER }
+        Self { content, begun: LONG_AGO, ended: LONG_AGO, superseded: NEVER, direct: true }
     }
 }
 
@@ -275,6 +286,15 @@ impl Oracle {
 
     /// A change is about to be submitted.
     pub fn begin(&mut self, change: Change) -> ChangeId {
+        self.begin_as(change, false)
+    }
+
+    /// A write with `O_DIRECT` is about to be submitted, from memory that nobody changes meanwhile.
+    pub fn begin_direct(&mut self, change: Change) -> ChangeId {
+        self.begin_as(change, true)
+    }
+
+    fn begin_as(&mut self, change: Change, direct: bool) -> ChangeId {
         self.tick += 1;
         let begun = self.tick;
         let Change { range, content, size } = change;
@@ -287,7 +307,7 @@ impl Oracle {
         let oldest_read = self.oldest_read();
         self.for_each_mut(&range, |segment| {
             segment.candidates.retain(|candidate| candidate.superseded > oldest_read);
-            segment.candidates.push(Candidate { content, begun, ended: NEVER, superseded: NEVER });
+            segment.candidates.push(Candidate { content, begun, ended: NEVER, superseded: NEVER, direct });
         });
         self.in_flight.insert(begun, InFlight { range, size });
         ChangeId(begun)
@@ -493,6 +513,11 @@ impl Expected for Oracle {
     }
     fn each(&self, range: Range<u64>, visit: &mut dyn FnMut(Range<u64>, &[Content])) {
         self.each_since(self.tick, &range, visit);
+    }
+    fn keeps_blocks_whole(&self, range: &Range<u64>) -> bool {
+        let Some((_, segment)) = self.segments.range(..=range.start).next_back() else { return false };
+        let mut live = segment.candidates.iter().filter(|candidate| candidate.superseded == NEVER);
+        range.end <= segment.end && live.all(|candidate| candidate.direct && candidate.ended != NEVER)
     }
 }
 

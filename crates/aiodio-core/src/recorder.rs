@@ -1,8 +1,9 @@
 //! The flight recorder: every operation, from its submission to its completion, in a file that outlives the process.
 //!
 //! The file is mapped shared, so what has been recorded is there when the process is killed in mid-flight, and children made by
-//! `fork(2)` record into the same ring. It is a ring: the last operations are kept, and how many were lost is known. Threads and
-//! processes need no lock: each takes a slot by one atomic addition.
+//! `fork(2)` record into the same ring. It is a ring: the last operations are kept, with all that are in flight, and how many were lost
+//! is known. Threads and processes need no lock: each takes a slot by atomic operations. Other processes write to the mapping, so
+//! nothing in it is ever referred to but as an atomic.
 //!
 //! strace does not see what goes through a ring in memory; seed 001's reporter lost two and a half days to that. [`Recorder::trace`]
 //! prints each operation in strace's way when it completes.
@@ -10,7 +11,7 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, RwLock};
 
 use crate::error::{Errno, Error, Result, Step};
@@ -154,6 +155,8 @@ impl Interface {
 pub const DIRECT: u16 = 1;
 /// Another part of an operation that the kernel cut short, or another try.
 pub const RESUMED: u16 = 2;
+/// The verification's own, after all that is verified: not what did something to the file.
+pub const VERIFYING: u16 = 4;
 
 /// What is known when an operation begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +165,7 @@ pub struct Begin {
     pub kind: Kind,
     /// Through which interface.
     pub interface: Interface,
-    /// [`DIRECT`], [`RESUMED`].
+    /// [`DIRECT`], [`RESUMED`], [`VERIFYING`].
     pub flags: u16,
     /// From [`Recorder::file`].
     pub file: u32,
@@ -212,7 +215,7 @@ pub struct Record {
     pub files: Vec<String>,
     /// The oldest first. Slots that a dying writer left half-filled are missing.
     pub operations: Vec<Operation>,
-    /// How many older ones the ring has overwritten.
+    /// How many others there were: older ones, and those that met a ring full of operations in flight.
     pub lost: u64,
     /// `CLOCK_MONOTONIC_RAW` when the record began, in nanoseconds.
     pub started_ns: u64,
@@ -220,7 +223,7 @@ pub struct Record {
     pub started_monotonic_ns: u64,
 }
 
-const MAGIC: u64 = u64::from_ne_bytes(*b"AIOFLR1\n");
+const MAGIC: u64 = u64::from_ne_bytes(*b"AIOFLR2\n");
 const FILES_MAX: usize = 255;
 const NAME_BYTES: usize = 60;
 /// A multiple of every page size in use.
@@ -228,23 +231,33 @@ const HEADER_BYTES: usize = 64 << 10;
 /// For a process of its own: enough for the last seconds of a fast device.
 pub const CAPACITY: u32 = 1 << 16;
 
+type Name = [AtomicU8; NAME_BYTES];
+
 #[repr(C)]
 struct Header {
-    magic: u64,
-    capacity: u32,
-    record_bytes: u32,
+    magic: AtomicU64,
+    capacity: AtomicU32,
+    record_bytes: AtomicU32,
     started_ns: AtomicU64,
     started_monotonic_ns: AtomicU64,
-    /// Operations begun.
+    /// Numbers given out.
     begun: AtomicU64,
+    /// Those of them that no operation has got, because an operation in flight had the number's slot.
+    passed_over: AtomicU64,
     files: AtomicU32,
-    reserved: u32,
-    names: [[u8; NAME_BYTES]; FILES_MAX],
+    reserved: AtomicU32,
+    /// The first `files` of them are not written any more.
+    names: [Name; FILES_MAX],
 }
+
+/// Slots that are tried for an operation: a ring with so many neighbours in flight is full of them.
+const TRIES: u64 = 64;
+/// The `id` of a slot that is being filled in; where its writer died, for good.
+const CLAIMED: u64 = u64::MAX;
 
 #[repr(C)]
 struct Slot {
-    /// The operation's number; 0 while it is being filled in.
+    /// The operation's number; 0 before the first, [`CLAIMED`] while it is being filled in.
     id: AtomicU64,
     submitted_ns: AtomicU64,
     /// 0 while in flight.
@@ -265,9 +278,11 @@ const _: () = assert!(size_of::<Header>() <= HEADER_BYTES && size_of::<Slot>() =
 struct Mapping {
     start: NonNull<u8>,
     bytes: usize,
+    /// Of slots; checked against `bytes`, whatever the header says later.
+    capacity: u64,
 }
 
-// SAFETY: everything behind the pointer that changes after creation is atomic, but for the names (see `Recorder::file`).
+// SAFETY: everything behind the pointer is atomic.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
@@ -280,28 +295,31 @@ impl Drop for Mapping {
 }
 
 impl Mapping {
-    fn new(file: RawFd, bytes: usize, protection: i32) -> std::result::Result<Self, Errno> {
+    fn bytes(capacity: u64) -> usize {
+        HEADER_BYTES + capacity as usize * size_of::<Slot>()
+    }
+
+    fn new(file: RawFd, capacity: u64, protection: i32) -> std::result::Result<Self, Errno> {
+        let bytes = Self::bytes(capacity);
         let (fd, flags) = if file < 0 { (-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS) } else { (file, libc::MAP_SHARED) };
         // SAFETY: a new mapping at an address of the kernel's choice.
         let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, fd, 0) };
         if start == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        NonNull::new(start.cast()).map(|start| Self { start, bytes }).ok_or(Errno(libc::ENOMEM))
+        NonNull::new(start.cast()).map(|start| Self { start, bytes, capacity }).ok_or(Errno(libc::ENOMEM))
     }
 
     fn header(&self) -> &Header {
-        // SAFETY: page-aligned, at least HEADER_BYTES long, any bytes are valid.
+        // SAFETY: page-aligned, at least HEADER_BYTES long, any bytes are valid, and all of it is atomic.
         unsafe { self.start.cast().as_ref() }
     }
 
     fn slot(&self, number: u64) -> &Slot {
-        let capacity = u64::from(self.header().capacity);
-        let at = HEADER_BYTES + (number % capacity) as usize * size_of::<Slot>();
-        debug_assert!(at + size_of::<Slot>() <= self.bytes);
+        let at = HEADER_BYTES + (number % self.capacity) as usize * size_of::<Slot>();
         // SAFETY: inside the mapping, which was made for `capacity` slots.
         let slot = unsafe { self.start.add(at) };
-        // SAFETY: 8-byte aligned; any bytes are valid.
+        // SAFETY: 8-byte aligned; any bytes are valid, and all of it is atomic.
         unsafe { slot.cast().as_ref() }
     }
 }
@@ -338,22 +356,20 @@ impl Recorder {
     /// children see.
     pub fn create(file: Option<&File>, capacity: u32) -> Result<Self> {
         let capacity = capacity.clamp(1, 1 << 24);
-        let bytes = HEADER_BYTES + capacity as usize * size_of::<Slot>();
         let failed = |errno| Error::new(Step::Setup, "The flight recorder's file cannot be made").errno(errno);
         if let Some(file) = file {
-            file.set_len(0).and_then(|()| file.set_len(bytes as u64)).map_err(|error| failed(Errno::from(&error)))?;
+            let bytes = Mapping::bytes(capacity.into()) as u64;
+            file.set_len(0).and_then(|()| file.set_len(bytes)).map_err(|error| failed(Errno::from(&error)))?;
         }
         let fd = file.map_or(-1, AsRawFd::as_raw_fd);
-        let map = Mapping::new(fd, bytes, libc::PROT_READ | libc::PROT_WRITE).map_err(failed)?;
-        let header = map.start.cast::<Header>().as_ptr();
-        // SAFETY: nobody else knows this memory yet.
-        let header = unsafe { &mut *header };
-        header.capacity = capacity;
-        header.record_bytes = size_of::<Slot>() as u32;
-        *header.started_ns.get_mut() = nanoseconds(libc::CLOCK_MONOTONIC_RAW);
-        *header.started_monotonic_ns.get_mut() = nanoseconds(libc::CLOCK_MONOTONIC);
+        let map = Mapping::new(fd, capacity.into(), libc::PROT_READ | libc::PROT_WRITE).map_err(failed)?;
+        let header = map.header();
+        header.capacity.store(capacity, Ordering::Relaxed);
+        header.record_bytes.store(size_of::<Slot>() as u32, Ordering::Relaxed);
+        header.started_ns.store(nanoseconds(libc::CLOCK_MONOTONIC_RAW), Ordering::Relaxed);
+        header.started_monotonic_ns.store(nanoseconds(libc::CLOCK_MONOTONIC), Ordering::Relaxed);
         // A reader takes the file for a record from now on.
-        header.magic = MAGIC;
+        header.magic.store(MAGIC, Ordering::Release);
         let trace = Trace { on: AtomicBool::new(false), fd: AtomicI32::new(libc::STDERR_FILENO) };
         Ok(Self { map: Arc::new(map), names: Arc::default(), trace: Arc::new(trace) })
     }
@@ -376,34 +392,45 @@ impl Recorder {
             }
             name = &name[cut..];
         }
-        let header = self.map.start.cast::<Header>().as_ptr();
-        let count = self.map.header().files.load(Ordering::Acquire) as usize;
-        // SAFETY: the table's entries below `count` are not written any more; the guard keeps other writers away.
-        let names = unsafe { &raw mut (*header).names };
-        for index in 0..count {
-            // SAFETY: as above.
-            if name_of(unsafe { &(&*names)[index] }) == name {
-                return index as u32;
-            }
+        let header = self.map.header();
+        let count = (header.files.load(Ordering::Acquire) as usize).min(FILES_MAX);
+        if let Some(index) = header.names[..count].iter().position(|known| name_of(known) == name) {
+            return index as u32;
         }
         if count == FILES_MAX {
             return FILES_MAX as u32 - 1;
         }
         let name = if count == FILES_MAX - 1 { "(more files)" } else { name };
-        // SAFETY: nobody reads this entry before `files` says that it is there.
-        unsafe { (&mut *names)[count][..name.len()].copy_from_slice(name.as_bytes()) };
-        self.map.header().files.store(count as u32 + 1, Ordering::Release);
+        for (place, byte) in header.names[count].iter().zip(name.bytes()) {
+            place.store(byte, Ordering::Relaxed);
+        }
+        header.files.store(count as u32 + 1, Ordering::Release);
         count as u32
+    }
+
+    /// A number and its slot, which is nobody else's: an operation in flight keeps its own.
+    fn claim(&self) -> Option<(u64, &Slot)> {
+        let header = self.map.header();
+        for _ in 0..TRIES.min(self.map.capacity) {
+            let id = header.begun.fetch_add(1, Ordering::Relaxed) + 1;
+            let slot = self.map.slot(id);
+            let before = slot.id.load(Ordering::Acquire);
+            let free = before == 0 || before != CLAIMED && slot.completed_ns.load(Ordering::Relaxed) > 0;
+            if free && slot.id.compare_exchange(before, CLAIMED, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                // Who reads one of the new fields finds the old number gone. (A release store would not keep back what follows it.)
+                fence(Ordering::Release);
+                return Some((id, slot));
+            }
+            header.passed_over.fetch_add(1, Ordering::Relaxed);
+        }
+        // The last number is this operation's, which is lost.
+        header.passed_over.fetch_sub(1, Ordering::Relaxed);
+        None
     }
 
     /// An operation is about to be submitted.
     pub fn begin(&self, begin: &Begin) -> OperationId {
-        let header = self.map.header();
-        let id = header.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        let slot = self.map.slot(id);
-        slot.id.store(0, Ordering::Relaxed);
-        // Who reads one of the new fields finds the old number gone. (A release store would not keep back what follows it.)
-        fence(Ordering::Release);
+        let Some((id, slot)) = self.claim() else { return OperationId(0) };
         slot.completed_ns.store(0, Ordering::Relaxed);
         slot.result.store(0, Ordering::Relaxed);
         slot.offset.store(begin.offset, Ordering::Relaxed);
@@ -422,8 +449,12 @@ impl Recorder {
 
     /// Its completion has been reaped: bytes transferred, or a negated errno.
     pub fn end(&self, operation: OperationId, result: i64) {
+        if operation.0 == 0 {
+            // Not recorded: the ring was full of operations in flight.
+            return;
+        }
         let slot = self.map.slot(operation.0);
-        // Overwritten already, by more operations than the ring holds.
+        // Ended before.
         if slot.id.load(Ordering::Acquire) != operation.0 {
             return;
         }
@@ -452,8 +483,8 @@ impl Recorder {
         let header = self.map.header();
         let count = header.files.load(Ordering::Acquire);
         let index = operation.begin.file;
-        let name = if index < count { name_of(&header.names[index as usize]) } else { "?" };
-        trace_line(operation, name, header.started_ns.load(Ordering::Relaxed))
+        let name = if index < count { name_of(&header.names[index as usize]) } else { "?".to_owned() };
+        trace_line(operation, &name, header.started_ns.load(Ordering::Relaxed))
     }
 }
 
@@ -484,9 +515,9 @@ pub fn trace_line(operation: &Operation, file: &str, started_ns: u64) -> String 
     )
 }
 
-fn name_of(bytes: &[u8; NAME_BYTES]) -> &str {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(NAME_BYTES);
-    std::str::from_utf8(&bytes[..end]).unwrap_or("?")
+fn name_of(name: &Name) -> String {
+    let bytes = name.iter().map(|byte| byte.load(Ordering::Relaxed)).take_while(|byte| *byte != 0).collect();
+    String::from_utf8(bytes).unwrap_or_else(|_| "?".to_owned())
 }
 
 fn read_slot(slot: &Slot) -> Option<Operation> {
@@ -521,7 +552,7 @@ fn read_slot(slot: &Slot) -> Option<Operation> {
     // After all the fields, not among them.
     fence(Ordering::Acquire);
     // Filled in anew meanwhile, or never finished.
-    (id > 0 && slot.id.load(Ordering::Relaxed) == id).then_some(operation)
+    (id > 0 && id != CLAIMED && slot.id.load(Ordering::Relaxed) == id).then_some(operation)
 }
 
 impl Recorder {
@@ -541,12 +572,15 @@ pub fn read(file: &File) -> Result<Record> {
     if bytes < HEADER_BYTES {
         return Err(not("it is too short"));
     }
-    let map = Mapping::new(file.as_raw_fd(), bytes, libc::PROT_READ).map_err(|errno| not("it can't be mapped").errno(errno))?;
+    let capacity = ((bytes - HEADER_BYTES) / size_of::<Slot>()) as u64;
+    let map = Mapping::new(file.as_raw_fd(), capacity, libc::PROT_READ).map_err(|errno| not("it can't be mapped").errno(errno))?;
     let header = map.header();
-    if header.magic != MAGIC || header.record_bytes as usize != size_of::<Slot>() {
+    let record_bytes = header.record_bytes.load(Ordering::Relaxed) as usize;
+    if header.magic.load(Ordering::Acquire) != MAGIC || record_bytes != size_of::<Slot>() {
         return Err(not("it was made by another version, on another architecture, or by another program"));
     }
-    if bytes != HEADER_BYTES + header.capacity as usize * size_of::<Slot>() || header.capacity == 0 {
+    let said = u64::from(header.capacity.load(Ordering::Relaxed));
+    if said != capacity || bytes != Mapping::bytes(capacity) || capacity == 0 {
         return Err(not("its length is not what it says"));
     }
     Ok(read_mapping(&map))
@@ -554,16 +588,16 @@ pub fn read(file: &File) -> Result<Record> {
 
 fn read_mapping(map: &Mapping) -> Record {
     let header = map.header();
+    // Each operation's number is counted before it is passed over.
+    let passed_over = header.passed_over.load(Ordering::Acquire);
     let begun = header.begun.load(Ordering::Acquire);
-    let first = begun.saturating_sub(u64::from(header.capacity)) + 1;
     let files = (header.files.load(Ordering::Acquire) as usize).min(FILES_MAX);
-    let mut operations: Vec<Operation> =
-        (first..=begun).filter_map(|id| read_slot(map.slot(id)).filter(|op| op.id == id)).collect();
-    operations.sort_by_key(|operation| operation.submitted_ns);
+    let mut operations: Vec<Operation> = (0..map.capacity).filter_map(|number| read_slot(map.slot(number))).collect();
+    operations.sort_by_key(|operation| (operation.submitted_ns, operation.id));
     Record {
-        files: header.names[..files].iter().map(|name| name_of(name).to_owned()).collect(),
+        files: header.names[..files].iter().map(name_of).collect(),
+        lost: begun.saturating_sub(passed_over).saturating_sub(operations.len() as u64),
         operations,
-        lost: first - 1,
         started_ns: header.started_ns.load(Ordering::Relaxed),
         started_monotonic_ns: header.started_monotonic_ns.load(Ordering::Relaxed),
     }
@@ -579,11 +613,12 @@ pub struct SharedMemory {
 }
 
 impl Record {
-    /// Operations on `file` that touch a byte of `range`, the oldest first.
+    /// Operations on `file` that touch a byte of `range`, the oldest first; the verification's own are left out.
     pub fn touching(&self, file: u32, range: &std::ops::Range<u64>) -> Vec<Operation> {
         let touches = |operation: &&Operation| {
-            let Begin { kind, offset, bytes, .. } = operation.begin;
+            let Begin { kind, offset, bytes, flags, .. } = operation.begin;
             operation.begin.file == file
+                && flags & VERIFYING == 0
                 && match kind {
                     Kind::Truncate => bytes < range.end,
                     Kind::Collapse | Kind::Insert => offset < range.end,

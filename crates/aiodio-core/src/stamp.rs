@@ -20,7 +20,7 @@ const HEADER_BYTES: usize = 32;
 const TRAILER_AT: usize = 480;
 const CRC_AT: usize = 508;
 const LANES: usize = 4;
-const ROUNDS: usize = (TRAILER_AT - HEADER_BYTES) / 8 / LANES;
+const _: () = assert!((TRAILER_AT - HEADER_BYTES).is_multiple_of(8 * LANES));
 
 /// The identity of one sector's content. On the disk:
 ///
@@ -69,8 +69,11 @@ impl Key {
 
     /// Stamps memory that will be, or should have been, at byte `offset` (a multiple of 512) of the file. A last piece of less than
     /// a sector gets the first bytes of its stamp.
+    ///
+    /// # Panics
+    /// When `offset` is no multiple of 512: the stamps would be another place's.
     pub fn fill(self, offset: u64, memory: &mut [u8]) {
-        debug_assert_eq!(offset % SECTOR, 0);
+        assert!(offset.is_multiple_of(SECTOR), "stamps begin at a sector, not at byte {offset}");
         let mut sector = offset / SECTOR;
         let (whole, rest) = memory.as_chunks_mut::<SECTOR_BYTES>();
         for bytes in whole {
@@ -118,7 +121,6 @@ impl Stamp {
         // xorshift64 never leaves 0, so 0 must not be a start.
         let mut lanes = [mix(key) | 1, mix(key ^ 1) | 2, mix(key ^ 2) | 4, mix(key ^ 3) | 8];
         let (payload, _) = out[HEADER_BYTES..TRAILER_AT].as_chunks_mut::<{ 8 * LANES }>();
-        debug_assert_eq!(payload.len(), ROUNDS);
         for words in payload {
             let (words, _) = words.as_chunks_mut::<8>();
             // Lane by lane, so that the compiler keeps two lanes in an SSE2 register and four in an AVX2 one.
@@ -228,6 +230,12 @@ mod tests {
     const KNOWN_FIRST: u64 = 0xdcc8_d556_c562_6987;
     const KNOWN_LAST: u64 = 0x5e1c_7fd8_b74b_89d9;
     const KNOWN_CRC: u32 = 0xf13f_808c;
+
+    #[test]
+    #[should_panic(expected = "stamps begin at a sector, not at byte 700")]
+    fn stamps_of_half_a_sector_are_refused_in_any_build() {
+        Key { seed: 1, file: 1, generation: 1 }.fill(700, &mut [0; 512]);
+    }
 
     proptest! {
         #[test]

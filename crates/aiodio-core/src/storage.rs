@@ -2,13 +2,14 @@
 
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::buffer::page_bytes;
 use crate::error::{Errno, Error, Result, Step};
+use crate::stamp::SECTOR_BYTES;
 
 /// How the device was found; LTP prints it ("Use uevent strategy").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +86,6 @@ const RAMFS_MAGIC: u64 = 0x8584_58f6;
 const BTRFS_MAGIC: u64 = 0x9123_683e;
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 
-/// The smallest block that anything here works with.
-const SECTOR_BYTES: usize = 512;
-
 /// By `f_type` of `statfs(2)` and the major number of the device that `stat(2)` tells, which is 0 where the kernel made it up.
 fn strategy_of(magic: u64, major: u32) -> Strategy {
     match magic {
@@ -104,19 +102,9 @@ pub fn storage(directory: &Path) -> Result<Storage> {
     let metadata = directory
         .metadata()
         .map_err(|error| Error::new(Step::Stat, "The directory cannot be examined").errno(Errno::from(&error)).path(directory))?;
-    let magic = filesystem_magic(directory)?;
     let page = page_bytes();
     let mut message = None;
-    let strategy = strategy_of(magic, libc::major(metadata.dev()));
-    let device = match strategy {
-        Strategy::Page | Strategy::Unsupported => None,
-        Strategy::Btrfs => mount_of(directory).and_then(|mount| device_number(&mount.source)),
-        Strategy::Overlay => {
-            let upper = mount_of(directory).and_then(|mount| mount.upper_directory);
-            upper.and_then(|upper| upper.metadata().ok()).map(|upper| upper.dev())
-        }
-        Strategy::Uevent => Some(metadata.dev()),
-    };
+    let (strategy, device) = device_of(directory, &metadata)?;
     let sysfs = device.and_then(sysfs);
     if sysfs.is_none() && strategy != Strategy::Page {
         message = Some(match strategy {
@@ -152,6 +140,36 @@ pub fn storage(directory: &Path) -> Result<Storage> {
         dio_source,
         message,
     })
+}
+
+/// The device number of what a file or directory lies on, and how it was found.
+fn device_of(path: &Path, metadata: &std::fs::Metadata) -> Result<(Strategy, Option<u64>)> {
+    let strategy = strategy_of(filesystem_magic(path)?, libc::major(metadata.dev()));
+    let device = match strategy {
+        Strategy::Page | Strategy::Unsupported => None,
+        Strategy::Btrfs => mount_of(path).and_then(|mount| device_number(&mount.source)),
+        Strategy::Overlay => {
+            let upper = mount_of(path).and_then(|mount| mount.upper_directory);
+            upper.and_then(|upper| upper.metadata().ok()).map(|upper| upper.dev())
+        }
+        Strategy::Uevent => Some(metadata.dev()),
+    };
+    Ok((strategy, device))
+}
+
+/// What the device under a file writes whole, whatever else is under way: its logical block in bytes, a multiple of the sector. None
+/// where there is no device, or one that is memory, which is copied byte by byte (brd, pmem without BTT).
+pub(crate) fn whole_block_bytes(path: &Path) -> Result<Option<u64>> {
+    let metadata = path
+        .metadata()
+        .map_err(|error| Error::new(Step::Stat, "The file cannot be examined").errno(Errno::from(&error)).path(path))?;
+    let found = device_of(path, &metadata)?.1.and_then(sysfs);
+    let is_memory = |device: &Path| {
+        let name = device.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        name.starts_with("ram") || name.starts_with("pmem") && !name.ends_with('s')
+    };
+    let found = found.filter(|device| device.path.as_deref().is_some_and(|path| !is_memory(path)));
+    Ok(found.map(|device| device.logical_block_bytes as u64).filter(|bytes| bytes.is_multiple_of(SECTOR_BYTES as u64)))
 }
 
 pub(crate) fn c_path(path: &Path) -> Result<CString> {
@@ -294,11 +312,20 @@ pub(crate) struct DioAlign {
 }
 
 /// What the filesystem says about an open file, if it says anything.
-pub(crate) fn dio_align(file: &File) -> Result<Option<DioAlign>> {
-    let found = Statx::of(file.as_raw_fd(), Path::new(""), STATX_DIOALIGN)?;
-    Ok((found.mask & STATX_DIOALIGN != 0)
-        .then_some(DioAlign { mem_bytes: found.dio_mem_align as usize, offset_bytes: found.dio_offset_align as usize }))
+pub(crate) fn dio_align(file: impl AsFd) -> Result<Option<DioAlign>> {
+    Ok(Statx::of(file.as_fd().as_raw_fd(), Path::new(""), STATX_DIOALIGN)?.dio_align())
 }
+
+/// The alignment in bytes, a power of two and at least a sector, of offset and length of direct transfers of an open file: the
+/// filesystem's own statement, else its block size (which for btrfs is what its direct I/O needs).
+pub(crate) fn direct_unit(file: impl AsFd) -> Result<usize> {
+    let found = Statx::of(file.as_fd().as_raw_fd(), Path::new(""), STATX_DIOALIGN)?;
+    let stated = found.dio_align().map(|align| align.offset_bytes).filter(|bytes| *bytes > 0);
+    Ok(stated.unwrap_or(found.blksize as usize).clamp(SECTOR_BYTES, DIRECT_UNIT_MAX).next_power_of_two())
+}
+
+/// Larger than any filesystem's; network filesystems call the transfer that they like best their block size.
+const DIRECT_UNIT_MAX: usize = 64 << 10;
 
 const STATX_MNT_ID: u32 = 0x1000;
 const STATX_DIOALIGN: u32 = 0x2000;
@@ -309,7 +336,8 @@ const STATX_DIOALIGN: u32 = 0x2000;
 #[derive(Debug)]
 struct Statx {
     mask: u32,
-    before: [u32; 35],
+    blksize: u32,
+    before: [u32; 34],
     mnt_id: u64,
     dio_mem_align: u32,
     dio_offset_align: u32,
@@ -319,13 +347,20 @@ struct Statx {
 impl Statx {
     fn of(directory: i32, path: &Path, mask: u32) -> Result<Self> {
         let c = c_path(path)?;
-        let mut found = Self { mask: 0, before: [0; 35], mnt_id: 0, dio_mem_align: 0, dio_offset_align: 0, after: [0; 12] };
+        let mut found =
+            Self { mask: 0, blksize: 0, before: [0; 34], mnt_id: 0, dio_mem_align: 0, dio_offset_align: 0, after: [0; 12] };
         // SAFETY: a NUL-terminated path, and room for the 256 bytes of the answer.
         let failed = unsafe { libc::syscall(libc::SYS_statx, directory, c.as_ptr(), libc::AT_EMPTY_PATH, mask, &raw mut found) };
         if failed != 0 {
             return Err(Error::new(Step::Stat, "The file cannot be examined").errno(Errno::last()).path(path));
         }
         Ok(found)
+    }
+
+    /// Zeros: the file has no direct I/O. None: nothing is said about it.
+    fn dio_align(&self) -> Option<DioAlign> {
+        (self.mask & STATX_DIOALIGN != 0)
+            .then_some(DioAlign { mem_bytes: self.dio_mem_align as usize, offset_bytes: self.dio_offset_align as usize })
     }
 }
 

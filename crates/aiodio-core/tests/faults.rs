@@ -5,8 +5,11 @@
 mod common;
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use aiodio_core::buffer::{Align, Pool};
 use aiodio_core::copy::{self, Fsync};
@@ -229,7 +232,8 @@ struct Scripted {
     events: Vec<Event>,
 }
 
-impl RawEngine for Scripted {
+// SAFETY: what it takes over is a real engine's, or never shown to the kernel.
+unsafe impl RawEngine for Scripted {
     fn capacity(&self) -> usize {
         1
     }
@@ -292,4 +296,138 @@ fn more_bytes_than_asked_for_are_a_broken_engine() {
     let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(1)).unwrap();
     queue.push(Operation { write: false, file: 0, offset: 0, bytes: 512, buffer: pool.buffers.remove(0), generation: 0 });
     assert_eq!(queue.wait(1, &mut Vec::new()).unwrap_err().step, Step::Reap);
+}
+
+/// Says EAGAIN to every request so many times, and then that it is done.
+struct Busy {
+    refusals: u32,
+    seen: HashMap<u32, u32>,
+    events: Vec<Event>,
+}
+
+// SAFETY: it shows the kernel nothing.
+unsafe impl RawEngine for Busy {
+    fn capacity(&self) -> usize {
+        usize::MAX
+    }
+    unsafe fn submit(&mut self, requests: &[Request]) -> Result<usize, Errno> {
+        for request in requests {
+            let seen = self.seen.entry(request.slot).or_default();
+            *seen += 1;
+            let result = if *seen > self.refusals { request.bytes as i64 } else { -i64::from(libc::EAGAIN) };
+            self.events.push(Event { slot: u64::from(request.slot), result });
+        }
+        Ok(requests.len())
+    }
+    fn reap(&mut self, _min: usize, events: &mut Vec<Event>) -> Result<(), Errno> {
+        events.append(&mut self.events);
+        Ok(())
+    }
+}
+
+fn queue_of(engine: Box<dyn RawEngine>, depth: usize) -> Queue {
+    let pool = Pool::new(depth, size(512), Align::Offset(0)).unwrap();
+    let mut queue = Queue::new(engine, size(depth), vec![tempfile::tempfile().unwrap().into()], &[], size(1)).unwrap();
+    for (index, buffer) in pool.buffers.into_iter().enumerate() {
+        let offset = index as u64 * 512;
+        queue.push(Operation { write: true, file: 0, offset, bytes: 512, buffer, generation: 0 });
+    }
+    queue
+}
+
+#[test]
+fn operations_that_are_tried_again_pause_together_and_not_one_after_the_other() {
+    let depth = 512;
+    let mut queue = queue_of(Box::new(Busy { refusals: 100, seen: HashMap::new(), events: Vec::new() }), depth);
+    let start = Instant::now();
+    let mut done = Vec::new();
+    queue.wait(depth, &mut done).unwrap();
+    assert!(done.len() == depth && done.iter().all(|completion| completion.result == Ok(512)));
+    // One after the other they would sleep for 512 * 92 ms.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert_eq!(queue.finish().retried_eagain, depth as u64 * 100);
+    // What never succeeds is passed on.
+    let mut queue = queue_of(Box::new(Busy { refusals: u32::MAX, seen: HashMap::new(), events: Vec::new() }), 4);
+    done.clear();
+    queue.wait(4, &mut done).unwrap();
+    assert!(done.len() == 4 && done.iter().all(|completion| completion.result == Err(Errno(libc::EAGAIN))));
+}
+
+/// Takes everything over and says, by its counts or by EBADR as `io_uring_enter(2)` does, that completions were dropped.
+struct Dropping {
+    errno: Option<i32>,
+}
+
+// SAFETY: it shows the kernel nothing.
+unsafe impl RawEngine for Dropping {
+    fn capacity(&self) -> usize {
+        usize::MAX
+    }
+    unsafe fn submit(&mut self, requests: &[Request]) -> Result<usize, Errno> {
+        Ok(requests.len())
+    }
+    fn reap(&mut self, _min: usize, _events: &mut Vec<Event>) -> Result<(), Errno> {
+        self.errno.map_or(Ok(()), |errno| Err(Errno(errno)))
+    }
+    fn lost(&self) -> u64 {
+        if self.errno.is_some() { 0 } else { 3 }
+    }
+}
+
+#[test]
+fn completions_that_the_kernel_dropped_are_an_error_and_not_waited_for() {
+    for errno in [None, Some(libc::EBADR)] {
+        let mut queue = queue_of(Box::new(Dropping { errno }), 4);
+        let error = queue.wait(1, &mut Vec::new()).unwrap_err();
+        assert_eq!(error.step, Step::Reap);
+        assert!(error.message.contains("dropped completions"), "{error}");
+        // Their memory is not reused: the kernel may have it.
+        assert_eq!(queue.finish().leaked_buffers, 4);
+    }
+}
+
+/// `_IOW(0x94, 9, int)` of `linux/fs.h`.
+const FICLONE: libc::Ioctl = 0x4004_9409_u32 as libc::Ioctl;
+
+/// XFS states whole blocks for files whose blocks are shared, whatever the device's logical block is.
+#[test]
+fn a_short_direct_transfer_goes_on_at_what_the_file_itself_states() {
+    let mut met = 0;
+    for place in workplaces() {
+        let (source, clone) = (place.path().join("source"), place.path().join("clone"));
+        fill(&source, 1 << 20, KEY).unwrap();
+        let target = std::fs::File::create(&clone).unwrap();
+        // SAFETY: two open descriptors.
+        let cloned = unsafe { libc::ioctl(target.as_raw_fd(), FICLONE, std::fs::File::open(&source).unwrap().as_raw_fd()) } == 0;
+        let direct = std::fs::File::options().read(true).write(true).custom_flags(libc::O_DIRECT).open(&clone);
+        let (true, Ok(direct), Some(stated)) = (cloned, direct, stated_alignment(&target)) else { continue };
+        if stated <= 512 {
+            continue;
+        }
+        met += 1;
+        let stated = stated as usize;
+        let asked = Rc::default();
+        let engine =
+            Scripted { results: vec![stated as i64 + 512, stated as i64].into_iter(), asked: Rc::clone(&asked), events: vec![] };
+        let buffer = Pool::new(1, size(2 * stated), Align::Offset(0)).unwrap().buffers.remove(0);
+        let start = buffer.as_ptr() as usize;
+        let mut queue = Queue::new(Box::new(engine), size(1), vec![direct.into()], &[], size(512)).unwrap();
+        queue.push(Operation { write: true, file: 0, offset: 0, bytes: 2 * stated, buffer, generation: 0 });
+        let mut done = Vec::new();
+        queue.wait(1, &mut done).unwrap();
+        assert_eq!(done[0].result, Ok(2 * stated));
+        assert_eq!(*asked.borrow(), [(0, start, 2 * stated), (stated as u64, start + stated, stated)]);
+    }
+    if met == 0 {
+        eprintln!("skipped: no filesystem at hand states more than a sector for direct I/O");
+    }
+}
+
+/// `stx_dio_offset_align`, at byte 156 of `struct statx`.
+fn stated_alignment(file: &std::fs::File) -> Option<u32> {
+    let mut answer = [0_u32; 64];
+    let (path, flags, mask) = (c"".as_ptr(), libc::AT_EMPTY_PATH, 0x2000);
+    // SAFETY: an open descriptor, and room for the 256 bytes of the answer.
+    let failed = unsafe { libc::syscall(libc::SYS_statx, file.as_raw_fd(), path, flags, mask, answer.as_mut_ptr()) };
+    (failed == 0 && answer[0] & 0x2000 != 0).then_some(answer[39])
 }

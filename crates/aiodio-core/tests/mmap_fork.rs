@@ -175,7 +175,8 @@ struct LostWrites {
     done: Vec<aiodio_core::engine::Event>,
 }
 
-impl RawEngine for LostWrites {
+// SAFETY: what it takes over is a real engine's, or never shown to the kernel.
+unsafe impl RawEngine for LostWrites {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }

@@ -33,14 +33,32 @@ fn the_last_operations_are_kept_and_the_lost_ones_counted() {
     let record = recorder.read();
     assert_eq!(record.lost, 6);
     assert_eq!(record.operations.iter().map(|op| op.begin.offset / 512).collect::<Vec<_>>(), [6, 7, 8, 9]);
-    // An operation that was overwritten while it was in flight does not touch the one that has its place now.
-    let recorder = Recorder::create(None, 1).unwrap();
-    let slow = recorder.begin(&Begin::call(Kind::Fsync, 0, 0, 0));
-    let quick = recorder.begin(&Begin::call(Kind::Punch, 0, 0, 512));
-    recorder.end(slow, -5);
-    assert_eq!(recorder.read().operations[0].completed_ns, None);
-    recorder.end(quick, 0);
-    assert_eq!(recorder.read().operations[0].result, 0);
+}
+
+#[test]
+fn what_is_in_flight_is_kept_however_many_others_come() {
+    let recorder = Recorder::create(None, 8).unwrap();
+    let slow: Vec<_> = (0..5).map(|number| recorder.begin(&Begin::call(Kind::Write, 0, number, 1))).collect();
+    for _ in 0..100 {
+        let quick = recorder.begin(&Begin::call(Kind::Punch, 0, 0, 512));
+        recorder.end(quick, 0);
+    }
+    let record = recorder.read();
+    assert_eq!((record.operations.len() as u64 + record.lost, record.operations.len()), (105, 8));
+    let in_flight: Vec<u64> = record.operations.iter().filter(|op| op.completed_ns.is_none()).map(|op| op.begin.offset).collect();
+    assert_eq!(in_flight, [0, 1, 2, 3, 4]);
+    // A ring that is full of them records no more, and touches none.
+    let more: Vec<_> = (5..8).map(|number| recorder.begin(&Begin::call(Kind::Write, 0, number, 1))).collect();
+    let unrecorded = recorder.begin(&Begin::call(Kind::Fsync, 0, 0, 0));
+    recorder.end(unrecorded, -5);
+    let record = recorder.read();
+    assert!(record.operations.iter().all(|op| op.completed_ns.is_none() && op.begin.kind == Kind::Write), "{record:?}");
+    assert_eq!((record.operations.len() as u64 + record.lost, record.operations.len()), (109, 8));
+    for (operation, result) in slow.into_iter().chain(more).zip(0..) {
+        recorder.end(operation, result);
+    }
+    let results: Vec<_> = recorder.read().operations.iter().map(|op| (op.begin.offset, op.result)).collect();
+    assert_eq!(results, (0..8_u64).map(|number| (number, number as i64)).collect::<Vec<_>>());
 }
 
 #[test]

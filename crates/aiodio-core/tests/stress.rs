@@ -134,7 +134,8 @@ struct Broken {
     flips: Vec<(u64, *mut u8)>,
 }
 
-impl RawEngine for Broken {
+// SAFETY: what it takes over is a real engine's, or never shown to the kernel.
+unsafe impl RawEngine for Broken {
     fn interface(&self) -> Interface {
         self.inner.interface()
     }

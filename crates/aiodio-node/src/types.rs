@@ -300,6 +300,8 @@ pub struct VerifyOutcome {
     pub ranges_total: f64,
     /// For the rung "disk": false when the filesystem has no direct I/O or no disk, and nothing was verified.
     pub direct: bool,
+    /// How much of long holes, where only zeros are right, was not read; it counts among the sectors.
+    pub bytes_skipped: f64,
 }
 
 impl VerifyOutcome {
@@ -313,6 +315,7 @@ impl VerifyOutcome {
             ranges: outcome.ranges.into_iter().map(Into::into).collect(),
             ranges_total: outcome.ranges_total as f64,
             direct: outcome.direct,
+            bytes_skipped: outcome.bytes_skipped as f64,
         }
     }
 }

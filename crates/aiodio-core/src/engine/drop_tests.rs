@@ -232,7 +232,8 @@ fn what_is_over_is_seen_without_waiting_for_it() {
 /// Takes everything and never says more than an error.
 struct Mute;
 
-impl RawEngine for Mute {
+// SAFETY: it tells the kernel nothing.
+unsafe impl RawEngine for Mute {
     fn capacity(&self) -> usize {
         usize::MAX
     }
@@ -247,7 +248,8 @@ impl RawEngine for Mute {
 /// Says that an operation is complete which does not exist.
 struct Liar(u64);
 
-impl RawEngine for Liar {
+// SAFETY: what it takes over is a real engine's, or never shown to the kernel.
+unsafe impl RawEngine for Liar {
     fn capacity(&self) -> usize {
         usize::MAX
     }

@@ -21,6 +21,7 @@ pub struct IoUringEngine {
     fixed: bool,
     files_registered: bool,
     overflows: u64,
+    lost: u64,
     transfer_bytes_max: u32,
 }
 
@@ -53,9 +54,19 @@ impl IoUringEngine {
             fixed,
             files_registered: false,
             overflows: 0,
+            lost: 0,
             // `MAX_RW_COUNT` of `include/linux/fs.h`: longer transfers come back short, and the length has 32 bits here.
             transfer_bytes_max: (i32::MAX as usize / page_bytes() * page_bytes()) as u32,
         })
+    }
+
+    /// The kernel's own counts: entries whose index it found invalid (`sq_dropped`), and completions for which it had neither room in
+    /// the ring nor memory for its overflow list (`cq_overflow`; a wait that follows ends in EBADR, Linux 5.19). Both are 32 bits and
+    /// stay 0 while all is well.
+    fn count_lost(&mut self) {
+        let dropped = self.ring.submission().dropped();
+        let overflowed = self.ring.completion().overflow();
+        self.lost = u64::from(dropped) + u64::from(overflowed);
     }
 
     fn entry(&self, request: &Request) -> squeue::Entry {
@@ -99,7 +110,8 @@ fn build(entries: u32, completions: Option<u32>) -> std::io::Result<IoUring> {
     ring
 }
 
-impl RawEngine for IoUringEngine {
+// SAFETY: events are the kernel's, of entries that it was given; the kernel holds on to the pages of a ring that is gone.
+unsafe impl RawEngine for IoUringEngine {
     fn interface(&self) -> Interface {
         Interface::IoUring
     }
@@ -149,6 +161,7 @@ impl RawEngine for IoUringEngine {
         while !self.ring.submission().is_empty() {
             self.ring.submit().map_err(|error| Errno::from(&error))?;
         }
+        self.count_lost();
         Ok(())
     }
 
@@ -165,6 +178,7 @@ impl RawEngine for IoUringEngine {
             let want = min.min(self.ring.params().cq_entries() as usize);
             entered = self.ring.submit_and_wait(want);
         }
+        self.count_lost();
         let before = events.len();
         events.extend(self.ring.completion().map(|entry| Event { slot: entry.user_data(), result: i64::from(entry.result()) }));
         match entered {
@@ -175,6 +189,10 @@ impl RawEngine for IoUringEngine {
 
     fn overflows(&self) -> u64 {
         self.overflows
+    }
+
+    fn lost(&self) -> u64 {
+        self.lost
     }
 }
 

@@ -185,7 +185,8 @@ fn destroy(context: c_ulong) {
     unsafe { libc::syscall(libc::SYS_io_destroy, context) };
 }
 
-impl RawEngine for LibaioEngine {
+// SAFETY: events are the kernel's, of control blocks that it accepted; dropping waits in `io_destroy(2)`.
+unsafe impl RawEngine for LibaioEngine {
     fn interface(&self) -> Interface {
         Interface::Libaio
     }

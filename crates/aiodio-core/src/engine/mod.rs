@@ -13,9 +13,10 @@ mod sync;
 #[cfg(test)]
 pub(crate) mod drop_tests;
 
+use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use self::io_uring::IoUringEngine;
 pub use self::libaio::LibaioEngine;
@@ -23,6 +24,7 @@ pub use self::sync::SyncEngine;
 use crate::buffer::{Buffer, Registration};
 use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::{self, Interface, OperationId, Recorder};
+use crate::sys;
 
 /// Which of the kernel's interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +98,15 @@ pub struct Event {
 }
 
 /// One of the kernel's interfaces, bare.
-pub trait RawEngine {
+///
+/// # Safety
+/// Memory safety rests on what an engine says: the [`Queue`] gives a buffer back to safe code as soon as its event is reaped. So an
+/// implementation must
+/// - report an [`Event`] with a request's slot only when the kernel will not touch that request's memory any more,
+/// - report none for requests it did not take over, and never let the kernel see these,
+/// - touch no memory but that of requests in flight, and that only between [`Self::submit`] and the event,
+/// - when it is dropped, either wait for what is in flight or leave it to the kernel, which holds on to the pages.
+pub unsafe trait RawEngine {
     /// Its name in the record.
     fn interface(&self) -> Interface {
         Interface::Sync
@@ -130,6 +140,11 @@ pub trait RawEngine {
 
     /// How often completions did not fit into the completion ring and had to be fetched from the kernel's overflow list.
     fn overflows(&self) -> u64 {
+        0
+    }
+
+    /// Requests and completions that the kernel says it has dropped: their events will never come.
+    fn lost(&self) -> u64 {
         0
     }
 }
@@ -219,7 +234,8 @@ pub const DEPTH_MAX: usize = 1 << 20;
 
 /// EINTR and EAGAIN completions of one operation, without a byte of progress, after which they are passed on.
 const RETRIES_MAX: u32 = 1000;
-/// So many retries come at once; the others after `RETRY_PAUSE`, so that the kernel can find the memory it lacked.
+/// So many retries come at once; the others after `RETRY_PAUSE`, so that the kernel can find the memory it lacked. Others are reaped
+/// and submitted meanwhile.
 const RETRIES_AT_ONCE: u32 = 8;
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
 /// Resumptions in a row that get no further, after which a transfer is reported as short.
@@ -278,11 +294,13 @@ pub struct Queue {
     slots: Vec<Slot>,
     free: Vec<u32>,
     staged: Vec<Request>,
+    /// To be staged again, and not before then; in that order.
+    pausing: VecDeque<(Instant, u32)>,
     with_kernel: usize,
     capacity: usize,
     ready: Vec<Completion>,
     events: Vec<Event>,
-    resume_bytes: u64,
+    resume_bytes: usize,
     /// Go on after a short transfer.
     resume: bool,
     /// Waits in a row that the kernel refused for lack of memory.
@@ -333,7 +351,7 @@ impl std::fmt::Debug for Queue {
 
 impl Queue {
     /// A queue for up to `depth` operations on `files`. Short transfers are resumed at a file offset that is a multiple of
-    /// `resume_bytes`: 1, or for direct I/O the device's logical block size.
+    /// `resume_bytes`: 1, or for direct I/O the device's logical block size; and of what the file itself states for direct I/O.
     pub fn new(
         mut engine: Box<dyn RawEngine>,
         depth: NonZeroUsize,
@@ -357,11 +375,12 @@ impl Queue {
             slots: (0..count).map(|_| Slot::FREE).collect(),
             free: (0..count).rev().collect(),
             staged: Vec::with_capacity(depth),
+            pausing: VecDeque::new(),
             with_kernel: 0,
             capacity,
             ready: Vec::with_capacity(depth),
             events: Vec::with_capacity(depth),
-            resume_bytes: resume_bytes.get() as u64,
+            resume_bytes: resume_bytes.get(),
             resume: true,
             refused: 0,
             broken: None,
@@ -452,8 +471,23 @@ impl Queue {
         }
     }
 
+    /// Stages what has paused long enough.
+    fn resume_paused(&mut self) {
+        if self.pausing.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        while let Some((due, index)) = self.pausing.front().copied()
+            && due <= now
+        {
+            self.pausing.pop_front();
+            self.stage(index);
+        }
+    }
+
     /// Gives everything staged to the engine.
     fn hand_over(&mut self) -> Result<()> {
+        self.resume_paused();
         let mut next = 0;
         let mut refused = 0;
         let result = loop {
@@ -524,11 +558,16 @@ impl Queue {
     pub fn wait(&mut self, min: usize, done: &mut Vec<Completion>) -> Result<()> {
         loop {
             self.hand_over()?;
-            let missing = min.saturating_sub(self.ready.len()).min(self.with_kernel);
+            let missing = min.saturating_sub(self.ready.len()).min(self.with_kernel + self.pausing.len());
             if missing == 0 {
                 break;
             }
-            self.reap(missing)?;
+            match self.pausing.front() {
+                None => self.reap(missing)?,
+                // What is over gives the kernel memory, so whoever pauses has another try then.
+                Some(_) if self.with_kernel > 0 => self.reap(1)?,
+                Some((due, _)) => std::thread::sleep(due.saturating_duration_since(Instant::now())),
+            }
         }
         done.append(&mut self.ready);
         Ok(())
@@ -548,6 +587,11 @@ impl Queue {
         let mut events = std::mem::take(&mut self.events);
         events.clear();
         let result = self.engine.reap(min, &mut events);
+        let lost = self.engine.lost();
+        if lost > 0 || result == Err(Errno(libc::EBADR)) {
+            // Whose they were nobody knows: waiting for them would be for ever.
+            self.broken = Some(Error::new(Step::Reap, format!("The kernel has dropped completions ({lost} by its own count)")));
+        }
         // io_uring reports what it submitted rather than the signal that cut the wait short, and AIO reports the events so far.
         self.stats.retried_eintr += u64::from(result.is_ok() && events.len() < min);
         for event in &events {
@@ -563,9 +607,10 @@ impl Queue {
                 self.stats.retried_eagain += 1;
                 std::thread::sleep(RETRY_PAUSE);
             }
-            Err(errno) => {
+            Err(errno) if self.broken.is_none() => {
                 return Err(Error::new(Step::Reap, "Waiting for completions failed").errno(errno));
             }
+            Err(_) => {}
         }
         match &self.broken {
             Some(error) => Err(error.clone()),
@@ -606,8 +651,9 @@ impl Queue {
             if !self.resume {
                 return self.give_back(index, Ok(end));
             }
-            let aligned = (slot.offset + end as u64) / self.resume_bytes * self.resume_bytes;
-            let resume_at = usize::try_from(aligned.saturating_sub(slot.offset)).unwrap_or(0);
+            // Asked now, since few transfers come short and a file's statement may change (XFS: when its blocks become shared).
+            let unit = self.resume_bytes.max(sys::resume_unit(self.files[slot.file as usize].as_fd()));
+            let resume_at = sys::resume_at(slot.offset, end, unit);
             if resume_at > slot.resume_at {
                 slot.resume_at = resume_at;
                 slot.retries = 0;
@@ -635,9 +681,11 @@ impl Queue {
         slot.retries += 1;
         *retried += 1;
         if slot.retries > RETRIES_AT_ONCE {
-            std::thread::sleep(RETRY_PAUSE);
+            slot.state = State::Staged;
+            self.pausing.push_back((Instant::now() + RETRY_PAUSE, index));
+        } else {
+            self.stage(index);
         }
-        self.stage(index);
     }
 
     fn give_back(&mut self, index: u32, result: std::result::Result<usize, Errno>) {

@@ -3,24 +3,27 @@
 //! Two rungs of the verification ladder are here. `cache` is what LTP does: a buffered read, which may be answered by the page cache.
 //! `disk` makes the data durable, drops it from the page cache and reads it with `O_DIRECT`. The two have their own verdicts: cache
 //! bad and disk good is another bug than the reverse.
+//!
+//! Parts of long holes are left out where only zeros are right; [`Outcome::bytes_skipped`] says how much.
 
 mod check;
 mod explain;
+mod hole;
 
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use self::check::check_memory;
 use self::check::{Findings, check};
 pub use self::explain::{BadRange, Kind, TornWith};
+use self::hole::PIECE_BYTES;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::oracle::{Content, Expected, Stamped};
-use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
+use crate::stamp::{Key, SECTOR};
+use crate::sys::File;
 use crate::{file, storage};
 
 /// Which copy of the data to look at.
@@ -77,6 +80,9 @@ pub struct Outcome {
     pub ranges_total: u64,
     /// For [`Rung::Disk`]: false when the filesystem has no direct I/O or no disk; nothing was looked at then.
     pub direct: bool,
+    /// How much of long holes was not read, in bytes; it counts among `sectors`. Where the page cache has something, and at both ends
+    /// of a hole, everything is read, and inside one piece of 64 KiB in 64.
+    pub bytes_skipped: u64,
 }
 
 impl Outcome {
@@ -89,10 +95,6 @@ impl Outcome {
 /// A buffered read is checked while it is in the processor's cache; a direct one is long enough to keep a device busy.
 const CACHE_CHUNK_BYTES: usize = 256 << 10;
 const DISK_CHUNK_BYTES: usize = 1 << 20;
-
-/// A hole so long, with neither blocks nor pages (`SEEK_DATA` finds both), is not read where only zeros are right: reading it would
-/// test how fast zeros can be made. Shorter ones are.
-const HOLE_BYTES: u64 = 64 << 10;
 
 /// Verifies a file that holds one generation of stamps.
 pub fn verify(options: &Options) -> Outcome {
@@ -112,19 +114,22 @@ pub fn verify_expected(path: &Path, expected: &dyn Expected, rung: Rung, ranges_
 
 fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outcome: &mut Outcome) -> Result<()> {
     let (bytes_min, bytes_max) = expected.sizes().into_inner();
-    let buffered = file::open_to_read(path, file::Flags::default())?;
-    outcome.bytes_found = file::size(path, &buffered)?;
+    let buffered = File::open_to_read(path, file::Flags::default())?.verifying();
+    outcome.bytes_found = buffered.size()?;
     let (file, chunk_bytes) = match rung {
         Rung::Cache => (buffered, CACHE_CHUNK_BYTES),
         Rung::Disk => {
-            file::sync(path, buffered.sync_data())?;
-            // SAFETY: advice about an open file.
-            unsafe { libc::posix_fadvise(buffered.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+            buffered.fdatasync()?;
+            buffered.drop_cache(0, 0);
             if storage::is_in_memory(path)? {
                 return Ok(());
             }
-            match file::open_to_read(path, file::Flags { direct: true, sync: false }) {
-                Ok(direct) => (direct, DISK_CHUNK_BYTES),
+            if storage::dio_align(&buffered)?.is_some_and(|align| align.offset_bytes == 0) {
+                // Opening it with `O_DIRECT` may work all the same, and be answered by the page cache (ext4 with data=journal).
+                return Ok(());
+            }
+            match File::open_to_read(path, file::Flags { direct: true, sync: false }) {
+                Ok(direct) => (direct.verifying(), DISK_CHUNK_BYTES),
                 Err(error) if error.errno == Some(Errno(libc::EINVAL)) => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -133,7 +138,7 @@ fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outc
     outcome.direct = rung == Rung::Disk;
     let end = bytes_max.min(outcome.bytes_found);
     outcome.sectors = end.max(bytes_min).div_ceil(SECTOR).saturating_sub(expected.start() / SECTOR);
-    let unit = read_unit(path, &file, outcome.direct)?;
+    let unit = NonZeroUsize::new(storage::direct_unit(&file)?).unwrap_or(NonZeroUsize::MIN);
     let chunk_bytes = chunk_bytes.max(unit.get());
     let wanted = usize::try_from(end).unwrap_or(usize::MAX).clamp(1, chunk_bytes);
     let chunk = NonZeroUsize::new(wanted.next_multiple_of(unit.get())).unwrap_or(unit);
@@ -145,7 +150,12 @@ fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outc
         file,
         unit: unit.get() as u64,
         findings: Findings::new(ranges_max),
+        block: storage::whole_block_bytes(path)?,
+        direct: outcome.direct,
+        bytes_found: outcome.bytes_found,
         hole: 0..0,
+        uncached: 0..0,
+        bytes_skipped: 0,
         #[cfg(test)]
         unreadable: tests::UNREADABLE.take(),
     };
@@ -153,25 +163,9 @@ fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outc
     if outcome.bytes_found > bytes_max {
         verifier.findings.add(BadRange::new(bytes_max, outcome.bytes_found - bytes_max, Kind::BeyondEnd), 0);
     }
+    outcome.bytes_skipped = verifier.bytes_skipped;
     verifier.findings.finish(outcome);
     result
-}
-
-/// The smallest piece that a read error can be narrowed down to, and for a direct read the alignment it needs: the filesystem's own
-/// statement, else its block size (which for btrfs is what its direct I/O needs).
-fn read_unit(path: &Path, file: &File, direct: bool) -> Result<NonZeroUsize> {
-    let stated = if direct { storage::dio_align(file)?.map(|align| align.offset_bytes) } else { None };
-    let block = match stated {
-        Some(bytes) if bytes > 0 => bytes,
-        _ => match file.metadata() {
-            Ok(metadata) => metadata.blksize() as usize,
-            Err(error) => {
-                return Err(Error::new(Step::Stat, "The file cannot be examined").errno(Errno::from(&error)).path(path));
-            }
-        },
-    };
-    let block = block.clamp(SECTOR_BYTES, 64 << 10).next_power_of_two();
-    Ok(NonZeroUsize::new(block).unwrap_or(NonZeroUsize::MIN))
 }
 
 struct Verifier<'caller> {
@@ -180,10 +174,18 @@ struct Verifier<'caller> {
     /// What is missing before this is missing.
     bytes_min: u64,
     file: File,
+    /// The smallest piece that a read error can be narrowed down to, and for a direct read the alignment it needs.
     unit: u64,
     findings: Findings,
+    /// What the device writes whole, in bytes.
+    block: Option<u64>,
+    direct: bool,
+    bytes_found: u64,
     /// What the filesystem has said is one.
     hole: Range<u64>,
+    /// A part of it of which the page cache had nothing before it was read.
+    uncached: Range<u64>,
+    bytes_skipped: u64,
     /// Bytes that cannot be read, for the test of what happens then.
     #[cfg(test)]
     unreadable: Vec<std::ops::Range<u64>>,
@@ -194,12 +196,14 @@ impl Verifier<'_> {
     fn all(&mut self, end: u64, buffer: &mut Buffer) -> Result<()> {
         let mut offset = self.expected.start() / self.unit * self.unit;
         while offset < end {
-            if self.is_hole(offset, end) {
-                offset += HOLE_BYTES;
+            if self.may_skip(offset, end) {
+                offset += PIECE_BYTES;
+                self.bytes_skipped += PIECE_BYTES;
                 continue;
             }
             let mut bytes = (end - offset).min(buffer.len() as u64);
-            if let Some(hole) = (1..bytes / HOLE_BYTES).map(|index| index * HOLE_BYTES).find(|at| self.is_hole(offset + at, end)) {
+            let pieces = 1..bytes / PIECE_BYTES;
+            if let Some(hole) = pieces.map(|index| index * PIECE_BYTES).find(|at| self.may_skip(offset + at, end)) {
                 bytes = hole;
             }
             match self.piece(offset, bytes, buffer)? {
@@ -215,9 +219,40 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Whether [`HOLE_BYTES`] from here on are a hole, and should be.
+    /// Whether the piece that begins here lies inside a hole and need not be read.
+    fn may_skip(&mut self, offset: u64, end: u64) -> bool {
+        // Asked before anything of the hole is read, which puts pages there.
+        if !self.is_hole(offset, end) || !self.direct && !self.is_uncached(offset) {
+            return false;
+        }
+        let inside = offset >= self.expected.start() + PIECE_BYTES
+            && self.is_hole(offset - PIECE_BYTES, end)
+            && self.is_hole(offset + PIECE_BYTES, end);
+        inside && !hole::is_sample(self.expected.key().seed, offset)
+    }
+
+    /// Whether the page cache has nothing of the piece of a hole that begins here.
+    fn is_uncached(&mut self, offset: u64) -> bool {
+        if self.uncached.contains(&offset) {
+            return true;
+        }
+        let mut range = offset..self.hole.end.min(self.bytes_found);
+        loop {
+            if hole::is_uncached(&self.file, &range) {
+                self.uncached = range;
+                return true;
+            }
+            let bytes = range.end - range.start;
+            if bytes <= PIECE_BYTES {
+                return false;
+            }
+            range.end = range.start + (bytes / 2).next_multiple_of(PIECE_BYTES);
+        }
+    }
+
+    /// Whether [`PIECE_BYTES`] from here on are a hole, and should be.
     fn is_hole(&mut self, offset: u64, end: u64) -> bool {
-        let window = offset..offset + HOLE_BYTES;
+        let window = offset..offset + PIECE_BYTES;
         if !window.start.is_multiple_of(self.unit) || window.end > end {
             return false;
         }
@@ -252,7 +287,7 @@ impl Verifier<'_> {
     fn piece(&mut self, offset: u64, bytes: u64, buffer: &mut Buffer) -> Result<Read> {
         match self.read(offset, bytes, buffer) {
             Ok(got) => {
-                check(self.expected, offset, &buffer[..got as usize], &mut self.findings);
+                check(self.expected, offset, &buffer[..got as usize], self.block, &mut self.findings);
                 Ok(if got == bytes { Read::All } else { Read::EndsAt(offset + got) })
             }
             Err(errno) if is_about_the_medium(errno) => {
@@ -293,27 +328,18 @@ impl Verifier<'_> {
         }) {
             return Err(Errno(libc::EIO));
         }
-        let mut got = 0;
-        while got < bytes {
-            // A direct read has to go on at a multiple of the unit, and to end at one.
-            let at = got / self.unit * self.unit;
-            let length = bytes.next_multiple_of(self.unit).min(buffer.len() as u64) - at;
-            let target = &mut buffer[at as usize..(at + length) as usize];
-            // SAFETY: `target` has room for `length` bytes.
-            let count =
-                unsafe { libc::pread64(self.file.as_raw_fd(), target.as_mut_ptr().cast(), target.len(), (offset + at) as i64) };
-            let Ok(count) = u64::try_from(count) else {
-                match Errno::last() {
-                    Errno(libc::EINTR) => continue,
-                    errno => return Err(errno),
-                }
-            };
-            if at + count <= got {
-                break;
+        // A direct read has to end at a multiple of the unit.
+        let length = bytes.next_multiple_of(self.unit).min(buffer.len() as u64);
+        let got = self.file.read(&mut buffer[..length as usize], offset)?;
+        #[cfg(test)]
+        tests::EXPOSED.with_borrow(|exposed| {
+            let seen = exposed.start.max(offset)..exposed.end.min(offset + got as u64);
+            if !seen.is_empty() {
+                let old = Key { file: crate::stamp::STALE_DISK_FILE, ..self.expected.key() };
+                old.fill(seen.start, &mut buffer[(seen.start - offset) as usize..(seen.end - offset) as usize]);
             }
-            got = at + count;
-        }
-        Ok(got.min(bytes))
+        });
+        Ok(bytes.min(got as u64))
     }
 }
 
@@ -330,11 +356,14 @@ fn is_about_the_medium(errno: Errno) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stamp::SECTOR_BYTES;
     use std::cell::RefCell;
 
     thread_local! {
         /// Bytes whose next read fails.
         pub(super) static UNREADABLE_ONCE: RefCell<Vec<std::ops::Range<u64>>> = const { RefCell::new(Vec::new()) };
+        /// Bytes that reads return old disk content for.
+        pub(super) static EXPOSED: RefCell<std::ops::Range<u64>> = const { RefCell::new(0..0) };
         pub(super) static UNREADABLE: RefCell<Vec<std::ops::Range<u64>>> = const { RefCell::new(Vec::new()) };
     }
 
@@ -409,6 +438,59 @@ mod tests {
             let outcome = verify(&options);
             assert_eq!((outcome.sectors, outcome.sectors_bad), (36, 36));
             assert_eq!((outcome.ranges[0].kind, outcome.ranges[0].offset), (Kind::Missing, offset));
+        }
+    }
+
+    /// Zeros of so many bytes.
+    fn zeros(bytes: u64) -> crate::oracle::OneOf {
+        let key = Key { seed: 1, file: 2, generation: 3 };
+        crate::oracle::OneOf { key, sizes: bytes..=bytes, contents: vec![Content::Zeros] }
+    }
+
+    /// Files that are one hole, on each filesystem at hand that has a disk: in memory, a hole is where the page cache has nothing.
+    fn sparse(bytes: u64) -> Vec<tempfile::NamedTempFile> {
+        let directories = std::env::var_os("AIODIO_TEST_DIRS")
+            .map_or_else(|| vec![std::env::temp_dir()], |directories| std::env::split_paths(&directories).collect());
+        let make = |directory| {
+            let file = tempfile::NamedTempFile::new_in(directory).expect("file");
+            file.as_file().set_len(bytes).expect("size");
+            file
+        };
+        directories.into_iter().filter(|directory| !storage::is_in_memory(directory).expect("statfs")).map(make).collect()
+    }
+
+    #[test]
+    fn pages_over_a_hole_are_read() {
+        let bytes = 256 << 10;
+        for file in sparse(bytes) {
+            // All of it is in the page cache, where SEEK_DATA does not look.
+            let mut seen = vec![1; bytes as usize];
+            std::os::unix::fs::FileExt::read_exact_at(file.as_file(), &mut seen, 0).expect("read");
+            EXPOSED.set(64 << 10..192 << 10);
+            let found = verify_expected(file.path(), &zeros(bytes), Rung::Cache, 4);
+            EXPOSED.set(0..0);
+            let [range] = found.ranges.as_slice() else { panic!("{found:?}") };
+            assert_eq!((range.kind, range.offset, range.bytes), (Kind::StaleDisk, 64 << 10, 128 << 10));
+            assert_eq!(found.bytes_skipped, 0);
+        }
+    }
+
+    #[test]
+    fn a_hole_that_shows_old_blocks_is_found_by_its_ends_and_samples() {
+        let bytes = 64 << 20;
+        for file in sparse(bytes) {
+            for rung in [Rung::Cache, Rung::Disk] {
+                let good = verify_expected(file.path(), &zeros(bytes), rung, 4);
+                assert!(good.is_good(), "{good:?}");
+                assert!(good.bytes_skipped > bytes / 10 * 9, "{rung:?}: {}", good.bytes_skipped);
+                for exposed in [0..65536, bytes - 65536..bytes, 65536 * 64..65536 * 128] {
+                    File::open_to_read(file.path(), file::Flags::default()).expect("open").drop_cache(0, 0);
+                    EXPOSED.set(exposed.clone());
+                    let found = verify_expected(file.path(), &zeros(bytes), rung, 4);
+                    EXPOSED.set(0..0);
+                    assert_eq!(found.ranges.first().map(|range| range.kind), Some(Kind::StaleDisk), "{rung:?} {exposed:?}");
+                }
+            }
         }
     }
 }

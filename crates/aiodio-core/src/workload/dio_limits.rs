@@ -5,7 +5,7 @@
 //! the file is stamped, and what it holds in the end is known to the byte (see [`BLOCK_BYTES`] and [`run`]).
 
 use std::ffi::c_void;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use super::pattern::{Comparison, Pattern};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::{self, Flags};
+use crate::file::Flags;
+use crate::recorder::{Begin, Kind};
 use crate::stamp::{Key, SECTOR_BYTES};
+use crate::sys::{Calls, File};
 
 /// Length of each regular transfer, and the unit that LTP gives the file's size in.
 pub const BLOCK_BYTES: usize = 4096;
@@ -193,7 +195,7 @@ impl<'options> Checks<'options> {
         let room = NonZeroUsize::new(bytes + page_bytes()).unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             options,
-            file: file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?,
+            file: File::open_to_write(&options.path, true, Flags { direct: true, sync: false })?,
             bytes,
             buffer: Pool::new(1, room, Align::Offset(0))?.buffers.remove(0),
             generation: options.key.generation,
@@ -254,9 +256,9 @@ impl<'options> Checks<'options> {
     }
 
     /// Reads the first block to `at` in the buffer, and compares it with what it must be.
-    fn read(&mut self, fd: RawFd, at: usize, expected: Expected) -> Attempt {
+    fn read(&mut self, on: &On, at: usize, expected: Expected) -> Attempt {
         self.spoil(at);
-        let got = pread(fd, self.buffer.as_ptr().wrapping_add(at).cast(), self.bytes, 0);
+        let got = pread(on, self.buffer.as_ptr().wrapping_add(at).cast(), self.bytes, 0);
         Attempt { wrong_data: self.difference(at, got, self.bytes), ..Self::attempt("read", expected, got) }
     }
 
@@ -267,15 +269,15 @@ impl<'options> Checks<'options> {
 
     /// Writes the first block anew and reads it back.
     fn write_and_read(&mut self) -> Vec<Attempt> {
-        self.write_and_read_through(self.file.as_raw_fd(), self.generation.wrapping_add(1))
+        self.write_and_read_through(&On::file(&self.file), self.generation.wrapping_add(1))
     }
 
-    fn write_and_read_through(&mut self, fd: RawFd, generation: u32) -> Vec<Attempt> {
+    fn write_and_read_through(&mut self, on: &On, generation: u32) -> Vec<Attempt> {
         self.generation = generation;
         self.fill(0);
-        let got = pwrite(fd, self.buffer.as_ptr().cast(), self.bytes, 0);
+        let got = pwrite(on, self.buffer.as_ptr().cast(), self.bytes, 0);
         let write = Self::attempt("write", Expected::Bytes(self.bytes), got);
-        vec![write, self.read(fd, 0, Expected::Bytes(self.bytes))]
+        vec![write, self.read(on, 0, Expected::Bytes(self.bytes))]
     }
 
     fn negative_offset(&self) -> Vec<Attempt> {
@@ -288,32 +290,33 @@ impl<'options> Checks<'options> {
     /// What a byte is written with is what the file holds there, so that a filesystem that accepts it changes nothing.
     fn odd_count(&mut self) -> Result<Vec<Attempt>> {
         let expected = Expected::Error(Errno(libc::EINVAL));
-        let fd = self.file.as_raw_fd();
+        let on = On::file(&self.file);
         self.spoil(0);
-        let read = Self::attempt("read of 1 byte", expected, pread(fd, self.buffer.as_ptr().cast(), 1, 0));
+        let read = Self::attempt("read of 1 byte", expected, pread(&on, self.buffer.as_ptr().cast(), 1, 0));
         let wrong_data = self.difference(0, read.got, 1);
         self.fill(0);
-        let write = Self::attempt("write of 1 byte", expected, pwrite(fd, self.buffer.as_ptr().cast(), 1, 0));
+        let write = Self::attempt("write of 1 byte", expected, pwrite(&on, self.buffer.as_ptr().cast(), 1, 0));
         if write.got.is_ok() {
             // It went through the page cache; the direct transfers that follow must not wait for it.
-            file::fsync(&self.options.path, &self.file)?;
+            self.file.fsync()?;
         }
         Ok(vec![Attempt { wrong_data, ..read }, write])
     }
 
     fn beyond_end(&mut self) -> Vec<Attempt> {
         let unit = self.bytes as u64;
-        let offset = (self.options.bytes.next_multiple_of(unit) + unit) as libc::off64_t;
-        let got = pread(self.file.as_raw_fd(), self.buffer.as_ptr().cast(), self.bytes, offset);
+        let offset = self.options.bytes.next_multiple_of(unit) + unit;
+        let got = pread(&On::file(&self.file), self.buffer.as_ptr().cast(), self.bytes, offset);
         vec![Self::attempt("read behind the end", Expected::Either(0, Errno(libc::EINVAL)), got)]
     }
 
     fn descriptor(&mut self, fd: RawFd) -> Vec<Attempt> {
         let expected = Expected::Error(Errno(libc::EBADF));
         let start = self.buffer.as_ptr().cast();
+        let on = On { fd, calls: Calls::named("(none)") };
         vec![
-            Self::attempt("read", expected, pread(fd, start, self.bytes, 0)),
-            Self::attempt("write", expected, pwrite(fd, start, self.bytes, 0)),
+            Self::attempt("read", expected, pread(&on, start, self.bytes, 0)),
+            Self::attempt("write", expected, pwrite(&on, start, self.bytes, 0)),
         ]
     }
 
@@ -342,9 +345,10 @@ impl<'options> Checks<'options> {
     fn character_device(&mut self) -> Result<Vec<Attempt>> {
         let null = open(Path::new("/dev/null"), true, true, libc::O_DIRECT)?;
         let start = self.buffer.as_ptr().cast();
+        let on = On::file(&null);
         Ok(vec![
-            Self::attempt("read of /dev/null", Expected::Bytes(0), pread(null.as_raw_fd(), start, self.bytes, 0)),
-            Self::attempt("write to /dev/null", Expected::Bytes(self.bytes), pwrite(null.as_raw_fd(), start, self.bytes, 0)),
+            Self::attempt("read of /dev/null", Expected::Bytes(0), pread(&on, start, self.bytes, 0)),
+            Self::attempt("write to /dev/null", Expected::Bytes(self.bytes), pwrite(&on, start, self.bytes, 0)),
         ])
     }
 
@@ -357,21 +361,22 @@ impl<'options> Checks<'options> {
 
     fn not_open_for_reading(&mut self) -> Result<Vec<Attempt>> {
         let file = open(&self.options.path, false, true, libc::O_DIRECT)?;
-        Ok(vec![self.read(file.as_raw_fd(), 0, Expected::Error(Errno(libc::EBADF)))])
+        Ok(vec![self.read(&On::file(&file), 0, Expected::Error(Errno(libc::EBADF)))])
     }
 
     fn not_open_for_writing(&mut self) -> Result<Vec<Attempt>> {
         let file = open(&self.options.path, true, false, libc::O_DIRECT)?;
         self.spoil(0);
-        let got = pwrite(file.as_raw_fd(), self.buffer.as_ptr().cast(), self.bytes, 0);
+        let got = pwrite(&On::file(&file), self.buffer.as_ptr().cast(), self.bytes, 0);
         Ok(vec![Self::attempt("write", Expected::Error(Errno(libc::EBADF)), got)])
     }
 
     fn unaligned_memory(&mut self) -> Vec<Attempt> {
         let expected = Expected::Error(Errno(libc::EINVAL));
-        let read = self.read(self.file.as_raw_fd(), 1, expected);
+        let on = On::file(&self.file);
+        let read = self.read(&on, 1, expected);
         self.fill(1);
-        let got = pwrite(self.file.as_raw_fd(), self.buffer.as_ptr().wrapping_add(1).cast(), self.bytes, 0);
+        let got = pwrite(&on, self.buffer.as_ptr().wrapping_add(1).cast(), self.bytes, 0);
         vec![read, Self::attempt("write", expected, got)]
     }
 
@@ -382,11 +387,11 @@ impl<'options> Checks<'options> {
         let pattern = self.pattern(self.generation);
         pattern.fill(0, mapping.memory());
         mapping.protect(libc::PROT_READ)?;
-        let fd = self.file.as_raw_fd();
+        let on = On::file(&self.file);
         Ok(vec![
-            Self::attempt("read to it", Expected::Error(Errno(libc::EFAULT)), pread(fd, mapping.start, self.bytes, 0)),
-            Self::attempt("write from it", Expected::Bytes(self.bytes), pwrite(fd, mapping.start, self.bytes, 0)),
-            self.read(fd, 0, Expected::Bytes(self.bytes)),
+            Self::attempt("read to it", Expected::Error(Errno(libc::EFAULT)), pread(&on, mapping.start, self.bytes, 0)),
+            Self::attempt("write from it", Expected::Bytes(self.bytes), pwrite(&on, mapping.start, self.bytes, 0)),
+            self.read(&on, 0, Expected::Bytes(self.bytes)),
         ])
     }
 
@@ -397,19 +402,19 @@ impl<'options> Checks<'options> {
         let none = Mapping::new(self.bytes, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
         let nowhere: *mut c_void = std::ptr::without_provenance_mut(page_bytes());
         let expected = Expected::Error(Errno(libc::EFAULT));
-        let fd = self.file.as_raw_fd();
+        let on = On::file(&self.file);
         Ok(vec![
-            Self::attempt("read to memory without access", expected, pread(fd, none.start, self.bytes, 0)),
-            Self::attempt("write from memory without access", expected, pwrite(fd, none.start, self.bytes, 0)),
-            Self::attempt("read to an unmapped address", expected, pread(fd, nowhere, self.bytes, 0)),
-            Self::attempt("write from an unmapped address", expected, pwrite(fd, nowhere, self.bytes, 0)),
+            Self::attempt("read to memory without access", expected, pread(&on, none.start, self.bytes, 0)),
+            Self::attempt("write from memory without access", expected, pwrite(&on, none.start, self.bytes, 0)),
+            Self::attempt("read to an unmapped address", expected, pread(&on, nowhere, self.bytes, 0)),
+            Self::attempt("write from an unmapped address", expected, pwrite(&on, nowhere, self.bytes, 0)),
         ])
     }
 
     /// The last one: it gives the first block its first content again.
     fn synchronous(&mut self) -> Result<Vec<Attempt>> {
         let file = open(&self.options.path, true, true, libc::O_DIRECT | libc::O_SYNC)?;
-        Ok(self.write_and_read_through(file.as_raw_fd(), self.options.key.generation))
+        Ok(self.write_and_read_through(&On::file(&file), self.options.key.generation))
     }
 }
 
@@ -419,6 +424,7 @@ fn open(path: &Path, read: bool, write: bool, flags: i32) -> Result<File> {
         .write(write)
         .custom_flags(flags)
         .open(path)
+        .map(|file| File::new(path, file))
         .map_err(|error| Error::new(Step::Open, "The file cannot be opened with O_DIRECT").errno(Errno::from(&error)).path(path))
 }
 
@@ -432,39 +438,47 @@ fn cannot_be_made(check: Check, error: &Error) -> Option<Errno> {
     if lacking { error.errno } else { None }
 }
 
-/// The kernel checks the memory, whatever it is.
-fn pread(fd: RawFd, start: *mut c_void, bytes: usize, offset: libc::off64_t) -> std::result::Result<usize, Errno> {
-    // SAFETY: `start` is memory of this module's for `bytes` bytes, or an address that can never be anybody's.
-    transfer(bytes, |done| unsafe {
-        libc::pread64(fd, start.wrapping_byte_add(done), bytes - done, offset + done as libc::off64_t)
-    })
+/// A descriptor, which may be none that is open, and where calls on it are recorded.
+struct On {
+    fd: RawFd,
+    calls: Calls,
 }
 
-fn pwrite(fd: RawFd, start: *mut c_void, bytes: usize, offset: libc::off64_t) -> std::result::Result<usize, Errno> {
-    // SAFETY: the kernel only reads, and says EFAULT where it can't.
-    transfer(bytes, |done| unsafe {
-        libc::pwrite64(fd, start.wrapping_byte_add(done), bytes - done, offset + done as libc::off64_t)
-    })
-}
+impl On {
+    fn file(file: &File) -> Self {
+        Self { fd: file.as_raw_fd(), calls: file.calls().clone() }
+    }
 
-/// Makes a call from its byte `done` on until nothing is left, it gets no further, or fails. A rest that does not begin with a sector
-/// could not be transferred directly.
-fn transfer(bytes: usize, call: impl Fn(usize) -> isize) -> std::result::Result<usize, Errno> {
-    let mut done = 0;
-    loop {
-        match usize::try_from(call(done)) {
-            Ok(got) => {
-                done += got;
-                if got == 0 || done >= bytes || !done.is_multiple_of(SECTOR_BYTES) {
-                    return Ok(done);
-                }
+    /// Makes a call from its byte `done` on until nothing is left, it gets no further, or fails. A rest that does not begin with a
+    /// sector could not be transferred directly: how far the kernel came is what the checks are about, so it is not rounded down.
+    fn transfer(&self, begin: &Begin, call: impl Fn(usize) -> isize) -> std::result::Result<usize, Errno> {
+        let mut done = 0;
+        loop {
+            let rest = Begin { offset: begin.offset + done as u64, bytes: begin.bytes - done as u64, ..*begin };
+            let got = self.calls.call(&rest, || call(done))?;
+            done += got;
+            if got == 0 || done as u64 >= begin.bytes || !done.is_multiple_of(SECTOR_BYTES) {
+                return Ok(done);
             }
-            Err(_) => match Errno::last() {
-                Errno(libc::EINTR) => {}
-                errno => return Err(errno),
-            },
         }
     }
+}
+
+/// The kernel checks the memory, whatever it is.
+fn pread(on: &On, start: *mut c_void, bytes: usize, offset: u64) -> std::result::Result<usize, Errno> {
+    let begin = Begin { address: start as u64, ..on.calls.begin(Kind::Read, offset, bytes as u64) };
+    // SAFETY: `start` is memory of this module's for `bytes` bytes, or an address that can never be anybody's.
+    on.transfer(&begin, |done| unsafe {
+        libc::pread64(on.fd, start.wrapping_byte_add(done), bytes - done, (offset + done as u64) as libc::off64_t)
+    })
+}
+
+fn pwrite(on: &On, start: *mut c_void, bytes: usize, offset: u64) -> std::result::Result<usize, Errno> {
+    let begin = Begin { address: start as u64, ..on.calls.begin(Kind::Write, offset, bytes as u64) };
+    // SAFETY: the kernel only reads, and says EFAULT where it can't.
+    on.transfer(&begin, |done| unsafe {
+        libc::pwrite64(on.fd, start.wrapping_byte_add(done), bytes - done, (offset + done as u64) as libc::off64_t)
+    })
 }
 
 /// A mapping that goes with the value.

@@ -1,15 +1,14 @@
 //! Leaves recognisable old data in a filesystem's free blocks, so that a file that shows what its blocks held before is caught.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::buffer::{Align, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::stamp::{Key, STALE_DISK_FILE};
+use crate::sys::File;
 
 /// What [`has_room`] makes and removes.
 const ROOM_FILE: &str = "room";
@@ -51,33 +50,31 @@ fn sync_filesystem(directory: &Path) -> Result<()> {
 pub fn has_room(directory: &Path, bytes: u64) -> Result<bool> {
     sync_filesystem(directory)?;
     let path = directory.join(ROOM_FILE);
-    let length = libc::off64_t::try_from(bytes)
-        .map_err(|_| Error::new(Step::Setup, "No file can be so long").errno(Errno(libc::EFBIG)).path(&path))?;
-    let file = File::options()
+    i64::try_from(bytes).map_err(|_| Error::new(Step::Setup, "No file can be so long").errno(Errno(libc::EFBIG)).path(&path))?;
+    let file = std::fs::File::options()
         .write(true)
         .create_new(true)
         .open(&path)
         .map_err(|error| Error::new(Step::Open, "The file cannot be made").errno(Errno::from(&error)).path(&path))?;
-    // SAFETY: a descriptor that is open during the call.
-    let failed = unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, length) } != 0;
-    let errno = Errno::last();
+    let file = File::new(&path, file);
+    let allocated = file.allocate(0, 0, bytes);
     // Freed at once, not when the kernel comes round to removing the file.
-    let freed = file.set_len(0).and_then(|()| std::fs::remove_file(&path));
-    freed.map_err(|error| Error::new(Step::Setup, "The file cannot be removed").errno(Errno::from(&error)).path(&path))?;
+    let freed = file.truncate(0).and_then(|()| std::fs::remove_file(&path).map_err(|error| Errno::from(&error)));
+    freed.map_err(|errno| Error::new(Step::Setup, "The file cannot be removed").errno(errno).path(&path))?;
     sync_filesystem(directory)?;
-    match errno {
-        _ if !failed => Ok(true),
-        Errno(libc::ENOSPC) => Ok(false),
-        _ => Err(Error::new(Step::Setup, "No room can be allocated").errno(errno).path(&path)),
+    match allocated {
+        Ok(()) => Ok(true),
+        Err(Errno(libc::ENOSPC)) => Ok(false),
+        Err(errno) => Err(Error::new(Step::Setup, "No room can be allocated").errno(errno).path(&path)),
     }
 }
 
 fn write(path: &Path, bytes: u64, seed: u64) -> Result<()> {
     let direct = file::Flags { direct: true, sync: false };
-    let (file, direct) = match file::open_to_write(path, false, direct) {
+    let (file, direct) = match File::open_to_write(path, false, direct) {
         Ok(file) => (file, true),
         Err(error) if error.errno == Some(Errno(libc::EINVAL)) => {
-            (file::open_to_write(path, false, file::Flags::default())?, false)
+            (File::open_to_write(path, false, file::Flags::default())?, false)
         }
         Err(error) => return Err(error),
     };
@@ -89,13 +86,14 @@ fn write(path: &Path, bytes: u64, seed: u64) -> Result<()> {
     let mut offset = 0;
     while offset < bytes {
         let length = (bytes - offset).min(chunk as u64);
-        file.write_all_at(&buffer[..length as usize], offset).map_err(|error| {
-            let message = "The free blocks cannot be filled with old data";
-            Error::new(Step::Write, message).errno(Errno::from(&error)).path(path).offset(offset)
-        })?;
-        offset += length;
+        let failed = || Error::new(Step::Write, "The free blocks cannot be filled with old data").path(path).offset(offset);
+        match file.write(&buffer[..length as usize], offset, 0) {
+            Ok(written) if written as u64 == length => offset += length,
+            Ok(written) => return Err(failed().transferred(length, written as u64)),
+            Err(errno) => return Err(failed().errno(errno)),
+        }
     }
-    if direct { Ok(()) } else { file::fsync(path, &file) }
+    if direct { Ok(()) } else { file.fsync() }
 }
 
 #[cfg(test)]

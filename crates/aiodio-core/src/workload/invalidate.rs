@@ -586,7 +586,7 @@ impl<'race> Colliding<'race> {
             Collider::Mmap => {
                 key.fill(range.start, memory);
                 let Some(buffer) = &mut self.mapped else { return Ok(()) };
-                buffer[range.start as usize..range.end as usize].copy_from_slice(memory);
+                buffer.store(range.start as usize, memory);
                 Ok(())
             }
             Collider::Reader => {

@@ -201,10 +201,13 @@ fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Ra
             Memory::File(mapped.as_fd())
         }
     };
-    let pool = Pool::of(memory, transfers.blocks, options.block_bytes, Align::Offset(options.offset_in_page))?;
+    let mut pool = Pool::of(memory, transfers.blocks, options.block_bytes, Align::Offset(options.offset_in_page))?;
     let Some(window) = pool.window() else { return Ok(()) };
     // SAFETY: nobody uses the memory yet.
     unsafe { scribble::prepare(&window, options.seed, 0) };
+    if options.source == Source::TransparentHuge {
+        window.require_huge_pages()?;
+    }
     // SAFETY: from here to the end of this function nobody looks into the pool's buffers.
     let scribbler = unsafe { Scribbler::start(options.writer, window, options.seed) }?;
     let written = make(&options.path, Flags { direct: true, sync: false })?;

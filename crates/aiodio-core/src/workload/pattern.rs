@@ -47,6 +47,14 @@ impl Pattern {
         if ltp { Self::Byte(key.generation as u8) } else { Self::Stamps(key) }
     }
 
+    /// For the record: the stamps' generation.
+    pub(crate) fn generation(self) -> u32 {
+        match self {
+            Self::Stamps(key) => key.generation,
+            Self::Byte(byte) => u32::from(byte),
+        }
+    }
+
     /// Fills memory that will be at byte `offset` (a multiple of 512) of the file.
     pub fn fill(self, offset: u64, memory: &mut [u8]) {
         match self {

@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_child_and_a_thread_write_words_that_are_recognised_and_they_are_gone_when_dropped() {
         for writer in [Writer::Fork, Writer::Thread] {
-            let pool = pool(Memory::Shared);
+            let mut pool = pool(Memory::Shared);
             let window = pool.window().expect("one");
             // SAFETY: nobody looks into the buffer before the scribbler is gone.
             let scribbler = unsafe {
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn a_panic_ends_the_child_too() {
         let caught = std::panic::catch_unwind(|| {
-            let pool = pool(Memory::Shared);
+            let mut pool = pool(Memory::Shared);
             // SAFETY: nobody looks into the buffer.
             let scribbler = unsafe { Scribbler::start(Writer::Fork, pool.window().expect("one"), SEED) }.expect("started");
             let Hand::Child(Some(Child(child))) = &scribbler.hand else { unreachable!("it forks") };
@@ -449,7 +449,7 @@ mod tests {
             }
         };
         let before = blocked();
-        let pool = pool(Memory::Shared);
+        let mut pool = pool(Memory::Shared);
         // SAFETY: nobody looks into the buffer.
         let scribbler = unsafe { Scribbler::start(Writer::Fork, pool.window().expect("one"), SEED) }.expect("started");
         while scribbler.moment().strides == 0 {

@@ -8,9 +8,7 @@
 //! LTP forks its children; here they are threads, which the kernel's I/O paths cannot tell apart from processes: a child has
 //! descriptors and memory of its own either way.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -23,6 +21,7 @@ use crate::copy::PROGRESS_INTERVAL;
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::stamp::{Key, SECTOR};
+use crate::sys::File;
 
 /// What to do.
 #[allow(clippy::struct_excessive_bools, reason = "they are independent of each other, like the flags of open(2)")]
@@ -230,8 +229,8 @@ struct Child<'run> {
 
 impl<'run> Child<'run> {
     fn new(options: &'run Options, counts: &'run Counts, memory: &'run Memory, number: usize) -> Result<Self> {
-        let writer = file::open_to_write(&options.path, false, Flags { direct: options.direct_write, sync: false })?;
-        let reader = file::open_to_read(&options.path, Flags { direct: options.direct_read, sync: false })?;
+        let writer = File::open_to_write(&options.path, false, Flags { direct: options.direct_write, sync: false })?;
+        let reader = File::open_to_read(&options.path, Flags { direct: options.direct_read, sync: false })?;
         let offset = options.offset + options.segment_bytes() * number as u64;
         Ok(Self { options, counts, memory, number, offset, writer, reader })
     }
@@ -252,22 +251,23 @@ impl<'run> Child<'run> {
     }
 
     fn iteration(&self, iteration: u32) -> std::result::Result<(), Fault> {
-        let Options { path, key, ltp_pattern, direct_write, direct_read, .. } = self.options;
-        let pattern = Pattern::of(Key { generation: key.generation.wrapping_add(iteration), ..*key }, *ltp_pattern);
+        let Options { key, ltp_pattern, direct_write, direct_read, .. } = self.options;
+        let generation = key.generation.wrapping_add(iteration);
+        let pattern = Pattern::of(Key { generation, ..*key }, *ltp_pattern);
         let bytes = self.options.buffer_bytes.get() as u64;
         let mut lent = self.memory.lend();
         let buffers = &mut lent.buffers;
         for (buffer, index) in buffers.iter_mut().zip(0..) {
             pattern.fill(self.offset + index * bytes, buffer);
         }
-        self.transfer(buffers, true, *direct_write).map_err(Fault::Failed)?;
+        self.transfer(buffers, Some(generation), *direct_write).map_err(Fault::Failed)?;
         if self.options.sync_before_direct_read && *direct_read && !*direct_write {
-            file::fsync(path, &self.writer).map_err(Fault::Failed)?;
+            self.writer.fsync().map_err(Fault::Failed)?;
         }
         for buffer in buffers.iter_mut() {
             pattern.spoil(buffer);
         }
-        self.transfer(buffers, false, *direct_read).map_err(Fault::Failed)?;
+        self.transfer(buffers, None, *direct_read).map_err(Fault::Failed)?;
         for (buffer, index) in buffers.iter().zip(0..) {
             if let Some(wrong) = pattern.check(self.offset + index * bytes, buffer) {
                 return Err(Fault::Wrong(wrong));
@@ -276,11 +276,12 @@ impl<'run> Child<'run> {
         Ok(())
     }
 
-    fn transfer(&self, buffers: &mut [Buffer], write: bool, direct: bool) -> Result<()> {
+    /// Writes that generation, or reads.
+    fn transfer(&self, buffers: &mut [Buffer], write: Option<u32>, direct: bool) -> Result<()> {
         let others = self.counts.under_way.fetch_add(1, Ordering::SeqCst);
         self.counts.transfers.fetch_add(1, Ordering::Relaxed);
         self.counts.overlapping.fetch_add(u64::from(others > 0), Ordering::Relaxed);
-        let file = if write { &self.writer } else { &self.reader };
+        let file = if write.is_some() { &self.writer } else { &self.reader };
         let transfer = Transfer { path: &self.options.path, file, write, direct };
         let result = if self.options.vectored {
             transfer.all(buffers, self.offset)
@@ -298,71 +299,44 @@ impl<'run> Child<'run> {
 struct Transfer<'run> {
     path: &'run Path,
     file: &'run File,
-    write: bool,
+    /// Writes that generation, or reads.
+    write: Option<u32>,
     direct: bool,
 }
 
 impl Transfer<'_> {
-    /// Transfers all buffers, which lie one behind the other in the file. EINTR is tried again, a short transfer is resumed.
+    /// Transfers all buffers, which lie one behind the other in the file.
     fn all(&self, buffers: &mut [Buffer], offset: u64) -> Result<()> {
         let total: usize = buffers.iter().map(Buffer::len).sum();
-        let mut done = 0;
-        while done < total {
-            let vectors = rest(buffers, done);
-            let at = (offset + done as u64) as libc::off64_t;
-            let got = match (&vectors[..], self.write) {
-                // SAFETY: the vector covers a part of a buffer that is borrowed for the call.
-                ([one], true) => unsafe { libc::pwrite64(self.file.as_raw_fd(), one.iov_base, one.iov_len, at) },
-                // SAFETY: as above, and the borrow is exclusive.
-                ([one], false) => unsafe { libc::pread64(self.file.as_raw_fd(), one.iov_base, one.iov_len, at) },
-                // SAFETY: as above.
-                (_, true) => unsafe { libc::pwritev64(self.file.as_raw_fd(), vectors.as_ptr(), vectors.len() as i32, at) },
-                // SAFETY: as above.
-                (_, false) => unsafe { libc::preadv64(self.file.as_raw_fd(), vectors.as_ptr(), vectors.len() as i32, at) },
-            };
-            let Ok(got) = usize::try_from(got) else {
-                match Errno::last() {
-                    Errno(libc::EINTR) => continue,
-                    errno => return Err(self.failed(errno, total, offset)),
-                }
-            };
-            // A direct transfer goes on where a sector begins.
-            let reached = done + got;
-            let next = if self.direct { reached / SECTOR as usize * SECTOR as usize } else { reached };
-            if reached < total && next <= done {
-                return Err(self.short(total, reached, offset));
+        let result = match (buffers, self.write) {
+            ([one], Some(generation)) => self.file.write(one, offset, generation),
+            ([one], None) => self.file.read(one, offset),
+            (many, write) => {
+                let vector = |buffer: &mut Buffer| libc::iovec { iov_base: buffer.as_ptr().cast(), iov_len: buffer.len() };
+                let vectors: Vec<libc::iovec> = many.iter_mut().map(vector).collect();
+                // SAFETY: the buffers are borrowed for the call, exclusively.
+                unsafe { self.file.vectored(write.is_some(), &vectors, offset, write.unwrap_or(0)) }
             }
-            done = if reached >= total { total } else { next };
+        };
+        match result {
+            Ok(reached) if reached >= total => Ok(()),
+            Ok(reached) => Err(self.short(total, reached, offset)),
+            Err(errno) => Err(self.failed(errno, total, offset)),
         }
-        Ok(())
     }
 
     fn failed(&self, errno: Errno, bytes: usize, offset: u64) -> Error {
-        let (step, what) = if self.write { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
+        let (step, what) = if self.write.is_some() { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
         let how = if self.direct { " directly" } else { "" };
         let message = format!("{what} {bytes} bytes{how} at offset {offset} failed");
         Error::new(step, message).errno(errno).path(self.path).offset(offset)
     }
 
     fn short(&self, bytes: usize, got: usize, offset: u64) -> Error {
-        let (step, what) = if self.write { (Step::ShortWrite, "written") } else { (Step::ShortRead, "read") };
+        let (step, what) = if self.write.is_some() { (Step::ShortWrite, "written") } else { (Step::ShortRead, "read") };
         let message = format!("Only {got} of {bytes} bytes could be {what} at offset {offset}");
         Error::new(step, message).path(self.path).offset(offset).transferred(bytes as u64, got as u64)
     }
-}
-
-/// What is left of the buffers behind the first `done` bytes.
-fn rest(buffers: &mut [Buffer], mut done: usize) -> Vec<libc::iovec> {
-    let mut vectors = Vec::with_capacity(buffers.len());
-    for buffer in buffers {
-        let skipped = done.min(buffer.len());
-        done -= skipped;
-        if skipped < buffer.len() {
-            let iov_base = buffer.as_ptr().wrapping_add(skipped).cast();
-            vectors.push(libc::iovec { iov_base, iov_len: buffer.len() - skipped });
-        }
-    }
-    vectors
 }
 
 /// Creates the file, which must not exist, and writes it with `O_DIRECT`, block by block.
@@ -375,12 +349,13 @@ pub fn write_blocks(path: &Path, block_bytes: NonZeroUsize, blocks: u64, pattern
         .custom_flags(libc::O_DIRECT)
         .open(path)
         .map_err(|error| Error::new(Step::Open, "The file cannot be created").errno(Errno::from(&error)).path(path))?;
+    let file = File::new(path, file);
     let mut pool = Pool::new(1, block_bytes, Align::Offset(0))?;
-    let transfer = Transfer { path, file: &file, write: true, direct: true };
     for block in 0..blocks {
         let offset = block * block_bytes.get() as u64;
-        pattern(block).fill(offset, &mut pool.buffers[0]);
-        transfer.all(&mut pool.buffers, offset)?;
+        let pattern = pattern(block);
+        pattern.fill(offset, &mut pool.buffers[0]);
+        Transfer { path, file: &file, write: Some(pattern.generation()), direct: true }.all(&mut pool.buffers, offset)?;
     }
     Ok(())
 }
@@ -392,9 +367,9 @@ pub fn check_blocks(
     blocks: u64,
     pattern: impl Fn(u64) -> Pattern,
 ) -> std::result::Result<(), Fault> {
-    let file = file::open_to_read(path, Flags::default()).map_err(Fault::Failed)?;
+    let file = File::open_to_read(path, Flags::default()).map_err(Fault::Failed)?;
     let mut pool = Pool::new(1, block_bytes, Align::Offset(0)).map_err(Fault::Failed)?;
-    let transfer = Transfer { path, file: &file, write: false, direct: false };
+    let transfer = Transfer { path, file: &file, write: None, direct: false };
     for block in 0..blocks {
         let offset = block * block_bytes.get() as u64;
         pattern(block).spoil(&mut pool.buffers[0]);

@@ -4,7 +4,7 @@
 //! The disturbers act at the beat of the reads, once for each batch that is reaped: no thread is ever busy waiting.
 
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -17,8 +17,8 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::oracle::Stamped;
 use crate::random::Random;
-use crate::recorder::{self, Begin, Kind as Recorded};
 use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
+use crate::sys::File;
 use crate::verify::{BadRange, check_memory};
 
 /// What to read and how.
@@ -226,6 +226,7 @@ impl<'options> Reader<'options> {
                         .errno(Errno::from(&error))
                         .path(&self.options.path)
                 })?;
+                let file = File::new(&self.options.path, file.into());
                 disturb(scope, self.options, file, &beat, &disturbances)?;
             }
             let result = self.passes(&mut queue, &beat, progress);
@@ -322,7 +323,7 @@ impl<'options> Reader<'options> {
 fn disturb<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     options: &'scope Options,
-    file: OwnedFd,
+    file: File,
     beat: &'scope Beat,
     disturbances: &'scope Disturbances,
 ) -> Result<()> {
@@ -338,7 +339,7 @@ fn disturb<'scope>(
                 // A few blocks, so that reads meet the edges of what is disturbed.
                 let bytes = (1 + random.below(16)) * options.block_bytes.get() as u64;
                 let offset = random.below(options.bytes) / SECTOR * SECTOR;
-                act(file.as_raw_fd(), offset, bytes.min(options.bytes - offset), disturbances);
+                act(&file, offset, bytes.min(options.bytes - offset), disturbances);
             }
         };
         std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, disturber).map_err(|error| {
@@ -348,35 +349,21 @@ fn disturb<'scope>(
     Ok(())
 }
 
-type Act = fn(RawFd, u64, u64, &Disturbances);
+type Act = fn(&File, u64, u64, &Disturbances);
 
-fn drop_pages(fd: RawFd, offset: u64, bytes: u64, disturbances: &Disturbances) {
-    let advise = || {
-        // SAFETY: advice about an open file.
-        unsafe { libc::posix_fadvise64(fd, offset as i64, bytes as i64, libc::POSIX_FADV_DONTNEED) };
-        Ok(())
-    };
-    // SAFETY: open while the disturbers live.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    // Advice cannot fail in a way that matters here.
-    let _ = match recorder::current() {
-        Some(recorder) => {
-            let file = recorder::describe(&recorder, borrowed).0;
-            recorder.span(&Begin::call(Recorded::DropCache, file, offset, bytes), advise)
-        }
-        None => advise(),
-    };
+fn drop_pages(file: &File, offset: u64, bytes: u64, disturbances: &Disturbances) {
+    file.drop_cache(offset, bytes);
     disturbances.dropped.fetch_add(1, Ordering::Relaxed);
 }
 
-fn read_ahead(fd: RawFd, offset: u64, bytes: u64, disturbances: &Disturbances) {
+fn read_ahead(file: &File, offset: u64, bytes: u64, disturbances: &Disturbances) {
     // SAFETY: reads into the page cache only.
-    unsafe { libc::readahead(fd, offset as i64, bytes as usize) };
+    unsafe { libc::readahead(file.as_raw_fd(), offset as i64, bytes as usize) };
     disturbances.read_ahead.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Maps the pages, so that they are this process's to give away, and has them reclaimed.
-fn reclaim(fd: RawFd, offset: u64, bytes: u64, disturbances: &Disturbances) {
+fn reclaim(file: &File, offset: u64, bytes: u64, disturbances: &Disturbances) {
     if disturbances.no_reclaim.load(Ordering::Relaxed) {
         return;
     }
@@ -384,7 +371,8 @@ fn reclaim(fd: RawFd, offset: u64, bytes: u64, disturbances: &Disturbances) {
     let start = offset / page * page;
     let length = (offset + bytes - start) as usize;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let map = unsafe { libc::mmap64(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, fd, start as i64) };
+    let map =
+        unsafe { libc::mmap64(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), start as i64) };
     if map == libc::MAP_FAILED {
         disturbances.no_reclaim.store(true, Ordering::Relaxed);
         return;

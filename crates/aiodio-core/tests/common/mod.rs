@@ -129,7 +129,8 @@ impl Faulty<Box<dyn RawEngine>> {
     }
 }
 
-impl RawEngine for Faulty<Box<dyn RawEngine>> {
+// SAFETY: what it takes over is a real engine's, or never shown to the kernel.
+unsafe impl RawEngine for Faulty<Box<dyn RawEngine>> {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }
@@ -247,7 +248,8 @@ impl<F: FnMut(Over<'_>)> Tampering<F> {
     }
 }
 
-impl<F: FnMut(Over<'_>)> RawEngine for Tampering<F> {
+// SAFETY: what it takes over is a real engine's, or never shown to the kernel.
+unsafe impl<F: FnMut(Over<'_>)> RawEngine for Tampering<F> {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }

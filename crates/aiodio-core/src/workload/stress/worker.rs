@@ -192,7 +192,8 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             let mut state = file.state();
             state.generation += 1;
             generation = state.generation;
-            let id = state.oracle.begin(Change::write(step.offset, step.bytes, generation));
+            let change = Change::write(step.offset, step.bytes, generation);
+            let id = if step.direct { state.oracle.begin_direct(change) } else { state.oracle.begin(change) };
             let key = state.oracle.stamps(generation);
             drop(state);
             key.fill(step.offset, &mut buffer[..bytes]);

@@ -1,0 +1,120 @@
+//! Which parts of a hole need not be read.
+//!
+//! Reading a long hole tests how fast zeros can be made. But what `SEEK_DATA` calls one is only what the filesystem has mapped: ext4,
+//! XFS and btrfs do not look into the page cache for clean pages over it, and a page there may hold anything. So of what the page
+//! cache has nothing is left out, and of the rest both ends and a few pieces inside are read all the same.
+
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+
+use crate::buffer::page_bytes;
+use crate::random::mix;
+use crate::sys::File;
+
+/// Holes are left out in pieces so long, in bytes.
+pub(super) const PIECE_BYTES: u64 = 64 << 10;
+
+/// One of so many neighbouring pieces is read all the same, chosen by the seed.
+const SAMPLE_OF: u64 = 64;
+
+/// Whether the piece that begins at `offset` is one that is read wherever it lies.
+pub(super) fn is_sample(seed: u64, offset: u64) -> bool {
+    let piece = offset / PIECE_BYTES;
+    piece % SAMPLE_OF == mix(seed ^ mix(piece / SAMPLE_OF)) % SAMPLE_OF
+}
+
+#[repr(C)]
+struct CachestatRange {
+    offset: u64,
+    bytes: u64,
+}
+
+/// `struct cachestat` of `linux/mman.h`: numbers of pages.
+#[repr(C)]
+#[derive(Default)]
+struct Cachestat {
+    cache: u64,
+    dirty: u64,
+    writeback: u64,
+    evicted: u64,
+    recently_evicted: u64,
+}
+
+/// The same on every architecture but alpha. Linux 6.5.
+const SYS_CACHESTAT: libc::c_long = 451;
+
+/// Whether the kernel says that the page cache has no page of `range`, which must not be empty. False where it does not say.
+pub(super) fn is_uncached(file: &File, range: &Range<u64>) -> bool {
+    cachestat(file, range).unwrap_or_else(|| mincore(file, range))
+}
+
+fn cachestat(file: &File, range: &Range<u64>) -> Option<bool> {
+    let asked = CachestatRange { offset: range.start, bytes: range.end - range.start };
+    let mut answer = Cachestat::default();
+    // SAFETY: an open descriptor, the question, and room for the answer.
+    let failed = unsafe { libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const asked, &raw mut answer, 0_u32) } != 0;
+    (!failed).then_some(answer.cache == 0)
+}
+
+/// Mapped at a time; the answer is a byte for each page of it.
+const MAPPED_BYTES: u64 = 64 << 20;
+
+/// By `mincore(2)` of a mapping that is not touched. It says that all pages are there to who may not write to the file.
+fn mincore(file: &File, range: &Range<u64>) -> bool {
+    let page = page_bytes() as u64;
+    let mut start = range.start / page * page;
+    while start < range.end {
+        let bytes = (range.end.next_multiple_of(page) - start).min(MAPPED_BYTES) as usize;
+        let mut pages = vec![0_u8; bytes.div_ceil(page as usize)];
+        let fd = file.as_raw_fd();
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let map = unsafe { libc::mmap64(std::ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, fd, start as i64) };
+        if map == libc::MAP_FAILED {
+            return false;
+        }
+        // SAFETY: the mapping just made, and a byte for each of its pages.
+        let failed = unsafe { libc::mincore(map, bytes, pages.as_mut_ptr()) } != 0;
+        // SAFETY: the same mapping, which nothing refers to.
+        unsafe { libc::munmap(map, bytes) };
+        if failed || pages.iter().any(|page| page & 1 != 0) {
+            return false;
+        }
+        start += bytes as u64;
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::Flags;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn both_ways_to_ask_see_the_pages_of_a_hole() {
+        let place = tempfile::NamedTempFile::new().expect("file");
+        place.as_file().set_len(1 << 20).expect("size");
+        let file = File::open_to_write(place.path(), true, Flags::default()).expect("open");
+        // A filesystem in memory has no hole in its page cache other than its own.
+        for ask in [mincore as fn(&File, &Range<u64>) -> bool, is_uncached] {
+            assert!(ask(&file, &(0..1 << 20)));
+            assert!(ask(&file, &((512 << 10)..(576 << 10))));
+        }
+        place.as_file().write_all_at(&[1], 600 << 10).expect("write");
+        for ask in [mincore as fn(&File, &Range<u64>) -> bool, is_uncached] {
+            assert!(!ask(&file, &(0..1 << 20)));
+            assert!(!ask(&file, &((576 << 10)..(640 << 10))));
+            assert!(ask(&file, &(0..512 << 10)));
+        }
+    }
+
+    #[test]
+    fn one_piece_of_each_group_is_a_sample_and_the_seed_chooses_it() {
+        let samples = |seed: u64| -> Vec<u64> { (0..SAMPLE_OF * 8).filter(|piece| is_sample(seed, piece * PIECE_BYTES)).collect() };
+        for seed in 0..4 {
+            let groups: Vec<u64> = samples(seed).iter().map(|piece| piece / SAMPLE_OF).collect();
+            assert_eq!(groups, (0..8).collect::<Vec<_>>());
+        }
+        assert_ne!(samples(1), samples(2));
+    }
+}
