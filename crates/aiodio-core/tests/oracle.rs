@@ -111,7 +111,7 @@ fn image(oracle: &Oracle, content: Content) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 150 }, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn it_agrees_with_the_definition_raises_no_false_alarm_and_misses_nothing(
