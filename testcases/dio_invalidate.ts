@@ -65,6 +65,7 @@ const TROUBLES = {
   "direct-lost-on-disk": "A direct write is lost: the disk has something else in its range",
   "buffered-lost-on-disk": "Bytes beside a direct write are lost: the disk has something else",
   "reader-saw": "A reader saw bytes that were never there",
+  "read-error": "What was written can't be read",
 };
 
 const COLLIDERS = ["direct", "buffered", "mmap", "reader", "pinned", "same-range"] as const;

@@ -40,6 +40,7 @@ const TROUBLES = {
   "write-error": "A direct write failed",
   "short-write": "A direct write ended early",
   "read-error": "What was written can't be read",
+  "short-read": "A reader saw the new size, and could not read all below it",
   "early-size": "A reader saw the new size before the data: not what was appended is below it",
   "size-lost": "The file is not as long as what was written to it and completed",
   "piece-lost": "A piece that was written behind the end is lost",

@@ -30,6 +30,7 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::oracle::{Content, Expected};
 use crate::stamp::Key;
+use crate::sys;
 use crate::verify::{BadRange, Kind, check_memory};
 
 /// What collides with the direct writes.
@@ -145,9 +146,9 @@ pub struct Outcome {
 
 /// `write-error`, `short-write`, `collider-error`: the kernel's answer to what was right. `fsync-error`: the collision made
 /// `fsync` fail. `direct-lost`, `buffered-lost`: the range of the one or of the other is not what was written, in the page cache.
-/// `direct-lost-on-disk`, `buffered-lost-on-disk`: the page cache was right, and what is read after dropping it is not.
-/// `reader-saw`: a reader saw what was never there.
-pub const TROUBLES: [&str; 9] = [
+/// `direct-lost-on-disk`, `buffered-lost-on-disk`: the page cache was right, and what is read past it, from the disk, is not.
+/// `reader-saw`: a reader saw what was never there. `read-error`: the file, or its copy on the disk, could not be read.
+pub const TROUBLES: [&str; 10] = [
     "write-error",
     "short-write",
     "collider-error",
@@ -157,6 +158,7 @@ pub const TROUBLES: [&str; 9] = [
     "direct-lost-on-disk",
     "buffered-lost-on-disk",
     "reader-saw",
+    "read-error",
 ];
 
 /// Generations of the collider's stamps where it writes to the direct writes' own range.
@@ -260,10 +262,11 @@ fn race(engine: Box<dyn RawEngine>, options: &Options, outcome: &mut Outcome) ->
     buffered
         .set_len(0)
         .map_err(|error| Error::new(Step::Open, "The file could not be emptied").errno(Errno::from(&error)).path(&options.path))?;
-    let mut cached = vec![0; layout.bytes() as usize];
-    key.fill(0, &mut cached);
+    let whole = NonZeroUsize::new(layout.bytes() as usize).unwrap_or(NonZeroUsize::MIN);
+    let mut memory = Pool::new(1, whole, Align::Offset(0))?.buffers.remove(0);
+    key.fill(0, &mut memory);
     buffered
-        .write_all_at(&cached, 0)
+        .write_all_at(&memory, 0)
         .map_err(|error| Error::new(Step::Write, "The file could not be filled").errno(Errno::from(&error)).path(&options.path))?;
     let pool = Pool::new(options.writes.get(), options.block_bytes, Align::Offset(options.offset_in_page))?;
     let mut queue = Queue::new(engine, options.writes, vec![OwnedFd::from(direct)], &pool.registrations, options.unit_bytes)?;
@@ -281,11 +284,11 @@ fn race(engine: Box<dyn RawEngine>, options: &Options, outcome: &mut Outcome) ->
             let mut one = Round::new(options, layout, round, outcome);
             free = one.write(&mut queue, std::mem::take(&mut free), || orders.send(round).map_err(|_| gone()))?;
             let report = reported.recv().map_err(|_| gone())?;
-            one.judge(&queue, report, &buffered, &mut cached)?;
+            one.judge(&queue, report, &mut memory)?;
         }
         Ok(())
     });
-    let result = result.and_then(|()| last(&mut queue, free, &mut colliding, &buffered, &mut cached, outcome));
+    let result = result.and_then(|()| last(&mut queue, free, &mut colliding, &mut memory, outcome));
     let fsyncs = outcome.stats.fsyncs;
     outcome.stats = Stats { fsyncs, ..queue.finish() };
     outcome.expected = Some(expected(options, layout, outcome.rounds));
@@ -297,8 +300,7 @@ fn last(
     queue: &mut Queue,
     free: Vec<Buffer>,
     colliding: &mut Colliding<'_>,
-    buffered: &File,
-    cached: &mut [u8],
+    memory: &mut [u8],
     outcome: &mut Outcome,
 ) -> Result<()> {
     let (options, layout) = (colliding.options, colliding.layout);
@@ -314,7 +316,7 @@ fn last(
     }
     // They are not collisions.
     report.collisions.clear();
-    one.judge(queue, report, buffered, cached)
+    one.judge(queue, report, memory)
 }
 
 /// What the file may be: one thing where the direct writes are, another beside them.
@@ -415,7 +417,7 @@ impl<'race> Round<'race> {
     }
 
     /// When both are done: whether they met, and what has become of the file.
-    fn judge(&mut self, queue: &Queue, report: Report, buffered: &File, cached: &mut [u8]) -> Result<()> {
+    fn judge(&mut self, queue: &Queue, report: Report, memory: &mut [u8]) -> Result<()> {
         for trouble in report.troubles {
             self.outcome.troubles.add(trouble);
         }
@@ -429,14 +431,13 @@ impl<'race> Round<'race> {
                 self.outcome.shared_pages += u64::from(self.layout.shares_a_page(unit, &range));
             }
         }
-        let mut lost = self.check(buffered, cached, false);
+        let mut lost = self.check(memory, false)?;
         // Without an fsync there is nothing that could report a loss.
         if self.options.fsync != Fsync::None || !lost.is_empty() {
             self.sync(queue.file(0), None)?;
-            // SAFETY: advice about an open file.
-            unsafe { libc::posix_fadvise(buffered.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
             if lost.is_empty() {
-                lost = self.check(buffered, cached, true);
+                // Dropping the page cache would leave what is mapped, and read that again.
+                lost = self.check(memory, true)?;
             }
         }
         self.settle(lost);
@@ -484,14 +485,24 @@ impl<'race> Round<'race> {
         Ok(())
     }
 
-    /// Reads the whole file through the page cache. A read that fails is for the verification to tell.
-    fn check(&self, buffered: &File, cached: &mut [u8], dropped: bool) -> Vec<Trouble> {
-        if buffered.read_exact_at(cached, 0).is_err() {
-            return Vec::new();
+    /// Reads the whole file, through the page cache or past it, and says what is lost. That it can't be read is trouble at once.
+    fn check(&mut self, memory: &mut [u8], on_disk: bool) -> Result<Vec<Trouble>> {
+        let file = sys::File::open_to_read(&self.options.path, Flags { direct: on_disk, sync: false })?;
+        let whole = memory.len();
+        let read = file.read(memory, 0);
+        if read != Ok(whole) {
+            let how = if on_disk { "past" } else { "through" };
+            let detail = format!("{} of {whole} bytes were read {how} the page cache", read.unwrap_or(0));
+            let trouble = Trouble::new("read-error", self.number.into(), 0, whole as u64, detail);
+            self.outcome.troubles.add(match read {
+                Ok(_) => trouble,
+                Err(errno) => trouble.errno(errno),
+            });
+            return Ok(Vec::new());
         }
-        let outcome = check_memory(&expected(self.options, self.layout, self.number), 0, cached, 4);
+        let outcome = check_memory(&expected(self.options, self.layout, self.number), 0, memory, 4);
         let trouble = |range: BadRange| {
-            let kind = match (self.layout.part(range.offset).0, dropped) {
+            let kind = match (self.layout.part(range.offset).0, on_disk) {
                 (true, false) => "direct-lost",
                 (false, false) => "buffered-lost",
                 (true, true) => "direct-lost-on-disk",
@@ -501,7 +512,7 @@ impl<'race> Round<'race> {
             let detail = format!("beside {}", self.options.collider.doing());
             Trouble::new(kind, self.number.into(), offset, bytes, detail).range(range)
         };
-        outcome.ranges.into_iter().map(trouble).collect()
+        Ok(outcome.ranges.into_iter().map(trouble).collect())
     }
 }
 
@@ -603,18 +614,14 @@ impl<'race> Colliding<'race> {
             Collider::Pinned => {
                 let Some((out, into)) = &self.pipe else { return Ok(()) };
                 let mut offset = range.start as libc::loff_t;
-                // SAFETY: two open descriptors and an offset.
-                let count = unsafe {
-                    libc::splice(
-                        self.file.as_raw_fd(),
-                        &raw mut offset,
-                        into.as_raw_fd(),
-                        std::ptr::null_mut(),
-                        bytes,
-                        libc::SPLICE_F_NONBLOCK,
-                    )
-                };
-                let count = usize::try_from(count).map_err(|_| std::io::Error::last_os_error())?;
+                // The pipe is empty: there is nothing that it would have to wait for.
+                let count = sys::uninterrupted(|| {
+                    // SAFETY: two open descriptors and an offset.
+                    unsafe {
+                        libc::splice(self.file.as_raw_fd(), &raw mut offset, into.as_raw_fd(), std::ptr::null_mut(), bytes, 0)
+                    }
+                });
+                let count = count.map_err(|errno| std::io::Error::from_raw_os_error(errno.0))?;
                 std::io::Read::read_exact(&mut &*out, &mut memory[..count])
             }
         }

@@ -19,6 +19,7 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::oracle::{Content, OneOf};
 use crate::stamp::Key;
+use crate::sys;
 use crate::verify::check_memory;
 
 /// What to do.
@@ -139,7 +140,7 @@ pub const TABLE: &[Race] = &[
     Race {
         name: "exit-in-flight",
         story: "a process ends with AIO in flight, which holds the last reference to its context (generic/323)",
-        proven: "each block is wholly old or wholly new",
+        proven: "each write that the kernel had taken was there, whole, when the process was gone",
         on_request: false,
         run: exit_in_flight,
     },
@@ -349,6 +350,11 @@ impl Course<'_> {
         }
     }
 
+    /// So many bytes from the file's start, past the page cache.
+    fn read_direct(&self, bytes: NonZeroUsize) -> Result<Buffer> {
+        direct_copy(&self.options.path, bytes)
+    }
+
     /// Reads what must be there, through the page cache.
     fn check_file(&mut self, kind: &'static str, file: &File, offset: usize, bytes: usize, generations: &[u32], detail: &str) {
         let mut memory = vec![0; bytes];
@@ -380,9 +386,11 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
         let (over, writing) = (AtomicBool::new(false), AtomicBool::new(false));
         let (met, key) = (AtomicU64::new(0), course.key(course.round));
         let mut back = course.pool(1)?.buffers.remove(0);
-        let seen = std::thread::scope(|scope| -> Result<Option<crate::verify::BadRange>> {
+        let reading = sys::File::open_to_read(&course.options.path, Flags { direct: true, sync: false })?;
+        let round = course.round;
+        let seen = std::thread::scope(|scope| -> Result<Option<Trouble>> {
             let reader = scope.spawn(|| {
-                let mut seen = None;
+                let mut seen: Option<Trouble> = None;
                 loop {
                     // The last look is at the finished file, so that there is one.
                     let last = over.load(Ordering::SeqCst);
@@ -396,11 +404,20 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
                     }
                     let offset = (size - unit) as u64;
                     met.fetch_add(u64::from(writing.load(Ordering::SeqCst)), Ordering::SeqCst);
-                    if direct.read_at(&mut back, offset).is_ok_and(|got| got == unit) {
-                        let contents = vec![Content::Stamp(key.generation)];
-                        let expected = OneOf { key, sizes: 0..=u64::MAX, contents };
-                        seen = seen.or_else(|| check_memory(&expected, offset, &back, 1).ranges.into_iter().next());
-                    }
+                    let trouble = |kind, detail: String| Trouble::new(kind, round.into(), offset, unit as u64, detail);
+                    let below = "below the size that the reader had seen";
+                    // The file only grows in a round: what a size has promised can be read.
+                    let found = match reading.read(&mut back[..], offset) {
+                        Ok(got) if got == unit => {
+                            let contents = vec![Content::Stamp(key.generation)];
+                            let expected = OneOf { key, sizes: 0..=u64::MAX, contents };
+                            let bad = check_memory(&expected, offset, &back, 1).ranges.into_iter().next();
+                            bad.map(|range| trouble("early-size", below.to_owned()).range(range))
+                        }
+                        Ok(got) => Some(trouble("short-read", format!("{got} of {unit} bytes could be read {below}"))),
+                        Err(errno) => Some(trouble("read-error", below.to_owned()).errno(errno)),
+                    };
+                    seen = seen.or(found);
                     if last {
                         break;
                     }
@@ -422,13 +439,11 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
                 }
             }
             drop(stop);
-            Ok(reader.join().unwrap_or(None))
+            reader.join().map_err(|_| Error::new(Step::Read, "The reader has panicked"))
         })?;
         course.outcome.overlaps += met.into_inner();
-        if let Some(range) = seen {
-            let detail = "below the size that the reader had seen";
-            let trouble = Trouble::new("early-size", course.round.into(), range.offset, range.bytes, detail);
-            course.outcome.troubles.add(trouble.range(range));
+        if let Some(trouble) = seen {
+            course.outcome.troubles.add(trouble);
         }
     }
     Ok(())
@@ -548,10 +563,20 @@ fn reflink(course: &mut Course<'_>) -> Result<()> {
             let (at, rest) = (index * block + piece, block - piece);
             course.check_file("wrong-data", &buffered, at, rest, &[0], "beside it, in the same block");
         }
-        drop_pages(&source);
-        course.check_file("source-changed", &source, 0, bytes, &[0], "the file that the extent was cloned from, on the disk");
+        course.check_file("source-changed", &source, 0, bytes, &[0], "the file that the extent was cloned from");
+        let disk = direct_copy(&course.options.other, NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN))?;
+        course.check("source-changed", 0, &disk, &[0], "the file that the extent was cloned from, on the disk");
     }
     Ok(())
+}
+
+/// So many bytes from a file's start, past the page cache: `POSIX_FADV_DONTNEED` drops no page that is mapped, dirty or in use, so what
+/// is read through the cache after it need not come from the disk.
+fn direct_copy(path: &Path, bytes: NonZeroUsize) -> Result<Buffer> {
+    let file = file::open_to_read(path, Flags { direct: true, sync: false })?;
+    let mut memory = Pool::new(1, bytes, Align::Offset(0))?.buffers.remove(0);
+    file.read_exact_at(&mut memory, 0).map_err(|error| io_error("A direct read", path, &error))?;
+    Ok(memory)
 }
 
 fn drop_pages(file: &File) {
@@ -603,10 +628,11 @@ fn stale_readahead(course: &mut Course<'_>) -> Result<()> {
 }
 
 fn direct_toggle(course: &mut Course<'_>) -> Result<()> {
-    let unit = course.unit();
+    // Whole pages: where a direct and a buffered write share one, the page's writeback may lawfully put old data over the direct one.
+    let unit = course.whole_blocks();
     let (direct, buffered) = (course.direct()?, course.buffered()?);
     course.resize(&buffered, PIECES * unit)?;
-    let pool = course.pool(PIECES)?;
+    let pool = Course::pool_of(PIECES, unit)?;
     let same = direct.try_clone().map_err(|error| io_error("dup", &course.options.path, &error))?;
     let mut queue = course.queue(same, &pool, PIECES)?;
     let mut free = pool.buffers;
@@ -719,11 +745,24 @@ fn unfaulted_buffer(course: &mut Course<'_>) -> Result<()> {
     Ok(())
 }
 
-/// How the child ends: with transfers in flight, with all of them over, without having made any, with some not accepted.
-const IN_FLIGHT: i32 = 0;
-const OVER: i32 = 1;
-const NOT_SET_UP: i32 = 2;
-const NOT_ACCEPTED: i32 = 3;
+/// What the child's exit status says: how many transfers the kernel had taken, and, as bits, whether some of them were in flight still,
+/// and whether it could not even begin.
+const TAKEN: i32 = 0x1f;
+const IN_FLIGHT: i32 = 0x20;
+const NOT_SET_UP: i32 = 0x40;
+
+/// Whether this filesystem writes a block in one piece. What a process leaves behind it can't go on with.
+fn writes_whole(course: &Course<'_>, bytes: usize) -> Result<bool> {
+    let direct = course.direct()?;
+    let mut memory = Course::pool_of(1, bytes)?.buffers.remove(0);
+    course.key(0).fill(0, &mut memory);
+    // SAFETY: an open descriptor and so much memory.
+    let result = sys::uninterrupted(|| unsafe { libc::pwrite64(direct.as_raw_fd(), memory.as_ptr().cast(), bytes, 0) });
+    match result {
+        Ok(written) => Ok(written == bytes),
+        Err(errno) => Err(Error::new(Step::Write, "A direct write failed").errno(errno).path(&course.options.path)),
+    }
+}
 
 fn exit_in_flight(course: &mut Course<'_>) -> Result<()> {
     let unit = course.whole_blocks();
@@ -733,11 +772,16 @@ fn exit_in_flight(course: &mut Course<'_>) -> Result<()> {
     course.resize(&buffered, 0)?;
     course.fill(&buffered, bytes, 0)?;
     file::fsync(&course.options.path, &buffered)?;
+    course.outcome.unsupported = Some("direct writes in one piece, and nobody goes on with what a process has left");
+    if !writes_whole(course, unit)? {
+        return Err(Error::new(Step::Write, "A direct write was cut short").errno(Errno(libc::EOPNOTSUPP)));
+    }
     let path = CString::new(course.options.path.as_os_str().as_bytes())
         .map_err(|_| Error::new(Step::Options, "A path cannot contain a NUL byte"))?;
     let size = NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
     let mut buffer = Pool::of(Memory::Inherited, 1, size, Align::Offset(0))?.buffers.remove(0);
-    let mut generations = vec![0];
+    // What each block holds.
+    let mut held = [0; PIECES];
     while course.next() {
         course.key(course.round).fill(0, &mut buffer[..half]);
         let memory = buffer.as_ptr();
@@ -770,42 +814,49 @@ fn exit_in_flight(course: &mut Course<'_>) -> Result<()> {
                 // SAFETY: inside the child's own copy.
                 unsafe { memory.wrapping_add(at).write_volatile(0) };
             }
-            // SAFETY: the control blocks and their memory are the child's own copies, which live until it ends.
-            let taken = unsafe { libc::syscall(libc::SYS_io_submit, context, pointers.len(), pointers.as_ptr()) };
-            if taken != pointers.len() as i64 {
-                // SAFETY: ends the child.
-                unsafe { libc::_exit(NOT_ACCEPTED) };
+            let mut taken = 0;
+            while taken < pointers.len() {
+                let left = pointers.len() - taken;
+                let rest = pointers.as_ptr().wrapping_add(taken);
+                // SAFETY: the control blocks and their memory are the child's own copies, which live until it ends.
+                let more = unsafe { libc::syscall(libc::SYS_io_submit, context, left, rest) };
+                // The kernel may take some only, or none more: what it has taken is what it answers for.
+                if more <= 0 {
+                    break;
+                }
+                taken += more as usize;
             }
             let mut events = [IoEvent::default(); 2 * PIECES];
             let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
             // SAFETY: room for so many events.
             let over =
                 unsafe { libc::syscall(libc::SYS_io_getevents, context, 0_usize, events.len(), events.as_mut_ptr(), &raw mut now) };
+            let in_flight = if (0..taken as i64).contains(&over) { IN_FLIGHT } else { 0 };
             // SAFETY: ends the child, with the transfers in flight.
-            unsafe { libc::_exit(if (0..taken).contains(&over) { IN_FLIGHT } else { OVER }) };
+            unsafe { libc::_exit(taken as i32 | in_flight) };
         };
         // SAFETY: system calls, and memory that was made before.
-        let status = unsafe { scribble::fork(body) }?.wait();
-        match status {
-            Some(IN_FLIGHT) => course.outcome.overlaps += 1,
-            Some(OVER) => {}
-            Some(NOT_SET_UP) => return Err(Error::new(Step::Setup, "The child could not open the file or make an AIO context")),
-            _ => return Err(Error::new(Step::Submit, format!("The child did not submit all its AIO (status {status:?})"))),
+        let taken = match unsafe { scribble::fork(body) }?.wait() {
+            Some(status) if status & NOT_SET_UP == 0 => {
+                course.outcome.overlaps += u64::from(status & IN_FLIGHT != 0);
+                (status & TAKEN) as usize
+            }
+            Some(_) => return Err(Error::new(Step::Setup, "The child could not open the file or make an AIO context")),
+            None => return Err(Error::new(Step::Submit, "The child was killed")),
+        };
+        held[..taken.min(PIECES)].fill(course.round);
+        // The kernel waits for a process's AIO before the process is gone (exit_aio), so that all of it is there, and stays.
+        for (index, generation) in held.into_iter().enumerate() {
+            let detail = "after the process with the transfers was gone";
+            course.check_file("wrong-data", &buffered, index * unit, unit, &[generation], detail);
         }
-        generations.push(course.round);
-        // The kernel waits for a process's AIO before the process is gone, so that what is there now stays.
-        let all = generations.clone();
-        course.check_file("wrong-data", &buffered, 0, half, &all, "after the process with the transfers was gone");
         course.check_file("wrong-data", &buffered, half, half, &[0], "what that process only read");
-        let mut first = vec![0; bytes];
-        let mut second = vec![0; bytes];
-        let direct = course.direct()?;
-        let mut memory = Pool::new(1, size, Align::Offset(0))?.buffers.remove(0);
-        for copy in [&mut first, &mut second] {
-            direct.read_exact_at(&mut memory, 0).map_err(|error| io_error("A read", &course.options.path, &error))?;
-            copy.copy_from_slice(&memory);
+        let first = course.read_direct(size)?;
+        for (index, generation) in held.into_iter().enumerate() {
+            let part = &first[index * unit..(index + 1) * unit];
+            course.check("wrong-data", index * unit, part, &[generation], "the same, on the disk");
         }
-        course.check("wrong-data", 0, &first[..half], &all, "the same, on the disk");
+        let second = course.read_direct(size)?;
         if let Some(at) = (0..bytes).find(|at| first[*at] != second[*at]) {
             course.trouble("late-write", at as u64, 1, "the file changed when nobody wrote to it any more");
         }
