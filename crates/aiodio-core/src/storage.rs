@@ -83,6 +83,8 @@ pub struct Storage {
 
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
+/// `XFS_SB_MAGIC` of `fs/xfs/libxfs/xfs_format.h`.
+const XFS_MAGIC: u64 = 0x5846_5342;
 const BTRFS_MAGIC: u64 = 0x9123_683e;
 const OVERLAY_MAGIC: u64 = 0x794c_7630;
 
@@ -195,6 +197,17 @@ fn filesystem_magic(path: &Path) -> Result<u64> {
 /// Whether the file's data is in memory only, so that reading it directly says nothing about a disk.
 pub(crate) fn is_in_memory(path: &Path) -> Result<bool> {
     Ok(matches!(filesystem_magic(path)?, TMPFS_MAGIC | RAMFS_MAGIC))
+}
+
+/// Whether the file is on XFS, of an overlay: whether its upper directory is.
+pub(crate) fn is_xfs(path: &Path) -> Result<bool> {
+    Ok(match filesystem_magic(path)? {
+        OVERLAY_MAGIC => match mount_of(path).and_then(|mount| mount.upper_directory) {
+            Some(upper) => filesystem_magic(&upper)? == XFS_MAGIC,
+            None => false,
+        },
+        magic => magic == XFS_MAGIC,
+    })
 }
 
 struct Mount {

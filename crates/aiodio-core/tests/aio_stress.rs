@@ -7,14 +7,15 @@ mod common;
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use aiodio_core::buffer::Registration;
 use aiodio_core::engine::{Event, Kind, RawEngine, Request};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::verify::{Kind as Bad, Rung, verify_expected};
 use aiodio_core::workload::aio_stress::{Options, Outcome, Stage, run, run_with};
-use common::{ENGINES, size, workplaces};
+use common::{ENGINES, Panicking, size, workplaces};
 use proptest::prelude::*;
 
 fn options(place: &Path, files: usize) -> Options {
@@ -295,5 +296,19 @@ fn a_read_that_left_the_memory_as_it_was_is_seen_although_the_right_data_were_th
         let options = Options { file_bytes: record, depth: size(1), ..options(place.path(), 1) };
         let mismatch = lied_to(&options, &[Stage::Write, Stage::Read], false, 1, Lie::Nothing).mismatch.unwrap();
         assert_eq!((mismatch.stage, mismatch.offset, mismatch.found.sectors_bad), (Stage::Read, 0, record / 512));
+    }
+}
+
+#[test]
+fn a_thread_that_panics_is_an_error_and_nobody_waits_for_it() {
+    for place in workplaces() {
+        let left = Arc::new(AtomicI64::new(5));
+        let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+            Ok(Box::new(Panicking { inner: Kind::Libaio.open(depth)?, left: Arc::clone(&left) }))
+        };
+        let outcome = run_with(&open, &Options { threads: size(3), ..options(place.path(), 3) }, |_| {});
+        let error = outcome.error.unwrap().message;
+        assert_eq!(error, "A thread panicked, which is a mistake of the test's own: planted");
+        assert!(outcome.mismatch.is_none(), "{:?}", outcome.mismatch);
     }
 }

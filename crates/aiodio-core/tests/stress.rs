@@ -6,7 +6,8 @@ mod common;
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
 
 use aiodio_core::buffer::{Align, Registration};
 use aiodio_core::engine::{Event, Kind, RawEngine, Request};
@@ -15,7 +16,7 @@ use aiodio_core::recorder::{self, Interface, Recorder};
 use aiodio_core::storage::{Strategy, storage};
 use aiodio_core::verify::{self, Kind as Bad, Rung, verify_expected};
 use aiodio_core::workload::stress::{Action, Options, Outcome, Wrong, run, run_with};
-use common::{ENGINES, size, workplaces};
+use common::{ENGINES, Panicking, size, workplaces};
 
 fn options(directory: &Path, seed: u64) -> Options {
     let unit = storage(directory).unwrap().dio_offset_align_bytes;
@@ -295,5 +296,19 @@ fn options_that_make_no_sense_are_refused() {
         Options { file_bytes: 4096, ..good },
     ] {
         assert_eq!(run(&bad, |_| {}).error.unwrap().step.name(), "options");
+    }
+}
+
+#[test]
+fn a_worker_that_panics_is_an_error_and_nobody_waits_for_its_turn() {
+    for place in workplaces() {
+        let left = Arc::new(AtomicI64::new(20));
+        let open = |kind: Kind, depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+            Ok(Box::new(Panicking { inner: kind.open(depth)?, left: Arc::clone(&left) }))
+        };
+        let outcome = run_with(&open, &Options { signals: false, files: size(1), ..options(place.path(), 3) }, |_| {});
+        let error = outcome.error.unwrap().message;
+        assert_eq!(error, "A worker panicked, which is a mistake of the test's own: planted");
+        assert_eq!(outcome.troubles_total, 0, "{:?}", outcome.troubles);
     }
 }

@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Barrier, Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use super::gate::{Gate, Passed, panicked};
 use super::pattern::spoil_sectors;
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{self, Completion, Operation, Queue, RawEngine, Stats};
@@ -228,7 +229,7 @@ pub fn run_with(
     let shared = Shared {
         options,
         files: (1..).take(files).map(|id| RwLock::new(Tested { oracle: Oracle::new(options.seed, id), generation: 0 })).collect(),
-        barrier: Barrier::new(threads),
+        gate: Gate::new(threads),
         stop: AtomicBool::new(false),
         over: AtomicBool::new(false),
         failure: Mutex::default(),
@@ -238,23 +239,26 @@ pub fn run_with(
         depth,
     };
     let mut outcome = Outcome { depth, ..Outcome::default() };
-    let mut results: Vec<ThreadResult> = match options.prepare() {
+    let results: Vec<ThreadResult> = match options.prepare() {
         Ok(()) => std::thread::scope(|scope| {
             let shared = &shared;
             let start = |index| scope.spawn(move || Worker::run(index, shared, open));
             let handles: Vec<_> = (0..threads).map(start).collect();
-            handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+            handles
+                .into_iter()
+                .map(|handle| {
+                    handle.join().unwrap_or_else(|panic| {
+                        shared.fail(shared.options.first_stage(), Some(panicked("A thread", &*panic)), None);
+                        ThreadResult::default()
+                    })
+                })
+                .collect()
         }),
         Err(error) => {
             outcome.error = Some(error);
             return outcome;
         }
     };
-    for result in &mut results {
-        if let Some(panic) = result.panic.take() {
-            resume_unwind(panic);
-        }
-    }
     let Failure { error, stage, mismatch } = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
     outcome.error = error;
     outcome.failed_stage = stage;
@@ -271,6 +275,11 @@ pub fn run_with(
 }
 
 impl Options {
+    /// The first that runs.
+    fn first_stage(&self) -> Stage {
+        self.stages.first().copied().unwrap_or(Stage::Write)
+    }
+
     fn prepare(&self) -> Result<()> {
         if self.contexts.get() as u64 > 1 && self.file_bytes < self.contexts.get() as u64 * self.context_offset {
             let message = format!("file size {} too small for {} contexts", self.file_bytes, self.contexts);
@@ -311,7 +320,7 @@ struct Progress<'tell> {
 struct Shared<'options> {
     options: &'options Options,
     files: Vec<RwLock<Tested>>,
-    barrier: Barrier,
+    gate: Gate,
     /// Whoever works is to stop.
     stop: AtomicBool,
     /// `stop` as it was before the stage: all threads see the same.
@@ -398,8 +407,6 @@ struct Part {
 
 #[derive(Default)]
 struct ThreadResult {
-    /// Of a thread that went on to the barriers, where others wait for it.
-    panic: Option<Box<dyn std::any::Any + Send>>,
     stages: Vec<(Stage, u64, ThreadReport, Instant, Instant)>,
     stats: Stats,
 }
@@ -428,14 +435,16 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         open: &(dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
     ) -> ThreadResult {
         let stages = &shared.options.stages;
-        let first = stages.first().copied().unwrap_or(Stage::Write);
+        let first = shared.options.first_stage();
+        let _opener = shared.gate.opened_by_panic();
         let mut result = ThreadResult::default();
         let mut prepared = Self::prepare(index, shared, open, first);
         if let Err(error) = &prepared {
             shared.fail(first, Some(error.clone()), None);
         }
         for stage in stages {
-            if shared.barrier.wait().is_leader() {
+            let passed = shared.gate.wait();
+            if passed == Passed::Last {
                 if !shared.stop.load(Ordering::Relaxed)
                     && let Err(error) = shared.lay_out(*stage)
                 {
@@ -443,7 +452,9 @@ impl<'shared, 'options> Worker<'shared, 'options> {
                 }
                 shared.over.store(shared.stop.load(Ordering::Relaxed), Ordering::Relaxed);
             }
-            shared.barrier.wait();
+            if passed == Passed::Broken || shared.gate.wait() == Passed::Broken {
+                break;
+            }
             // Not `stop`: a thread that is quicker may have failed since, and would wait for this one at the next barrier.
             if shared.over.load(Ordering::Relaxed) {
                 break;
@@ -453,10 +464,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
             match catch_unwind(AssertUnwindSafe(|| worker.all(queue, *stage))) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => shared.fail(*stage, Some(error), None),
-                Err(panic) => {
-                    shared.fail(*stage, None, None);
-                    result.panic = Some(panic);
-                }
+                Err(panic) => shared.fail(*stage, Some(panicked("A thread", &*panic)), None),
             }
             let laid_out = *shared.laid_out.lock().unwrap_or_else(PoisonError::into_inner);
             let laid_out = if stage.writes() { 0 } else { laid_out };

@@ -6,19 +6,20 @@
 //! fork. Several things must come together, and this brings them together: the memory is inherited by children, it starts
 //! somewhere inside a page, so that two neighbouring reads share one, and reads and forks go on without a pause.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Barrier, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::thread::ScopedJoinHandle;
 
+use super::gate::{Gate, Passed, panicked};
 use super::pattern::{Fault, Pattern};
+use super::scribble;
 use crate::buffer::{Align, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::{self, Flags};
-use crate::stamp::{Key, SECTOR_BYTES};
+use crate::file::Flags;
+use crate::stamp::Key;
+use crate::sys;
 
 /// Enough for calls that are not deep.
 const STACK_BYTES: usize = 256 << 10;
@@ -111,12 +112,12 @@ fn read_all(options: &Options, outcome: &mut Outcome) -> Result<()> {
         let bytes = if number + 1 == options.workers { rest.len() } else { page };
         let (memory, behind) = rest.split_at_mut(bytes);
         rest = behind;
-        let file = file::open_to_read(&options.path, Flags { direct: true, sync: false })?;
+        let file = sys::File::open_to_read(&options.path, Flags { direct: true, sync: false })?;
         workers.push(Worker { path: &options.path, file, key: options.key, at, memory });
         at += bytes as u64;
     }
     let counts = Counts::default();
-    let together = Barrier::new(options.workers);
+    let together = Gate::new(options.workers);
     let chunks = options.bytes / CHUNK_BYTES as u64;
     let count = options.workers;
     // All threads start at once, or none: those that wait for one that cannot be started would wait for ever.
@@ -141,8 +142,9 @@ fn read_all(options: &Options, outcome: &mut Outcome) -> Result<()> {
         }
         *go = true;
         drop(go);
-        let faults: Vec<_> = threads.into_iter().map(joined).collect();
-        Ok((faults, joined(forker)))
+        let faults: Result<Vec<_>> = threads.into_iter().map(|thread| joined("A reading thread", thread)).collect();
+        let children = joined("The forking thread", forker);
+        Ok((faults?, children?))
     })?;
     outcome.troubles =
         faults.into_iter().enumerate().filter_map(|(worker, fault)| Some(Trouble { worker, fault: fault? })).collect();
@@ -152,8 +154,17 @@ fn read_all(options: &Options, outcome: &mut Outcome) -> Result<()> {
     forked
 }
 
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+fn joined<T>(who: &str, thread: ScopedJoinHandle<'_, T>) -> Result<T> {
+    thread.join().map_err(|panic| panicked(who, &*panic))
+}
+
+/// Counts a worker that has gone, whatever for: the forking thread waits for all of them.
+struct Gone<'counts>(&'counts Counts);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.workers_done.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// Makes children, one after the other, that end at once.
@@ -162,26 +173,12 @@ fn fork_until_done(counts: &Counts, workers: usize) -> Result<()> {
         // In this order, so that a read which begins in between is not taken for one under way.
         let begun = counts.begun.load(Ordering::SeqCst);
         let over = counts.over.load(Ordering::SeqCst);
-        // SAFETY: the child has one thread of a process that had several: it may call async-signal-safe functions only, and calls
-        // one of them.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            // SAFETY: ends the child without running anything of the parent's.
-            unsafe { libc::_exit(0) };
-        }
-        if child < 0 {
-            return Err(Error::new(Step::Setup, "No child can be made by fork").errno(Errno::last()));
-        }
+        // SAFETY: the child does nothing.
+        let child = unsafe { scribble::fork(|_| ()) }?;
         let meanwhile = counts.begun.load(Ordering::SeqCst);
         counts.forks.fetch_add(1, Ordering::Relaxed);
         counts.overlapping.fetch_add(u64::from(begun > over || meanwhile > begun), Ordering::Relaxed);
-        loop {
-            // SAFETY: no status is asked for.
-            let waited = unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
-            if waited == child || Errno::last() != Errno(libc::EINTR) {
-                break;
-            }
-        }
+        child.wait();
     }
     Ok(())
 }
@@ -189,7 +186,7 @@ fn fork_until_done(counts: &Counts, workers: usize) -> Result<()> {
 /// One reading thread.
 struct Worker<'run> {
     path: &'run Path,
-    file: File,
+    file: sys::File,
     key: Key,
     /// Where its part of a chunk begins, in bytes.
     at: u64,
@@ -199,10 +196,16 @@ struct Worker<'run> {
 impl Worker<'_> {
     /// Reads its part of each chunk, at the same time as the others theirs, and again until a child was made meanwhile: a fork of a
     /// large process takes longer than a read. After a fault it goes on waiting with them, and reads nothing.
-    fn read_chunks(mut self, chunks: u64, counts: &Counts, together: &Barrier) -> std::result::Result<(), Fault> {
+    fn read_chunks(mut self, chunks: u64, counts: &Counts, together: &Gate) -> std::result::Result<(), Fault> {
+        let _opener = together.opened_by_panic();
+        let _gone = Gone(counts);
         let mut result = Ok(());
         for chunk in 0..chunks {
-            together.wait();
+            #[cfg(test)]
+            tests::panic_where_planted(chunk, self.at);
+            if together.wait() == Passed::Broken {
+                break;
+            }
             let before = counts.overlapping.load(Ordering::Relaxed);
             for _ in 0..READS_MAX {
                 if result.is_err() || counts.overlapping.load(Ordering::Relaxed) > before {
@@ -211,7 +214,6 @@ impl Worker<'_> {
                 result = self.read_chunk(chunk, counts);
             }
         }
-        counts.workers_done.fetch_add(1, Ordering::SeqCst);
         result
     }
 
@@ -226,33 +228,46 @@ impl Worker<'_> {
         pattern.check(offset, self.memory).map_or(Ok(()), |wrong| Err(Fault::Wrong(wrong)))
     }
 
-    /// EINTR is tried again, a short read is resumed where a sector begins.
     fn read(&mut self, offset: u64) -> Result<()> {
         let bytes = self.memory.len();
-        let mut done = 0;
-        while done < bytes {
-            let rest = &mut self.memory[done..];
-            let at = (offset + done as u64) as libc::off64_t;
-            // SAFETY: `rest` is borrowed exclusively for the call.
-            let got = unsafe { libc::pread64(self.file.as_raw_fd(), rest.as_mut_ptr().cast(), rest.len(), at) };
-            let Ok(got) = usize::try_from(got) else {
-                match Errno::last() {
-                    Errno(libc::EINTR) => continue,
-                    errno => {
-                        let message = format!("Reading {bytes} bytes directly at offset {offset} failed");
-                        return Err(Error::new(Step::Read, message).errno(errno).path(self.path).offset(offset));
-                    }
-                }
-            };
-            let reached = done + got;
-            let next = if reached == bytes { bytes } else { reached / SECTOR_BYTES * SECTOR_BYTES };
-            if next <= done {
-                let message = format!("Only {reached} of {bytes} bytes could be read at offset {offset}");
-                let error = Error::new(Step::ShortRead, message).path(self.path).offset(offset);
-                return Err(error.transferred(bytes as u64, reached as u64));
+        let path = self.path;
+        match self.file.read(self.memory, offset) {
+            Ok(read) if read == bytes => Ok(()),
+            Ok(read) => {
+                let message = format!("Only {read} of {bytes} bytes could be read at offset {offset}");
+                let error = Error::new(Step::ShortRead, message).path(path).offset(offset);
+                Err(error.transferred(bytes as u64, read as u64))
             }
-            done = next;
+            Err(errno) => {
+                let message = format!("Reading {bytes} bytes directly at offset {offset} failed");
+                Err(Error::new(Step::Read, message).errno(errno).path(path).offset(offset))
+            }
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    /// Where the next worker panics that comes there.
+    static PLANTED: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn panic_where_planted(chunk: u64, at: u64) {
+        assert!(chunk != 1 || at == 0 || !PLANTED.swap(false, Ordering::SeqCst), "planted");
+    }
+
+    #[test]
+    fn a_worker_that_panics_is_an_error_and_nobody_waits_for_it() {
+        let place = tempfile::NamedTempFile::new().expect("file");
+        let key = Key { seed: 1, file: 1, generation: 1 };
+        let bytes = 3 * CHUNK_BYTES as u64;
+        crate::fill::fill(place.path(), bytes, key).expect("fill");
+        let options = Options { path: place.path().to_owned(), bytes, workers: 3, alignment: 0, key };
+        PLANTED.store(true, Ordering::SeqCst);
+        let outcome = run(&options);
+        let error = outcome.error.map(|error| error.message).unwrap_or_default();
+        assert!(error.starts_with("A reading thread panicked, which is a mistake of the test's own: planted"), "{error}");
     }
 }

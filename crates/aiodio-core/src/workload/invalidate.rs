@@ -17,7 +17,6 @@ use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::{Range, RangeInclusive};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
@@ -29,6 +28,7 @@ use crate::engine::{self, Completion, Operation, Queue, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::oracle::{Content, Expected};
+use crate::recorder;
 use crate::stamp::Key;
 use crate::sys;
 use crate::verify::{BadRange, Kind, check_memory};
@@ -257,16 +257,15 @@ pub fn run_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
 fn race(engine: Box<dyn RawEngine>, options: &Options, outcome: &mut Outcome) -> Result<()> {
     let layout = Layout::new(options);
     let direct = file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
-    let buffered = file::open_to_write(&options.path, true, Flags::default())?;
+    let buffered = sys::File::open_to_write(&options.path, true, Flags::default())?;
     let key = Key { seed: options.seed, file: 1, generation: 0 };
     buffered
-        .set_len(0)
-        .map_err(|error| Error::new(Step::Open, "The file could not be emptied").errno(Errno::from(&error)).path(&options.path))?;
+        .truncate(0)
+        .map_err(|errno| Error::new(Step::Open, "The file could not be emptied").errno(errno).path(&options.path))?;
     let whole = NonZeroUsize::new(layout.bytes() as usize).unwrap_or(NonZeroUsize::MIN);
     let mut memory = Pool::new(1, whole, Align::Offset(0))?.buffers.remove(0);
     key.fill(0, &mut memory);
-    buffered
-        .write_all_at(&memory, 0)
+    whole_transfer(buffered.write(&memory, 0, 0), memory.len())
         .map_err(|error| Error::new(Step::Write, "The file could not be filled").errno(Errno::from(&error)).path(&options.path))?;
     let pool = Pool::new(options.writes.get(), options.block_bytes, Align::Offset(options.offset_in_page))?;
     let mut queue = Queue::new(engine, options.writes, vec![OwnedFd::from(direct)], &pool.registrations, options.unit_bytes)?;
@@ -520,17 +519,17 @@ impl<'race> Round<'race> {
 struct Colliding<'race> {
     options: &'race Options,
     layout: Layout,
-    file: &'race File,
+    file: &'race sys::File,
     /// The file's pages, for stores and nothing else.
     mapped: Option<Buffer>,
     memory: Vec<u8>,
     /// Opened with `O_DIRECT`, and memory for it.
-    direct: Option<(File, Buffer)>,
+    direct: Option<(sys::File, Buffer)>,
     pipe: Option<(File, File)>,
 }
 
 impl<'race> Colliding<'race> {
-    fn new(options: &'race Options, layout: Layout, file: &'race File) -> Result<Self> {
+    fn new(options: &'race Options, layout: Layout, file: &'race sys::File) -> Result<Self> {
         let mapped = if options.collider == Collider::Mmap {
             let bytes = NonZeroUsize::new(layout.bytes() as usize).unwrap_or(NonZeroUsize::MIN);
             Pool::of(Memory::File(file.as_fd()), 1, bytes, Align::Offset(0))?.buffers.pop()
@@ -541,7 +540,7 @@ impl<'race> Colliding<'race> {
         let direct = if options.collider == Collider::Direct {
             // Room to begin at any alignment that the device allows.
             let bytes = NonZeroUsize::new(layout.stride as usize + page_bytes()).unwrap_or(NonZeroUsize::MIN);
-            let file = file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
+            let file = sys::File::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
             Pool::new(1, bytes, Align::Offset(0))?.buffers.pop().map(|buffer| (file, buffer))
         } else {
             None
@@ -588,11 +587,11 @@ impl<'race> Colliding<'race> {
                 let start = step % page_bytes();
                 let part = &mut buffer[start..start + bytes];
                 key.fill(range.start, part);
-                file.write_all_at(part, range.start)
+                whole_transfer(file.write(part, range.start, generation), bytes)
             }
             Collider::Buffered | Collider::SameRange => {
                 key.fill(range.start, memory);
-                self.file.write_all_at(memory, range.start)
+                whole_transfer(self.file.write(memory, range.start, generation), bytes)
             }
             Collider::Mmap => {
                 key.fill(range.start, memory);
@@ -601,7 +600,7 @@ impl<'race> Colliding<'race> {
                 Ok(())
             }
             Collider::Reader => {
-                self.file.read_exact_at(memory, range.start)?;
+                whole_transfer(self.file.read(memory, range.start), bytes)?;
                 let direct = vec![Content::Stamp(round - 1), Content::Stamp(round)];
                 let seen = Units { direct, ..expected(self.options, self.layout, round) };
                 let outcome = check_memory(&seen, range.start, memory, 1);
@@ -615,7 +614,8 @@ impl<'race> Colliding<'race> {
                 let Some((out, into)) = &self.pipe else { return Ok(()) };
                 let mut offset = range.start as libc::loff_t;
                 // The pipe is empty: there is nothing that it would have to wait for.
-                let count = sys::uninterrupted(|| {
+                let calls = self.file.calls();
+                let count = calls.call(&calls.begin(recorder::Kind::Read, range.start, bytes as u64), || {
                     // SAFETY: two open descriptors and an offset.
                     unsafe {
                         libc::splice(self.file.as_raw_fd(), &raw mut offset, into.as_raw_fd(), std::ptr::null_mut(), bytes, 0)
@@ -625,6 +625,15 @@ impl<'race> Colliding<'race> {
                 std::io::Read::read_exact(&mut &*out, &mut memory[..count])
             }
         }
+    }
+}
+
+/// Whether all was transferred.
+fn whole_transfer(result: std::result::Result<usize, Errno>, bytes: usize) -> std::io::Result<()> {
+    match result {
+        Ok(count) if count == bytes => Ok(()),
+        Ok(_) => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        Err(errno) => Err(std::io::Error::from_raw_os_error(errno.0)),
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`fork_dma`] | reads directly while another thread forks | `dma_thread_diotest` |
 //! | [`aio_stress`] | sequential and random transfers with many requests in flight, on several files, in several threads | aio-stress |
 //! | [`fsx`] | random operations on one file, each compared with a model | fsx-linux |
+//! | `gate` | where threads wait for each other, and for none that has panicked | what has threads |
 //! | [`trouble`] | what races bring to light, in one shape | the races below |
 //! | [`scribble`] | changes memory while the kernel reads it | `mmap_fork_dio` |
 //! | [`invalidate`] | direct writes beside other uses of the same pages | `dio_invalidate` |
@@ -27,6 +28,7 @@ pub mod dio_limits;
 pub mod dirty;
 pub mod fork_dma;
 pub mod fsx;
+mod gate;
 pub mod invalidate;
 pub mod mmap_fork;
 pub mod pattern;

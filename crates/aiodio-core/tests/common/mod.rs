@@ -282,3 +282,34 @@ unsafe impl<F: FnMut(Over<'_>)> RawEngine for Tampering<F> {
         Ok(())
     }
 }
+
+/// A real engine, but the nth submission of all that share the count panics: a mistake of the test's own.
+pub struct Panicking {
+    pub inner: Box<dyn RawEngine>,
+    pub left: std::sync::Arc<std::sync::atomic::AtomicI64>,
+}
+
+// SAFETY: what it takes over is a real engine's.
+unsafe impl RawEngine for Panicking {
+    fn capacity(&self) -> usize {
+        self.inner.capacity()
+    }
+
+    fn register(&mut self, files: &[RawFd], memory: &[Registration]) -> Result<()> {
+        self.inner.register(files, memory)
+    }
+
+    unsafe fn submit(&mut self, requests: &[Request]) -> std::result::Result<usize, Errno> {
+        assert!(self.left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) != 1, "planted");
+        // SAFETY: the caller's promise.
+        unsafe { self.inner.submit(requests) }
+    }
+
+    fn flush(&mut self) -> std::result::Result<(), Errno> {
+        self.inner.flush()
+    }
+
+    fn reap(&mut self, min: usize, events: &mut Vec<Event>) -> std::result::Result<(), Errno> {
+        self.inner.reap(min, events)
+    }
+}

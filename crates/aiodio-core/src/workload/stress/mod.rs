@@ -12,6 +12,7 @@ mod turn;
 mod worker;
 
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,11 +22,13 @@ pub use self::plan::{Action, Weights};
 use self::storm::{Storm, Targets};
 use self::turn::Turns;
 use self::worker::Worker;
+use super::gate::panicked;
 use crate::buffer::Align;
 use crate::engine::{Kind, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::oracle::Oracle;
+use crate::storage;
 use crate::verify::BadRange;
 
 /// What to do.
@@ -222,6 +225,8 @@ struct Run<'caller> {
     files: Vec<File>,
     /// Whether the files can be opened with `O_DIRECT`.
     direct: bool,
+    /// Whether they are on XFS.
+    is_xfs: bool,
     targets: Targets,
     stop: AtomicBool,
     unsupported: [AtomicBool; Action::ALL.len()],
@@ -317,6 +322,7 @@ fn prepare<'caller>(
         weights: Weights::new(options.seed),
         files,
         direct,
+        is_xfs: storage::is_xfs(&options.directory)?,
         targets: Targets::default(),
         stop: AtomicBool::new(false),
         unsupported: Default::default(),
@@ -379,8 +385,16 @@ impl Run<'_> {
                 let done = done.clone();
                 let worker = move || {
                     let _target = self.targets.add();
-                    if let Err(error) = Worker::new(self, index).and_then(Worker::run) {
-                        self.give_up(error);
+                    // A panic would leave a turn that others wait for.
+                    match catch_unwind(AssertUnwindSafe(|| Worker::new(self, index).and_then(Worker::run))) {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => self.give_up(error),
+                        Err(panic) => {
+                            self.give_up(panicked("A worker", &*panic));
+                            for file in &self.files {
+                                file.turns.close();
+                            }
+                        }
                     }
                     drop(done);
                 };

@@ -30,11 +30,14 @@ struct Users {
     /// Tickets of those who wait, the first first.
     waiting: VecDeque<u64>,
     tickets: u64,
+    /// Somebody who had a turn will never give it back.
+    closed: bool,
 }
 
 impl Users {
     fn admits(&self, mode: Mode) -> bool {
-        self.alone == 0
+        !self.closed
+            && self.alone == 0
             && match mode {
                 Mode::Direct => self.buffered == 0,
                 Mode::Buffered => self.direct == 0,
@@ -75,18 +78,29 @@ impl Turns {
         free
     }
 
-    /// Takes a turn when it comes. Whoever calls this must hold none, of any file: others wait for that.
-    pub(super) fn begin(&self, mode: Mode) {
+    /// Takes a turn when it comes; false when it will not, because of a panic. Whoever calls this must hold none, of any file: others
+    /// wait for that.
+    pub(super) fn begin(&self, mode: Mode) -> bool {
         let mut users = self.users();
         users.tickets += 1;
         let ticket = users.tickets;
         users.waiting.push_back(ticket);
         while users.waiting.front() != Some(&ticket) || !users.admits(mode) {
+            if users.closed {
+                return false;
+            }
             users = self.changed.wait(users).unwrap_or_else(PoisonError::into_inner);
         }
         users.waiting.pop_front();
         *users.count(mode) += 1;
         // The next in the queue may be of the same mode.
+        self.changed.notify_all();
+        true
+    }
+
+    /// Has nobody wait any longer, since somebody who had a turn has panicked.
+    pub(super) fn close(&self) {
+        self.users().closed = true;
         self.changed.notify_all();
     }
 
@@ -113,6 +127,23 @@ mod tests {
         let expected =
             [[true, false, true, false], [false, true, true, false], [true, true, true, false], [false, false, false, false]];
         assert_eq!(beside, expected);
+    }
+
+    #[test]
+    fn nobody_waits_for_one_that_has_panicked() {
+        let turns = Turns::default();
+        assert!(turns.try_begin(Mode::Direct));
+        std::thread::scope(|scope| {
+            let waiters: Vec<_> = (0..2).map(|_| scope.spawn(|| turns.begin(Mode::Buffered))).collect();
+            while turns.users().waiting.len() < 2 {
+                std::thread::yield_now();
+            }
+            turns.close();
+            for waiter in waiters {
+                assert!(!waiter.join().expect("no panic"));
+            }
+        });
+        assert!(!turns.try_begin(Mode::Direct) && !turns.begin(Mode::Direct));
     }
 
     #[test]

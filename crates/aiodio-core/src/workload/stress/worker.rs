@@ -15,6 +15,7 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::oracle::{Change, ChangeId, Ending, Expected, ReadId, SizeChange};
 use crate::recorder::{self, Begin, Kind as Recorded};
+use crate::sys;
 use crate::verify::check_memory;
 
 /// Tries of a plain system call that signals keep interrupting.
@@ -169,7 +170,9 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let turns = &run.files[file].turns;
         if !turns.try_begin(mode) {
             self.drain()?;
-            turns.begin(mode);
+            if !turns.begin(mode) {
+                return Err(Error::new(Step::Setup, "Another worker has panicked"));
+            }
         }
         Ok(())
     }
@@ -288,7 +291,8 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let Completion { write, file: index, offset, bytes, mut buffer, mut result, .. } = completion;
         let InFlight { purpose, mode, file } = in_flight;
         let shared = &self.run.files[file];
-        if let (Mode::Direct, Purpose::Read { then, .. }, Err(Errno(libc::EIO))) = (mode, &purpose, result) {
+        // Nowhere else is there such room behind the end, and elsewhere EIO is what it says.
+        if let (true, Mode::Direct, Purpose::Read { then, .. }, Err(Errno(libc::EIO))) = (self.run.is_xfs, mode, &purpose, result) {
             let again = self.read_to_end(file, then, offset, &mut buffer[..bytes]);
             self.collisions += u64::from(again.is_ok());
             result = again;
@@ -338,15 +342,11 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         if bytes >= memory.len() {
             return Err(Errno(libc::EIO));
         }
-        let fd = self.direct_files[file].as_raw_fd();
-        loop {
-            // SAFETY: `memory` has room for so many bytes.
-            let got = unsafe { libc::pread64(fd, memory.as_mut_ptr().cast(), bytes, offset as i64) };
-            match usize::try_from(got).map_err(|_| Errno::last()) {
-                Err(Errno(libc::EINTR)) => {}
-                result => return result,
-            }
-        }
+        let fd = self.direct_files[file].as_fd();
+        let calls = sys::Calls::on(fd);
+        let begin = Begin { address: memory.as_ptr() as u64, ..calls.begin(recorder::Kind::Read, offset, bytes as u64) };
+        // SAFETY: `memory` has room for so many bytes.
+        calls.call(&begin, || unsafe { libc::pread64(fd.as_raw_fd(), memory.as_mut_ptr().cast(), bytes, offset as i64) })
     }
 
     /// A full filesystem ends the test; everything else is a finding.
