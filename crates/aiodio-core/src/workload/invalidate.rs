@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
+use super::overlap::Watch;
 use super::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Memory, Pool, page_bytes};
 use crate::copy::Fsync;
@@ -387,19 +388,17 @@ impl<'race> Round<'race> {
             queue.push(Operation { write: true, file: 0, offset, bytes, buffer, generation: self.number });
         }
         ready()?;
-        let begun = Instant::now();
         let mut done = Vec::new();
-        queue.submit()?;
+        let mut watch = Watch::submit(queue)?;
         while queue.in_flight() > 0 || !done.is_empty() {
             if done.is_empty() {
-                queue.wait(1, &mut done)?;
+                watch.poll(queue, &mut done)?;
             }
-            let now = Instant::now();
             let some = self.number.is_multiple_of(2);
             for Completion { offset, bytes, buffer, result, .. } in done.drain(..) {
                 free.push(buffer);
                 let index = offset / self.layout.stride;
-                self.times.push((index, begun..now));
+                self.times.push((index, watch.certain()));
                 self.outcome.writes += 1;
                 let trouble = |kind, detail| Trouble::new(kind, self.number.into(), offset, bytes as u64, detail);
                 match result {

@@ -11,6 +11,7 @@
 //! | [`aio_stress`] | sequential and random transfers with many requests in flight, on several files, in several threads | aio-stress |
 //! | [`fsx`] | random operations on one file, each compared with a model | fsx-linux |
 //! | `gate` | where threads wait for each other, and for none that has panicked | what has threads |
+//! | `overlap` | whether both sides of a race were under way at once | the races below |
 //! | [`trouble`] | what races bring to light, in one shape | the races below |
 //! | [`scribble`] | changes memory while the kernel reads it | `mmap_fork_dio` |
 //! | [`invalidate`] | direct writes beside other uses of the same pages | `dio_invalidate` |
@@ -31,6 +32,7 @@ pub mod fsx;
 mod gate;
 pub mod invalidate;
 pub mod mmap_fork;
+mod overlap;
 pub mod pattern;
 pub mod race;
 pub mod races;

@@ -7,9 +7,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::gate::panicked;
+use super::overlap::{self, Side};
 use super::scribble;
 use super::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Memory, Pool, page_bytes};
@@ -205,25 +206,6 @@ fn checked(what: &str, path: &Path, result: i64) -> Result<usize> {
     usize::try_from(result).map_err(|_| io_error(what, path, &std::io::Error::last_os_error()))
 }
 
-/// What is done on both sides of a race, and whether it overlapped.
-#[derive(Debug, Default)]
-struct Sides {
-    under_way: AtomicU32,
-    met: AtomicBool,
-}
-
-impl Sides {
-    /// Does one side.
-    fn during<R>(&self, side: impl FnOnce() -> R) -> R {
-        if self.under_way.fetch_add(1, Ordering::SeqCst) > 0 {
-            self.met.store(true, Ordering::SeqCst);
-        }
-        let result = side();
-        self.under_way.fetch_sub(1, Ordering::SeqCst);
-        result
-    }
-}
-
 impl Course<'_> {
     fn unit(&self) -> usize {
         self.options.unit_bytes.get()
@@ -252,28 +234,26 @@ impl Course<'_> {
         self.unit().max(page_bytes())
     }
 
-    /// Submits what is staged and does `other` beside it. In every other round that is once the transfers are in flight. In the rest
-    /// a thread does it while they are submitted, since many are over by the time they are: through `sync`, behind the end on ext4,
-    /// smaller than a block on XFS, with data checksums on btrfs.
+    /// Submits what is staged and does `other` beside it, in a thread: in every other round once the transfers are with the kernel, in
+    /// the rest while they are submitted, since many are over by the time they are (see [`super::overlap`]).
     fn beside<R: Send>(&mut self, queue: &mut Queue, other: impl FnOnce() -> R + Send) -> Result<R> {
-        if self.round % 2 == 1 {
-            queue.poll(&mut self.done)?;
-            self.outcome.overlaps += u64::from(queue.in_flight() > 0);
-            return Ok(other());
-        }
-        let (sides, start) = (Sides::default(), Barrier::new(2));
+        let (side, go) = (Side::default(), AtomicBool::new(self.round.is_multiple_of(2)));
         let (transferred, other) = std::thread::scope(|scope| {
             let other = scope.spawn(|| {
-                start.wait();
-                sides.during(other)
+                while !go.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                side.during(other)
             });
-            start.wait();
-            let transferred = sides.during(|| queue.wait(usize::MAX, &mut self.done));
+            let transferred = {
+                // On every path, or the thread would wait for ever.
+                let _go = Stop(&go);
+                overlap::transfer(queue, &mut self.done, &side, || go.store(true, Ordering::SeqCst))
+            };
             (transferred, other.join())
         });
-        transferred?;
-        self.outcome.overlaps += u64::from(sides.met.into_inner());
-        other.map_err(|panic| std::panic::resume_unwind(panic))
+        self.outcome.overlaps += u64::from(transferred?);
+        other.map_err(|panic| panicked("The other side of the race", &*panic))
     }
 
     fn direct(&self) -> Result<File> {
@@ -383,8 +363,8 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
     let mut free = pool.buffers;
     while course.next() {
         course.resize(&buffered, 0)?;
-        let (over, writing) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (met, key) = (AtomicU64::new(0), course.key(course.round));
+        let (over, reads) = (AtomicBool::new(false), Side::default());
+        let key = course.key(course.round);
         let mut back = course.pool(1)?.buffers.remove(0);
         let reading = sys::File::open_to_read(&course.options.path, Flags { direct: true, sync: false })?;
         let round = course.round;
@@ -403,11 +383,10 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
                         continue;
                     }
                     let offset = (size - unit) as u64;
-                    met.fetch_add(u64::from(writing.load(Ordering::SeqCst)), Ordering::SeqCst);
                     let trouble = |kind, detail: String| Trouble::new(kind, round.into(), offset, unit as u64, detail);
                     let below = "below the size that the reader had seen";
                     // The file only grows in a round: what a size has promised can be read.
-                    let found = match reading.read(&mut back[..], offset) {
+                    let found = match reads.during(|| reading.read(&mut back[..], offset)) {
                         Ok(got) if got == unit => {
                             let contents = vec![Content::Stamp(key.generation)];
                             let expected = OneOf { key, sizes: 0..=u64::MAX, contents };
@@ -429,10 +408,9 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
             for index in 0..APPENDS {
                 let Some(buffer) = free.pop() else { break };
                 course.push(&mut queue, buffer, index * unit, unit);
-                writing.store(true, Ordering::SeqCst);
-                queue.submit()?;
+                let met = overlap::transfer(&mut queue, &mut course.done, &reads, || ())?;
+                course.outcome.overlaps += u64::from(met);
                 free = course.reap(&mut queue)?;
-                writing.store(false, Ordering::SeqCst);
                 let (size, least) = (size_of(&direct), ((index + 1) * unit) as u64);
                 if size < least {
                     course.trouble("size-lost", size, unit, format!("{size} bytes after a write up to byte {least} completed"));
@@ -441,7 +419,6 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
             drop(stop);
             reader.join().map_err(|_| Error::new(Step::Read, "The reader has panicked"))
         })?;
-        course.outcome.overlaps += met.into_inner();
         if let Some(trouble) = seen {
             course.outcome.troubles.add(trouble);
         }
@@ -597,17 +574,15 @@ fn stale_readahead(course: &mut Course<'_>) -> Result<()> {
     let pool = Course::pool_of(1, block)?;
     let mut queue = course.queue(course.direct()?, &pool, 1)?;
     let mut free = pool.buffers;
-    let (over, begun, ended) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    let (over, readahead) = (AtomicBool::new(false), Side::default());
     std::thread::scope(|scope| {
         let beside = course.buffered()?;
         scope.spawn(|| {
             let beside = beside;
             while !over.load(Ordering::SeqCst) {
-                begun.fetch_add(1, Ordering::SeqCst);
                 drop_pages(&beside);
                 // SAFETY: an open descriptor.
-                unsafe { libc::readahead(beside.as_raw_fd(), 0, bytes) };
-                ended.fetch_add(1, Ordering::SeqCst);
+                readahead.during(|| unsafe { libc::readahead(beside.as_raw_fd(), 0, bytes) });
             }
         });
         let _stop = Stop(&over);
@@ -616,11 +591,10 @@ fn stale_readahead(course: &mut Course<'_>) -> Result<()> {
             let offset = round as usize % AHEAD * block;
             let Some(mut buffer) = free.pop() else { break };
             course.key(round).fill(offset as u64, &mut buffer);
-            let before = ended.load(Ordering::SeqCst);
             queue.push(Operation { write: true, file: 0, offset: offset as u64, bytes: block, buffer, generation: round });
-            queue.submit()?;
+            let met = overlap::transfer(&mut queue, &mut course.done, &readahead, || ())?;
+            course.outcome.overlaps += u64::from(met);
             free = course.reap(&mut queue)?;
-            course.outcome.overlaps += u64::from(begun.load(Ordering::SeqCst) > before);
             course.check_file("stale-cache", &buffered, offset, block, &[round], "read after the direct write completed");
         }
         Ok(())
@@ -636,31 +610,31 @@ fn direct_toggle(course: &mut Course<'_>) -> Result<()> {
     let same = direct.try_clone().map_err(|error| io_error("dup", &course.options.path, &error))?;
     let mut queue = course.queue(same, &pool, PIECES)?;
     let mut free = pool.buffers;
-    let (over, toggles) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (over, toggles) = (AtomicBool::new(false), Side::default());
     // SAFETY: an open descriptor.
     let flags = checked("F_GETFL", &course.options.path, unsafe { libc::fcntl(direct.as_raw_fd(), libc::F_GETFL) }.into())? as i32;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::SeqCst) {
-                let flags = flags ^ if toggles.fetch_add(1, Ordering::SeqCst) % 2 == 0 { libc::O_DIRECT } else { 0 };
+                let flags = flags ^ if toggles.begun() % 2 == 0 { libc::O_DIRECT } else { 0 };
                 // SAFETY: an open descriptor.
-                unsafe { libc::fcntl(direct.as_raw_fd(), libc::F_SETFL, flags) };
+                toggles.during(|| unsafe { libc::fcntl(direct.as_raw_fd(), libc::F_SETFL, flags) });
             }
         });
         let _stop = Stop(&over);
         while course.next() {
             // The other thread has the processor now, and keeps it for long compared with a round.
-            let idle = toggles.load(Ordering::SeqCst);
-            while toggles.load(Ordering::SeqCst) == idle {
+            let idle = toggles.begun();
+            while toggles.begun() == idle {
                 std::thread::yield_now();
             }
-            let before = toggles.load(Ordering::SeqCst);
             for index in 0..PIECES {
                 let Some(buffer) = free.pop() else { break };
                 course.push(&mut queue, buffer, index * unit, unit);
             }
+            let met = overlap::transfer(&mut queue, &mut course.done, &toggles, || ())?;
+            course.outcome.overlaps += u64::from(met);
             free = course.reap(&mut queue)?;
-            course.outcome.overlaps += u64::from(toggles.load(Ordering::SeqCst) > before);
             let round = course.round;
             course.check_file("wrong-data", &buffered, 0, PIECES * unit, &[round], "written while O_DIRECT came and went");
         }
@@ -970,16 +944,5 @@ mod tests {
         assert_eq!(rounds(20 + EXTRA_ROUNDS, 0), 20 + EXTRA_ROUNDS);
         assert_eq!(rounds(0, 0), 20 + EXTRA_ROUNDS);
         assert_eq!(rounds(0, 5), 20, "what is found needs no more proof");
-    }
-
-    #[test]
-    fn sides_have_met_when_one_begins_before_the_other_has_ended() {
-        let apart = Sides::default();
-        apart.during(|| ());
-        apart.during(|| ());
-        assert!(!apart.met.into_inner());
-        let together = Sides::default();
-        together.during(|| together.during(|| ()));
-        assert!(together.met.into_inner());
     }
 }

@@ -1,0 +1,182 @@
+//! Whether the two sides of a race were under way at once, in the strong meaning: at one moment the kernel certainly had both.
+//!
+//! That a transfer has not been reaped does not say so: it may have been over long before. So its completions are looked for all the
+//! time, and only a look that finds it in flight counts. Where it was over before the first look, its submission has done it (through
+//! `sync`, behind the end on ext4, smaller than a block on XFS, with data checksums on btrfs), and that call is what the other side
+//! must have met.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::engine::{Completion, Queue};
+use crate::error::Result;
+
+/// The calls of one side.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// How many calls of a side had begun at a moment, and how many had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Look {
+    begun: u64,
+    ended: u64,
+}
+
+impl Side {
+    /// Makes a call.
+    pub(super) fn during<R>(&self, call: impl FnOnce() -> R) -> R {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let result = call();
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        result
+    }
+
+    /// Calls begun so far.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    fn look(&self) -> Look {
+        // In this order, so that a call that ends in between is not taken for one under way.
+        let begun = self.begun();
+        Look { begun, ended: self.ended.load(Ordering::SeqCst) }
+    }
+}
+
+impl Look {
+    /// Whether a call was under way at some time between the two, of which `self` is the earlier.
+    fn met(self, later: Self) -> bool {
+        later.begun > self.begun || (self.begun > self.ended && later.ended == self.ended)
+    }
+}
+
+/// Submits what is staged and waits for all of it. `submitted` is called when it is with the kernel. Returns whether a call of the
+/// other side was under way meanwhile.
+pub(super) fn transfer(queue: &mut Queue, done: &mut Vec<Completion>, other: &Side, submitted: impl FnOnce()) -> Result<bool> {
+    let before = other.look();
+    queue.submit()?;
+    let mut earlier = other.look();
+    let met_submission = before.met(earlier);
+    submitted();
+    let (mut met, mut looks) = (false, 0_u32);
+    loop {
+        let now = other.look();
+        queue.poll(done)?;
+        if queue.in_flight() == 0 {
+            return Ok(if looks == 0 { met_submission } else { met });
+        }
+        // In flight now, and so since the submission: what was under way until `now` met it, and so does what is.
+        met |= earlier.met(now) || now.begun > now.ended && other.look().ended == now.ended;
+        earlier = now;
+        looks = looks.saturating_add(1);
+        std::thread::yield_now();
+    }
+}
+
+/// When a transfer certainly was with the kernel, for comparing it with calls whose times are known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    submitting: Instant,
+    submitted: Instant,
+    /// The last look that found it in flight.
+    seen: Option<Instant>,
+}
+
+impl Watch {
+    /// Submits what is staged.
+    pub(super) fn submit(queue: &mut Queue) -> Result<Self> {
+        let submitting = Instant::now();
+        queue.submit()?;
+        Ok(Self { submitting, submitted: Instant::now(), seen: None })
+    }
+
+    /// Takes what is over, and waits until something is. What is still in flight is so at a later time then.
+    pub(super) fn poll(&mut self, queue: &mut Queue, done: &mut Vec<Completion>) -> Result<()> {
+        loop {
+            let now = Instant::now();
+            queue.poll(done)?;
+            if !done.is_empty() || queue.in_flight() == 0 {
+                return Ok(());
+            }
+            self.seen = Some(now);
+            std::thread::yield_now();
+        }
+    }
+
+    /// What is taken next was in flight until then, as far as is known.
+    pub(super) fn certain(&self) -> std::ops::Range<Instant> {
+        match self.seen {
+            Some(seen) => self.submitted.min(seen)..seen,
+            None => self.submitting..self.submitted,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::buffer::{Align, Pool};
+    use crate::engine::{Kind, Operation};
+    use std::num::NonZeroUsize;
+    use std::os::fd::OwnedFd;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn calls_have_met_what_lay_between_two_looks_or_around_both() {
+        let look = |begun, ended| Look { begun, ended };
+        assert!(!look(0, 0).met(look(0, 0)));
+        assert!(!look(3, 3).met(look(3, 3)));
+        assert!(look(0, 0).met(look(1, 0)), "begun in between");
+        assert!(look(0, 0).met(look(1, 1)), "begun and ended in between");
+        assert!(look(1, 0).met(look(1, 0)), "under way all the time");
+        assert!(!look(1, 0).met(look(1, 1)), "ended in between, perhaps before anything else");
+    }
+
+    /// One write of a file, beside nothing, beside one call that lasts, and beside one that was over.
+    #[test]
+    fn a_transfer_meets_what_is_under_way_and_nothing_else() {
+        let place = tempfile::NamedTempFile::new().expect("file");
+        let bytes = NonZeroUsize::new(4096).unwrap_or(NonZeroUsize::MIN);
+        for kind in [Kind::Sync, Kind::Libaio] {
+            let file = OwnedFd::from(place.reopen().expect("file"));
+            let pool = Pool::new(1, bytes, Align::Offset(0)).expect("memory");
+            let depth = NonZeroUsize::MIN;
+            let mut queue =
+                Queue::new(kind.open(depth).expect("engine"), depth, vec![file], &pool.registrations, bytes).expect("queue");
+            let mut free = pool.buffers;
+            let mut write = |side: &Side| {
+                let buffer = free.pop().expect("buffer");
+                queue.push(Operation { write: true, file: 0, offset: 0, bytes: 4096, buffer, generation: 1 });
+                let mut done = Vec::new();
+                let met = transfer(&mut queue, &mut done, side, || ()).expect("transfer");
+                free.extend(done.into_iter().map(|completion| completion.buffer));
+                met
+            };
+            let side = Side::default();
+            assert!(!write(&side), "{kind:?}: there is nothing");
+            side.during(|| ());
+            assert!(!write(&side), "{kind:?}: it was over");
+            let (begun, over) = (AtomicBool::new(false), AtomicBool::new(false));
+            let met = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    side.during(|| {
+                        begun.store(true, Ordering::SeqCst);
+                        while !over.load(Ordering::SeqCst) {
+                            std::thread::yield_now();
+                        }
+                    });
+                });
+                while !begun.load(Ordering::SeqCst) {
+                    std::thread::yield_now();
+                }
+                let met = write(&side);
+                over.store(true, Ordering::SeqCst);
+                met
+            });
+            assert!(met, "{kind:?}: it lasts");
+        }
+    }
+}
