@@ -1,12 +1,13 @@
-//! Opening and asking about files, with errors that name them. std retries EINTR in `open`, `fsync` and `fdatasync`.
+//! Opening and asking about files, with errors that name them. std retries EINTR in `open`.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::error::{Errno, Error, Result, Step};
-use crate::recorder::{self, Begin, Kind};
+use crate::recorder::Kind;
+use crate::sys::{self, Calls};
 
 /// Bits for [`OpenOptionsExt::custom_flags`].
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,35 +60,7 @@ pub(crate) fn size(path: &Path, file: &File) -> Result<u64> {
     }
 }
 
-/// After an error here the kernel may have dropped the dirty pages and will not report it again, so it is never retried.
-pub(crate) fn sync(path: &Path, result: std::io::Result<()>) -> Result<()> {
-    result.map_err(|error| {
-        let message = "The file's data did not reach the disk";
-        Error::new(Step::Fsync, message).errno(Errno::from(&error)).path(path)
-    })
-}
-
 /// `fsync(2)` on any descriptor.
 pub(crate) fn fsync(path: &Path, file: impl AsFd) -> Result<()> {
-    let Some(recorder) = recorder::current() else { return fsync_unrecorded(path, file) };
-    let (number, flags) = recorder::describe(&recorder, file.as_fd());
-    let begin = Begin { flags, ..Begin::call(Kind::Fsync, number, 0, 0) };
-    let operation = recorder.begin(&begin);
-    let result = fsync_unrecorded(path, file);
-    let errno = result.as_ref().err().and_then(|error| error.errno);
-    recorder.end(operation, errno.map_or(0, |errno| -i64::from(errno.0)));
-    result
-}
-
-fn fsync_unrecorded(path: &Path, file: impl AsFd) -> Result<()> {
-    loop {
-        // SAFETY: a descriptor that is open during the call.
-        if unsafe { libc::fsync(file.as_fd().as_raw_fd()) } == 0 {
-            return Ok(());
-        }
-        let error = std::io::Error::last_os_error();
-        if error.kind() != std::io::ErrorKind::Interrupted {
-            return sync(path, Err(error));
-        }
-    }
+    sys::sync(path, &Calls::on(file.as_fd()), file.as_fd(), Kind::Fsync)
 }

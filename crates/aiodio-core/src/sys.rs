@@ -122,6 +122,19 @@ pub(crate) fn resume_unit(file: BorrowedFd<'_>) -> usize {
     if flags >= 0 && flags & libc::O_DIRECT == 0 { 1 } else { storage::direct_unit(file).unwrap_or(SECTOR_BYTES) }
 }
 
+/// `fsync(2)` or `fdatasync(2)`, by the record's kind. After an error the kernel may have dropped the dirty pages and will not report it
+/// again, so it is never repeated.
+pub(crate) fn sync(path: &Path, calls: &Calls, file: BorrowedFd<'_>, kind: Kind) -> Result<()> {
+    let fd = file.as_raw_fd();
+    let result = calls.call(&calls.begin(kind, 0, 0), || {
+        let call = if kind == Kind::Fsync { libc::fsync } else { libc::fdatasync };
+        // SAFETY: an open descriptor.
+        unsafe { call(fd) }
+    });
+    let failed = |errno| Error::new(Step::Fsync, "The file's data did not reach the disk").errno(errno).path(path);
+    result.map(drop).map_err(failed)
+}
+
 /// An open file whose calls are recorded.
 #[derive(Debug)]
 pub(crate) struct File {
@@ -255,27 +268,14 @@ impl File {
         )
     }
 
-    /// `fsync(2)`. After an error here the kernel may have dropped the dirty pages and will not report it again, so it is never
-    /// repeated.
+    /// `fsync(2)`.
     pub(crate) fn fsync(&self) -> Result<()> {
-        self.sync(Kind::Fsync)
+        sync(&self.path, &self.calls, self.as_fd(), Kind::Fsync)
     }
 
-    /// `fdatasync(2)`; the same.
+    /// `fdatasync(2)`.
     pub(crate) fn fdatasync(&self) -> Result<()> {
-        self.sync(Kind::Fdatasync)
-    }
-
-    fn sync(&self, kind: Kind) -> Result<()> {
-        let fd = self.as_raw_fd();
-        let result = self.calls.call(&self.calls.begin(kind, 0, 0), || {
-            let call = if kind == Kind::Fsync { libc::fsync } else { libc::fdatasync };
-            // SAFETY: an open descriptor.
-            unsafe { call(fd) }
-        });
-        result
-            .map(drop)
-            .map_err(|errno| Error::new(Step::Fsync, "The file's data did not reach the disk").errno(errno).path(&self.path))
+        sync(&self.path, &self.calls, self.as_fd(), Kind::Fdatasync)
     }
 
     /// `ftruncate(2)`.

@@ -387,7 +387,7 @@ fn completions_that_the_kernel_dropped_are_an_error_and_not_waited_for() {
 }
 
 /// `_IOW(0x94, 9, int)` of `linux/fs.h`.
-const FICLONE: libc::Ioctl = 0x4004_9409_u32 as libc::Ioctl;
+const FICLONE: libc::Ioctl = libc::_IOW::<libc::c_int>(0x94, 9);
 
 /// XFS states whole blocks for files whose blocks are shared, whatever the device's logical block is.
 #[test]
