@@ -48,6 +48,18 @@ test.each(FAULTS)("%s %j is found and named", async (rule, argv, words) => {
   expect(output).toMatch(words);
 });
 
+test.each([["direct"], ["mmap"]])(
+  "EIO of a read in an early round is told, whatever the later ones say: beside %s",
+  async (collide) => {
+    const argv = ["-n", "4", "-b", "4k", "--unit", "4k", "--collide", collide];
+    const rules = ["eio-once:op=read:io=direct:file=testfile.*:count=1"];
+    const { output, counts } = await onFaultfs(backing, rules, "dio_invalidate", argv);
+    expect(counts[0]).toBe(1);
+    expect(output).toContain("TFAIL: What was written can't be read");
+    expect(output).toMatch(/round 1: .*: EIO \(5\): 0 of \d+ bytes were read past the page cache/);
+  },
+);
+
 test("EIO of fsync is permitted and shown where the program mixes direct and buffered writes", async () => {
   const argv = ["-n", "4", "-b", "4k", "--unit", "4k", "--collide", "buffered"];
   const rules = ["eio-fsync:file=testfile.*:count=2"];

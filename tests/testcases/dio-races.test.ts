@@ -85,6 +85,10 @@ test.each([
   ["unfaulted-buffer", "flip-bit:op=write:io=direct", "The file does not hold what was written"],
   ["exit-in-flight", "flip-bit:op=write:io=direct", "The file does not hold what was written"],
   ["exit-in-flight", "corrupt-direct-reads:range=0-512", "The file does not hold what was written"],
+  // What the kernel had taken must be there, whole: neither torn nor dropped.
+  ["exit-in-flight", "tear:io=direct:range=0x1000-0x2000", "The file does not hold what was written"],
+  ["exit-in-flight", "drop-write:io=direct:range=0x1000-0x2000", "The file does not hold what was written"],
+  ["append-visible", "eio-once:op=read:io=direct", "What was written can't be read"],
   // The second of two reads that should be the same; the child reads the second half only.
   [
     "exit-in-flight",
@@ -103,3 +107,20 @@ test.each([
   expect(counts[0]).toBeGreaterThan(0);
   expect(output).toContain(`TFAIL: ${race}: ${words}`);
 });
+
+test.each([
+  [
+    "short-write:op=write:io=direct:file=testfile.exit-in-flight",
+    / TCONF: exit-in-flight: \S+ has no direct writes in one piece/,
+  ],
+  // For such a rule the server is waited for in io_submit(2).
+  ["short-write:file=testfile.exit-in-flight", / TCONF: exit-in-flight: \S+ has no asynchronous I\/O/],
+])(
+  "nobody goes on with a write that a process has left, so one that is cut short is no failure: %s",
+  async (rule, words) => {
+    const argv = ["-n", "3", "--race", "exit-in-flight"];
+    const { output, counts } = await onFaultfs(backing, [rule], "dio_races", argv);
+    expect(counts[0]).toBeGreaterThan(0);
+    expect(output).toMatch(words);
+  },
+);

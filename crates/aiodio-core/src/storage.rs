@@ -83,6 +83,8 @@ pub struct Storage {
 
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
+/// `FUSE_SUPER_MAGIC` of `fs/fuse/inode.c`.
+const FUSE_MAGIC: u64 = 0x6573_5546;
 /// `XFS_SB_MAGIC` of `fs/xfs/libxfs/xfs_format.h`.
 const XFS_MAGIC: u64 = 0x5846_5342;
 const BTRFS_MAGIC: u64 = 0x9123_683e;
@@ -197,6 +199,11 @@ fn filesystem_magic(path: &Path) -> Result<u64> {
 /// Whether the file's data is in memory only, so that reading it directly says nothing about a disk.
 pub(crate) fn is_in_memory(path: &Path) -> Result<bool> {
     Ok(matches!(filesystem_magic(path)?, TMPFS_MAGIC | RAMFS_MAGIC))
+}
+
+/// Whether a process serves the file's filesystem (FUSE).
+pub(crate) fn is_fuse(path: &Path) -> Result<bool> {
+    Ok(filesystem_magic(path)? == FUSE_MAGIC)
 }
 
 /// Whether the file is on XFS, of an overlay: whether its upper directory is.

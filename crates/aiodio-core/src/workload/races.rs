@@ -20,6 +20,7 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::oracle::{Content, OneOf};
 use crate::stamp::Key;
+use crate::storage;
 use crate::sys;
 use crate::verify::check_memory;
 
@@ -834,6 +835,11 @@ fn exit_in_flight(course: &mut Course<'_>) -> Result<()> {
         if let Some(at) = (0..bytes).find(|at| first[*at] != second[*at]) {
             course.trouble("late-write", at as u64, 1, "the file changed when nobody wrote to it any more");
         }
+    }
+    // A server may be one that the kernel waits for in io_submit(2) (no FUSE_ASYNC_DIO): then there is nothing to leave in flight.
+    if course.outcome.overlaps == 0 && course.outcome.troubles.total == 0 && storage::is_fuse(&course.options.path)? {
+        course.outcome.unsupported = Some("asynchronous I/O: its server is waited for at submission");
+        return Err(Error::new(Step::Submit, "Nothing was ever in flight").errno(Errno(libc::EOPNOTSUPP)));
     }
     Ok(())
 }
