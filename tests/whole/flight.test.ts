@@ -116,6 +116,18 @@ test("plain system calls are operations like the others", async () => {
   expect(calls.filter((line) => read.test(line)).length, stdout).toBeGreaterThanOrEqual(9);
 });
 
+test.each([
+  ["dio_races --race append-visible -n 3", /sync#\d+ pread\(testfile\.append-visible, /, "the reader's reads"],
+  ["dio_races --race append-fallocate -n 3", /sync#\d+ fallocate\(testfile\.append-fallocate, /, "the call beside"],
+  ["dio_races --race truncate-up -n 1", /sync#\d+ ftruncate\(testfile\.truncate-up, /, "the call beside"],
+  ["dio_invalidate --collide buffered -n 2 -b 4k", /sync#\d+ pwrite\(testfile\.\w+, /, "the collider's writes"],
+  ["dio_sparse -n 2 -s 1m -w 4k", /sync#\d+ pread\(dio_sparse, /, "the readers' reads"],
+])("in %s both sides are recorded", async (line, pattern) => {
+  writeFileSync(join(base, "lines"), `R ${line}\n`);
+  const { stdout } = await command("aiodio-ltp", [join(base, "lines"), "-d", base, "--trace"]);
+  expect(stdout).toMatch(pattern);
+});
+
 test("what is no journal is refused", async () => {
   const { exitCode, stderr } = await command("aiodio-ltp", ["explain", join(base, "lines")]);
   expect(exitCode).toBe(2);

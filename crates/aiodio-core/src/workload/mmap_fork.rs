@@ -356,7 +356,9 @@ fn fork_now(
         buffer[0] = buffer[0].wrapping_add(1);
         buffer[last] = buffer[last].wrapping_add(1);
     }
-    outcome.overlaps += u64::from(in_flight);
+    // What is in flight now was so when the child was made.
+    queue.poll(&mut done)?;
+    outcome.overlaps += u64::from(in_flight && queue.in_flight() > 0);
     let reaped = Transfers::reap(queue, done, round, &mut outcome.troubles);
     drop(child);
     reaped

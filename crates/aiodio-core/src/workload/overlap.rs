@@ -1,9 +1,9 @@
-//! Whether the two sides of a race were under way at once, in the strong meaning: at one moment the kernel certainly had both.
+//! Whether the two sides of a race were under way at once, in the strongest meaning that can be known from outside the kernel.
 //!
-//! That a transfer has not been reaped does not say so: it may have been over long before. So its completions are looked for all the
-//! time, and only a look that finds it in flight counts. Where it was over before the first look, its submission has done it (through
-//! `sync`, behind the end on ext4, smaller than a block on XFS, with data checksums on btrfs), and that call is what the other side
-//! must have met.
+//! That a transfer has not been reaped does not say that it is in flight: it may have been over long before. So its completions are
+//! looked for all the time, and only a look that finds it in flight counts. A call counts from just before its entry to just after its
+//! return. Where a transfer was over before the first look, its submission has done it (through `sync`, behind the end on ext4,
+//! smaller than a block on XFS, with data checksums on btrfs), and that call is what the other side must have met.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;

@@ -1,11 +1,9 @@
 //! Further races of asynchronous and direct I/O that kernels have lost, one function for each, in one table.
 
 use std::ffi::CString;
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,11 +15,12 @@ use crate::buffer::{Align, Buffer, Memory, Pool, page_bytes};
 use crate::engine::libaio::{IOCB_CMD_PREAD, IOCB_CMD_PWRITE, IoEvent, Iocb};
 use crate::engine::{Completion, Kind, Operation, Queue, RawEngine};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::{self, Flags};
+use crate::file::Flags;
 use crate::oracle::{Content, OneOf};
+use crate::recorder;
 use crate::stamp::Key;
 use crate::storage;
-use crate::sys;
+use crate::sys::{self, File};
 use crate::verify::check_memory;
 
 /// What to do.
@@ -198,13 +197,17 @@ struct Course<'caller> {
     done: Vec<Completion>,
 }
 
-fn io_error(what: &str, path: &Path, error: &std::io::Error) -> Error {
-    Error::new(Step::Write, format!("{what} failed")).errno(Errno::from(error)).path(path)
+fn failed(what: &str, path: &Path, errno: Errno) -> Error {
+    Error::new(Step::Write, format!("{what} failed")).errno(errno).path(path)
 }
 
-/// The result of a system call that returns -1 in case of an error.
-fn checked(what: &str, path: &Path, result: i64) -> Result<usize> {
-    usize::try_from(result).map_err(|_| io_error(what, path, &std::io::Error::last_os_error()))
+/// What must be transferred in full for the race to go on.
+fn in_full(what: &str, path: &Path, result: std::result::Result<usize, Errno>, bytes: usize) -> Result<()> {
+    match result {
+        Ok(got) if got == bytes => Ok(()),
+        Ok(got) => Err(Error::new(Step::Write, format!("{what} ended after {got} of {bytes} bytes")).path(path)),
+        Err(errno) => Err(failed(what, path, errno)),
+    }
 }
 
 impl Course<'_> {
@@ -258,25 +261,25 @@ impl Course<'_> {
     }
 
     fn direct(&self) -> Result<File> {
-        file::open_to_write(&self.options.path, true, Flags { direct: true, sync: false })
+        File::open_to_write(&self.options.path, true, Flags { direct: true, sync: false })
     }
 
     fn buffered(&self) -> Result<File> {
-        file::open_to_write(&self.options.path, true, Flags::default())
+        File::open_to_write(&self.options.path, true, Flags::default())
     }
 
     fn resize(&self, file: &File, bytes: usize) -> Result<()> {
-        file.set_len(0).and_then(|()| file.set_len(bytes as u64)).map_err(|error| io_error("ftruncate", &self.options.path, &error))
+        file.truncate(0).and_then(|()| file.truncate(bytes as u64)).map_err(|errno| failed("ftruncate", &self.options.path, errno))
     }
 
     /// Fills a file from its start, through the page cache.
     fn fill(&self, file: &File, bytes: usize, generation: u32) -> Result<()> {
         let mut memory = vec![0; bytes];
         self.key(generation).fill(0, &mut memory);
-        file.write_all_at(&memory, 0).map_err(|error| io_error("A write", &self.options.path, &error))
+        in_full("A write", &self.options.path, file.write(&memory, 0, generation), bytes)
     }
 
-    fn queue(&self, file: File, pool: &Pool, depth: usize) -> Result<Queue> {
+    fn queue(&self, file: impl Into<OwnedFd>, pool: &Pool, depth: usize) -> Result<Queue> {
         let depth = NonZeroUsize::new(depth).unwrap_or(NonZeroUsize::MIN);
         Queue::new((self.open)(depth)?, depth, vec![file.into()], &pool.registrations, self.options.unit_bytes)
     }
@@ -331,26 +334,38 @@ impl Course<'_> {
         }
     }
 
-    /// So many bytes from the file's start, past the page cache.
-    fn read_direct(&self, bytes: NonZeroUsize) -> Result<Buffer> {
-        direct_copy(&self.options.path, bytes)
-    }
-
     /// Reads what must be there, through the page cache.
     fn check_file(&mut self, kind: &'static str, file: &File, offset: usize, bytes: usize, generations: &[u32], detail: &str) {
         let mut memory = vec![0; bytes];
-        match file.read_exact_at(&mut memory, offset as u64) {
-            Ok(()) => self.check(kind, offset, &memory, generations, detail),
-            Err(error) => {
-                let trouble = Trouble::new("read-error", self.round.into(), offset as u64, bytes as u64, detail);
-                self.outcome.troubles.add(trouble.errno(Errno::from(&error)));
-            }
+        let read = file.read(&mut memory, offset as u64);
+        if self.readable(read, offset, bytes, detail) {
+            self.check(kind, offset, &memory, generations, detail);
         }
+    }
+
+    /// The file's first bytes, past the page cache: `POSIX_FADV_DONTNEED` drops no page that is mapped, dirty or in use, so what is read
+    /// through the cache after it need not come from the disk. None, and trouble, where they can't be read.
+    fn read_disk(&mut self, path: &Path, bytes: usize) -> Result<Option<Buffer>> {
+        let mut memory = Self::pool_of(1, bytes)?.buffers.remove(0);
+        let read = File::open_to_read(path, Flags { direct: true, sync: false })?.read(&mut memory, 0);
+        Ok(self.readable(read, 0, bytes, "on the disk").then_some(memory))
+    }
+
+    /// Whether all was read; if not, that is trouble.
+    fn readable(&mut self, read: std::result::Result<usize, Errno>, offset: usize, bytes: usize, detail: &str) -> bool {
+        let trouble = |detail: String| Trouble::new("read-error", self.round.into(), offset as u64, bytes as u64, detail);
+        let trouble = match read {
+            Ok(got) if got == bytes => return true,
+            Ok(got) => trouble(format!("{got} of {bytes} bytes, {detail}")),
+            Err(errno) => trouble(detail.to_owned()).errno(errno),
+        };
+        self.outcome.troubles.add(trouble);
+        false
     }
 }
 
 fn size_of(file: &File) -> u64 {
-    file.metadata().map_or(0, |metadata| metadata.len())
+    file.size().unwrap_or(0)
 }
 
 /// Blocks that a round appends.
@@ -367,7 +382,7 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
         let (over, reads) = (AtomicBool::new(false), Side::default());
         let key = course.key(course.round);
         let mut back = course.pool(1)?.buffers.remove(0);
-        let reading = sys::File::open_to_read(&course.options.path, Flags { direct: true, sync: false })?;
+        let reading = File::open_to_read(&course.options.path, Flags { direct: true, sync: false })?;
         let round = course.round;
         let seen = std::thread::scope(|scope| -> Result<Option<Trouble>> {
             let reader = scope.spawn(|| {
@@ -387,6 +402,8 @@ fn append_visible(course: &mut Course<'_>) -> Result<()> {
                     let trouble = |kind, detail: String| Trouble::new(kind, round.into(), offset, unit as u64, detail);
                     let below = "below the size that the reader had seen";
                     // The file only grows in a round: what a size has promised can be read.
+                    // What an earlier read left there must not pass for what this one brings.
+                    back.fill(0x5a);
                     let found = match reads.during(|| reading.read(&mut back[..], offset)) {
                         Ok(got) if got == unit => {
                             let contents = vec![Content::Stamp(key.generation)];
@@ -448,13 +465,9 @@ fn append_fallocate(course: &mut Course<'_>) -> Result<()> {
         let Some(buffer) = free.pop() else { break };
         course.push(&mut queue, buffer, bytes, bytes);
         let path = &course.options.path;
-        let allocated = course.beside(&mut queue, || {
-            // SAFETY: an open descriptor.
-            let result = unsafe { libc::fallocate64(buffered.as_raw_fd(), 0, 0, bytes as i64) };
-            checked("fallocate", path, result.into())
-        })?;
+        let allocated = course.beside(&mut queue, || buffered.allocate(0, 0, bytes as u64))?;
         free = course.reap(&mut queue)?;
-        allocated?;
+        allocated.map_err(|errno| failed("fallocate", path, errno))?;
         let size = size_of(&buffered);
         if size != 2 * bytes as u64 {
             course.trouble("size-lost", size, bytes, format!("{size} bytes, {} written and allocated", 2 * bytes));
@@ -491,10 +504,12 @@ fn eof_pieces(course: &mut Course<'_>) -> Result<()> {
         let path = &course.options.path;
         let written = course.beside(&mut queue, || {
             let mut pieces = rest.iter_mut().enumerate();
-            pieces.try_for_each(|(index, buffer)| direct.write_all_at(&buffer[..bytes], (index * bytes) as u64))
+            pieces.try_for_each(|(index, buffer)| {
+                in_full("A direct write", path, direct.write(&buffer[..bytes], (index * bytes) as u64, round), bytes)
+            })
         })?;
         free = course.reap(&mut queue)?;
-        written.map_err(|error| io_error("A direct write", path, &error))?;
+        written?;
         course.check_file("piece-lost", &buffered, 0, PIECES * bytes, &[round], "written with its neighbours behind the end");
     }
     Ok(())
@@ -512,9 +527,9 @@ fn reflink(course: &mut Course<'_>) -> Result<()> {
     // A clone shares whole blocks of the filesystem.
     let block = course.whole_blocks();
     let bytes = PIECES * block;
-    let source = file::open_to_write(&course.options.other, true, Flags::default())?;
+    let source = File::open_to_write(&course.options.other, true, Flags::default())?;
     course.fill(&source, bytes, 0)?;
-    file::fsync(&course.options.other, &source)?;
+    source.fsync()?;
     let buffered = course.buffered()?;
     let pool = Course::pool_of(PIECES, block)?;
     let mut queue = course.queue(course.direct()?, &pool, PIECES)?;
@@ -523,43 +538,32 @@ fn reflink(course: &mut Course<'_>) -> Result<()> {
     course.outcome.unsupported = Some("FICLONE");
     while course.next() {
         course.resize(&buffered, 0)?;
+        let clone = buffered.calls().begin(recorder::Kind::Clone, 0, bytes as u64);
         // SAFETY: two open descriptors.
-        let result = unsafe { libc::ioctl(buffered.as_raw_fd(), ficlone(), source.as_raw_fd()) };
-        checked("FICLONE", &course.options.path, result.into())?;
+        let cloned = buffered.calls().call(&clone, || unsafe { libc::ioctl(buffered.as_raw_fd(), ficlone(), source.as_raw_fd()) });
+        cloned.map_err(|errno| failed("FICLONE", &course.options.path, errno))?;
         let (piece, round) = (course.piece(), course.round);
         for index in 0..PIECES {
             let Some(buffer) = free.pop() else { break };
             course.push(&mut queue, buffer, index * block, piece);
         }
-        let other = &course.options.other;
-        let read = course.beside(&mut queue, || source.read_exact_at(&mut copy, 0))?;
+        let read = course.beside(&mut queue, || source.read(&mut copy, 0))?;
         free = course.reap(&mut queue)?;
-        read.map_err(|error| io_error("A read", other, &error))?;
-        course.check("source-changed", 0, &copy, &[0], "the file that the extent was cloned from, read beside the writes");
+        let detail = "the file that the extent was cloned from, read beside the writes";
+        if course.readable(read, 0, bytes, detail) {
+            course.check("source-changed", 0, &copy, &[0], detail);
+        }
         for index in 0..PIECES {
             course.check_file("wrong-data", &buffered, index * block, piece, &[round], "written to the clone");
             let (at, rest) = (index * block + piece, block - piece);
             course.check_file("wrong-data", &buffered, at, rest, &[0], "beside it, in the same block");
         }
         course.check_file("source-changed", &source, 0, bytes, &[0], "the file that the extent was cloned from");
-        let disk = direct_copy(&course.options.other, NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN))?;
-        course.check("source-changed", 0, &disk, &[0], "the file that the extent was cloned from, on the disk");
+        if let Some(disk) = course.read_disk(&course.options.other, bytes)? {
+            course.check("source-changed", 0, &disk, &[0], "the file that the extent was cloned from, on the disk");
+        }
     }
     Ok(())
-}
-
-/// So many bytes from a file's start, past the page cache: `POSIX_FADV_DONTNEED` drops no page that is mapped, dirty or in use, so what
-/// is read through the cache after it need not come from the disk.
-fn direct_copy(path: &Path, bytes: NonZeroUsize) -> Result<Buffer> {
-    let file = file::open_to_read(path, Flags { direct: true, sync: false })?;
-    let mut memory = Pool::new(1, bytes, Align::Offset(0))?.buffers.remove(0);
-    file.read_exact_at(&mut memory, 0).map_err(|error| io_error("A direct read", path, &error))?;
-    Ok(memory)
-}
-
-fn drop_pages(file: &File) {
-    // SAFETY: advice about an open file.
-    unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
 }
 
 /// Blocks of the file that is read ahead.
@@ -571,7 +575,7 @@ fn stale_readahead(course: &mut Course<'_>) -> Result<()> {
     let buffered = course.buffered()?;
     course.resize(&buffered, 0)?;
     course.fill(&buffered, bytes, 0)?;
-    file::fsync(&course.options.path, &buffered)?;
+    buffered.fsync()?;
     let pool = Course::pool_of(1, block)?;
     let mut queue = course.queue(course.direct()?, &pool, 1)?;
     let mut free = pool.buffers;
@@ -581,7 +585,7 @@ fn stale_readahead(course: &mut Course<'_>) -> Result<()> {
         scope.spawn(|| {
             let beside = beside;
             while !over.load(Ordering::SeqCst) {
-                drop_pages(&beside);
+                beside.drop_cache(0, 0);
                 // SAFETY: an open descriptor.
                 readahead.during(|| unsafe { libc::readahead(beside.as_raw_fd(), 0, bytes) });
             }
@@ -608,12 +612,14 @@ fn direct_toggle(course: &mut Course<'_>) -> Result<()> {
     let (direct, buffered) = (course.direct()?, course.buffered()?);
     course.resize(&buffered, PIECES * unit)?;
     let pool = Course::pool_of(PIECES, unit)?;
-    let same = direct.try_clone().map_err(|error| io_error("dup", &course.options.path, &error))?;
+    let same = direct.as_fd().try_clone_to_owned();
+    let same = same.map_err(|error| failed("dup", &course.options.path, Errno::from(&error)))?;
     let mut queue = course.queue(same, &pool, PIECES)?;
     let mut free = pool.buffers;
     let (over, toggles) = (AtomicBool::new(false), Side::default());
     // SAFETY: an open descriptor.
-    let flags = checked("F_GETFL", &course.options.path, unsafe { libc::fcntl(direct.as_raw_fd(), libc::F_GETFL) }.into())? as i32;
+    let flags = sys::uninterrupted(|| unsafe { libc::fcntl(direct.as_raw_fd(), libc::F_GETFL) });
+    let flags = flags.map_err(|errno| failed("F_GETFL", &course.options.path, errno))? as i32;
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::SeqCst) {
@@ -685,17 +691,20 @@ fn own_mmap(course: &mut Course<'_>) -> Result<()> {
         let (half, round) = (bytes / 2, course.round);
         let mut memory = vec![0; half];
         course.key(round).fill(0, &mut memory);
-        buffered.write_all_at(&memory, 0).map_err(|error| io_error("A write", &course.options.path, &error))?;
-        file::fsync(&course.options.path, &buffered)?;
-        drop_pages(&buffered);
+        in_full("A write", &course.options.path, buffered.write(&memory, 0, round), half)?;
+        buffered.fsync()?;
+        buffered.drop_cache(0, 0);
         // The pages are not there: the write itself has to fetch them from the file that it holds locked.
         let mapping = Pool::unpopulated(Memory::File(buffered.as_fd()), whole)?;
         course.outcome.overlaps += u64::from(is_missing(&mapping, half));
         write_from(course, &direct, &mapping, half, half);
         let mut copy = vec![0; half];
-        buffered.read_exact_at(&mut copy, half as u64).map_err(|error| io_error("A read", &course.options.path, &error))?;
-        // The stamps are those of where the data came from.
-        course.check("wrong-data", 0, &copy, &[round], "the second half of the file, written from a mapping of the first");
+        let detail = "the second half of the file, written from a mapping of the first";
+        let read = buffered.read(&mut copy, half as u64);
+        if course.readable(read, half, half, detail) {
+            // The stamps are those of where the data came from.
+            course.check("wrong-data", 0, &copy, &[round], detail);
+        }
     }
     Ok(())
 }
@@ -704,14 +713,14 @@ fn unfaulted_buffer(course: &mut Course<'_>) -> Result<()> {
     let block = course.whole_blocks();
     let bytes = 4 * PIECES * block;
     let (direct, buffered) = (course.direct()?, course.buffered()?);
-    let source = file::open_to_write(&course.options.other, true, Flags::default())?;
+    let source = File::open_to_write(&course.options.other, true, Flags::default())?;
     let whole = NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
     while course.next() {
         let round = course.round;
         course.resize(&buffered, 0)?;
         course.fill(&source, bytes, round)?;
-        file::fsync(&course.options.other, &source)?;
-        drop_pages(&source);
+        source.fsync()?;
+        source.drop_cache(0, 0);
         let mapping = Pool::unpopulated(Memory::File(source.as_fd()), whole)?;
         course.outcome.overlaps += u64::from(is_missing(&mapping, bytes));
         write_from(course, &direct, &mapping, bytes, 0);
@@ -746,11 +755,12 @@ fn exit_in_flight(course: &mut Course<'_>) -> Result<()> {
     let buffered = course.buffered()?;
     course.resize(&buffered, 0)?;
     course.fill(&buffered, bytes, 0)?;
-    file::fsync(&course.options.path, &buffered)?;
+    buffered.fsync()?;
     course.outcome.unsupported = Some("direct writes in one piece, and nobody goes on with what a process has left");
     if !writes_whole(course, unit)? {
         return Err(Error::new(Step::Write, "A direct write was cut short").errno(Errno(libc::EOPNOTSUPP)));
     }
+    course.outcome.unsupported = None;
     let path = CString::new(course.options.path.as_os_str().as_bytes())
         .map_err(|_| Error::new(Step::Options, "A path cannot contain a NUL byte"))?;
     let size = NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
@@ -826,19 +836,20 @@ fn exit_in_flight(course: &mut Course<'_>) -> Result<()> {
             course.check_file("wrong-data", &buffered, index * unit, unit, &[generation], detail);
         }
         course.check_file("wrong-data", &buffered, half, half, &[0], "what that process only read");
-        let first = course.read_direct(size)?;
+        let path = &course.options.path;
+        let Some(first) = course.read_disk(path, bytes)? else { continue };
         for (index, generation) in held.into_iter().enumerate() {
             let part = &first[index * unit..(index + 1) * unit];
             course.check("wrong-data", index * unit, part, &[generation], "the same, on the disk");
         }
-        let second = course.read_direct(size)?;
+        let Some(second) = course.read_disk(path, bytes)? else { continue };
         if let Some(at) = (0..bytes).find(|at| first[*at] != second[*at]) {
             course.trouble("late-write", at as u64, 1, "the file changed when nobody wrote to it any more");
         }
     }
     // A server may be one that the kernel waits for in io_submit(2) (no FUSE_ASYNC_DIO): then there is nothing to leave in flight.
     if course.outcome.overlaps == 0 && course.outcome.troubles.total == 0 && storage::is_fuse(&course.options.path)? {
-        course.outcome.unsupported = Some("asynchronous I/O: its server is waited for at submission");
+        course.outcome.unsupported = Some("asynchronous I/O that was ever in flight when a process ended");
         return Err(Error::new(Step::Submit, "Nothing was ever in flight").errno(Errno(libc::EOPNOTSUPP)));
     }
     Ok(())
@@ -902,9 +913,9 @@ fn truncate_up(course: &mut Course<'_>) -> Result<()> {
         let Some(buffer) = free.pop() else { break };
         course.push(&mut queue, buffer, bytes, bytes);
         let path = &course.options.path;
-        let truncated = course.beside(&mut queue, || buffered.set_len(longer as u64))?;
+        let truncated = course.beside(&mut queue, || buffered.truncate(longer as u64))?;
         free = course.reap(&mut queue)?;
-        truncated.map_err(|error| io_error("ftruncate", path, &error))?;
+        truncated.map_err(|errno| failed("ftruncate", path, errno))?;
         // Whichever came first, the write ends before the file does.
         let size = size_of(&buffered);
         if size != longer as u64 {

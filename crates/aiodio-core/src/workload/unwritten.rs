@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
@@ -16,7 +16,9 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::oracle::{Change, Content, Ending, OneOf, Oracle};
 use crate::random::mix;
+use crate::recorder::{self, Begin};
 use crate::stamp::Key;
+use crate::sys;
 use crate::verify::{self, check_memory};
 
 /// What is written into.
@@ -265,8 +267,12 @@ impl<'options> Race<'options> {
                 continue;
             }
             self.size(offset + bytes as u64, outcome);
-            outcome.overlaps += u64::from(self.queue.in_flight() > 0);
+            self.queue.poll(&mut done)?;
+            let others = self.queue.in_flight() > 0;
             self.read_back(offset, &mut completed, outcome);
+            // The others that are in flight now were so while it was read.
+            self.queue.poll(&mut done)?;
+            outcome.overlaps += u64::from(others && self.queue.in_flight() > 0);
         }
         // Those whose pages others were writing to.
         for offset in completed {
@@ -357,12 +363,17 @@ impl<'options> Race<'options> {
 /// Reads until it brings no more than the last time: a read may be short anywhere, and only one that stays so tells of the file. It is
 /// repeated whole, because a direct read can't go on at every byte.
 fn read_all(file: &File, memory: &mut [u8], offset: u64) -> std::result::Result<usize, Errno> {
+    let calls = sys::Calls::on(file.as_fd());
+    let begin = Begin { address: memory.as_ptr() as u64, ..calls.begin(recorder::Kind::Read, offset, memory.len() as u64) };
     let mut before = None;
     loop {
-        match file.read_at(memory, offset) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+        let read = calls.call(&begin, || {
+            // SAFETY: an open descriptor and so much memory.
+            unsafe { libc::pread64(file.as_raw_fd(), memory.as_mut_ptr().cast(), memory.len(), offset as i64) }
+        });
+        match read {
             Ok(got) if got < memory.len() && before != Some(got) => before = Some(got),
-            result => return result.map_err(|error| Errno::from(&error)),
+            result => return result,
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Several writers fill a hole through the page cache, where other data used to be.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::Instant;
@@ -12,9 +11,9 @@ use super::writer::{Data, failure, short};
 use super::{Options, ROUNDS_MAX, STACK_BYTES, beside_readers, data, truncate};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
+use crate::file::Flags;
 use crate::oracle::{Change, Ending, SizeChange};
-use crate::recorder::{self, Begin, Kind, Recorder};
+use crate::sys;
 
 /// What was done.
 pub(super) struct Done {
@@ -72,7 +71,7 @@ fn buffer(bytes: usize) -> Result<Buffer> {
 /// Leaves a hole of `bytes` bytes where data of the generation before were on the disk.
 fn lay_out(options: &Options, bytes: u64, board: &Board) -> Result<()> {
     let path = &options.path;
-    let file = file::open_to_write(path, false, file::Flags::default())?;
+    let file = sys::File::open_to_write(path, false, Flags::default())?;
     truncate(path, file.as_fd(), 0)?;
     let old = if options.ltp_pattern { Data::Byte(1) } else { data(options, 0) };
     let block = options.block_bytes.get();
@@ -85,29 +84,21 @@ fn lay_out(options: &Options, bytes: u64, board: &Board) -> Result<()> {
         offset += length as u64;
     }
     // Once, where LTP does it after each block: the data are on the disk all the same.
-    file::fsync(path, &file)?;
+    file.fsync()?;
     truncate(path, file.as_fd(), 0)?;
-    file::fsync(path, &file)?;
+    file.fsync()?;
     let change = board.begin(Change::truncate(bytes));
     let result = truncate(path, file.as_fd(), bytes);
     board.end(change, if result.is_ok() { Ending::Done } else { Ending::Failed });
     result
 }
 
-fn write(options: &Options, file: &File, offset: u64, memory: &[u8]) -> Result<()> {
-    let mut got = 0;
-    while got < memory.len() {
-        let rest = &memory[got..];
-        // SAFETY: `rest` is memory of that length.
-        let count = unsafe { libc::pwrite64(file.as_raw_fd(), rest.as_ptr().cast(), rest.len(), (offset + got as u64) as i64) };
-        match usize::try_from(count) {
-            Ok(0) => return Err(short(&options.path, offset, memory.len(), got)),
-            Ok(count) => got += count,
-            Err(_) if Errno::last() == Errno(libc::EINTR) => {}
-            Err(_) => return Err(failure(&options.path, offset, memory.len(), Errno::last())),
-        }
+fn write(options: &Options, file: &sys::File, offset: u64, memory: &[u8]) -> Result<()> {
+    match file.write(memory, offset, 0) {
+        Ok(got) if got == memory.len() => Ok(()),
+        Ok(got) => Err(short(&options.path, offset, memory.len(), got)),
+        Err(errno) => Err(failure(&options.path, offset, memory.len(), errno)),
     }
-    Ok(())
 }
 
 impl Work<'_> {
@@ -143,11 +134,7 @@ impl Work<'_> {
 
     fn blocks(&self) -> Result<()> {
         let path = &self.options.path;
-        let file = file::open_to_write(path, false, file::Flags::default())?;
-        let record = recorder::current().map(|record| {
-            let (number, flags) = recorder::describe(&record, file.as_fd());
-            (record, number, flags)
-        });
+        let file = sys::File::open_to_write(path, false, Flags::default())?;
         let block = self.options.block_bytes.get();
         let mut own = if self.image.is_none() { Some(buffer(block)?) } else { None };
         let mut offset = 0;
@@ -163,22 +150,13 @@ impl Work<'_> {
             let end = offset + length as u64;
             let change = Change { range: offset..end, content: self.data.content(), size: SizeChange::Extend(end) };
             let change = self.board.begin(change);
-            let recorded = record.as_ref().map(|(record, number, flags)| begin(record, *number, *flags, offset, memory));
             let result = write(self.options, &file, offset, memory);
-            if let (Some((record, ..)), Some(recorded)) = (&record, recorded) {
-                let errno = result.as_ref().err().and_then(|error| error.errno);
-                record.end(recorded, errno.map_or(length as i64, |errno| -i64::from(errno.0)));
-            }
             self.board.end(change, if result.is_ok() { Ending::Done } else { Ending::Failed });
             result?;
             self.writes.fetch_add(1, Ordering::Relaxed);
-            self.board.while_syncing(|| file::fsync(path, &file))?;
+            self.board.while_syncing(|| file.fsync())?;
             offset = end;
         }
         Ok(())
     }
-}
-
-fn begin(record: &Recorder, file: u32, flags: u16, offset: u64, memory: &[u8]) -> recorder::OperationId {
-    record.begin(&Begin { flags, address: memory.as_ptr() as u64, ..Begin::call(Kind::Write, file, offset, memory.len() as u64) })
 }

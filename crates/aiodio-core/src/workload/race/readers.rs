@@ -1,10 +1,8 @@
 //! Threads that read a file while it changes. Each has an open file description of its own, so nothing is shared between readers
 //! but the inode.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Instant;
 
@@ -13,9 +11,8 @@ use super::board::{Board, Seen, Turn};
 use super::{BadRead, Gaze};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
-use crate::stamp::SECTOR;
 use crate::verify::check_memory;
-use crate::{file, random};
+use crate::{file, random, sys};
 
 /// Bad ranges described of one read.
 const RANGES_MAX: usize = 8;
@@ -45,7 +42,7 @@ struct Reader<'caller> {
     board: &'caller Board,
     look: Look<'caller>,
     number: usize,
-    file: File,
+    file: sys::File,
     buffer: Buffer,
     random: random::Random,
     /// Where the next read through the whole file goes on.
@@ -65,7 +62,7 @@ enum Place {
 
 impl<'caller> Reader<'caller> {
     fn open(board: &'caller Board, look: Look<'caller>, number: usize) -> Result<Self> {
-        let file = file::open_to_read(look.path, file::Flags { direct: look.direct, sync: false })?;
+        let file = sys::File::open_to_read(look.path, file::Flags { direct: look.direct, sync: false })?;
         let buffer = Pool::new(1, look.bytes, Align::Offset(0))?.buffers.remove(0);
         Ok(Self { board, look, number, file, buffer, random: random::Random::new(number as u64), next: 0 })
     }
@@ -87,7 +84,7 @@ impl<'caller> Reader<'caller> {
             let offset = match place {
                 Place::Through => self.next,
                 Place::Beside { first, count } => first + self.random.below(count) * self.look.bytes.get() as u64,
-                Place::End { before } => file::size(self.look.path, &self.file)?.saturating_sub(before),
+                Place::End { before } => self.file.size()?.saturating_sub(before),
             };
             let whole = self.read(offset)?;
             if matches!(place, Place::Through) {
@@ -154,25 +151,7 @@ impl<'caller> Reader<'caller> {
     fn transfer(&mut self, offset: u64) -> std::result::Result<usize, Errno> {
         // What an earlier read of the same place left there must not pass for what is read.
         spoil_sectors(&mut self.buffer);
-        let mut got = 0;
-        while got < self.buffer.len() {
-            let target = &mut self.buffer[got..];
-            // SAFETY: `target` has room for that many bytes.
-            let count = unsafe {
-                libc::pread64(self.file.as_raw_fd(), target.as_mut_ptr().cast(), target.len(), (offset + got as u64) as i64)
-            };
-            match usize::try_from(count) {
-                Ok(0) => break,
-                Ok(count) => got += count,
-                Err(_) if Errno::last() == Errno(libc::EINTR) => continue,
-                Err(_) => return Err(Errno::last()),
-            }
-            // A direct read that ends inside a sector has met the end of the file, and could not go on there.
-            if self.look.direct && !(got as u64).is_multiple_of(SECTOR) {
-                break;
-            }
-        }
-        Ok(got)
+        self.file.read(&mut self.buffer, offset)
     }
 }
 
