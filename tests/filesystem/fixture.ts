@@ -8,6 +8,7 @@ import { expect } from "vitest";
 import { Filesystem, type ProvisionOptions } from "../../ts/filesystem/provision.js";
 import { findTool } from "../../ts/filesystem/tools.js";
 import { parseFilesystems, type Variant } from "../../ts/filesystem/variants.js";
+import { needsFilesystems } from "../support/needs.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 export const MiB = 2 ** 20;
@@ -23,8 +24,9 @@ export function variant(name: string): Variant {
   return only;
 }
 
-/** Small and quickly made; fails where the machine can't. */
+/** Small and quickly made; fails where the kernel can't, and skips the test where its programs are missing. */
 export async function provision(name: string, options: ProvisionOptions): Promise<Filesystem> {
+  needsFilesystems(name);
   const filesystem = await Filesystem.provision(variant(name), {
     sizeBytes: 512 * MiB,
     dirtyBytes: 4 * MiB,

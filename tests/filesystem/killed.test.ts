@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { packaged } from "../../ts/package.js";
+import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, MiB, mountsHere, traces } from "./fixture.js";
 
 const backing = backingDirectory();
@@ -104,6 +105,7 @@ async function killAt(moment: Moment, number: number): Promise<boolean> {
 }
 
 async function killAtRandom(variants: readonly string[]): Promise<void> {
+  needsFilesystems(...variants);
   const before = mountsHere();
   const devices = readdirSync("/dev").length;
   const moments = fc.sample(

@@ -7,6 +7,7 @@ import type { CheckReport } from "../../ts/filesystem/checkers.js";
 import { Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
 import { VARIANT_NAMES } from "../../ts/filesystem/variants.js";
 import { packaged } from "../../ts/package.js";
+import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, inside, MiB, mountsHere, provision, variant, withOnly } from "./fixture.js";
 
 const backing = backingDirectory();
@@ -25,6 +26,7 @@ const aiocp = [process.execPath, packaged("bin", "aiocp.js"), "-b", "64k", "-s",
 describe("every named variant", () => {
   test.concurrent.each(VARIANT_NAMES)("%s", async (name) => {
     const wanted = variant(name);
+    if (REQUIRED.includes(wanted.family)) needsFilesystems(name);
     const filesystem = await Filesystem.provision(wanted, { backing, sizeBytes: 512 * MiB, dirtyBytes: 4 * MiB });
     if (filesystem instanceof Unavailable) {
       expect(filesystem.reason).toMatch(/needs? |install it/);
@@ -220,7 +222,10 @@ describe("a planted corruption is found, behind the page cache, by", () => {
   });
 
   test("nobody, where the checker is missing: that is no clean bill", async () => {
-    const filesystem = await withOnly(["unshare", "setpriv", "mkfs.ext4"], () => provision("ext4", { backing }));
+    const filesystem = await withOnly(["unshare", "setpriv", "mkfs.ext4"], () =>
+      Filesystem.provision(variant("ext4"), { backing, sizeBytes: 512 * MiB, dirtyBytes: 0 }),
+    );
+    if (filesystem instanceof Unavailable) throw new Error(filesystem.reason);
     const { clean, reports } = await filesystem.check();
     expect(clean).toBe(false);
     expect(reports).toMatchObject([{ verdict: "failed", output: expect.stringContaining("e2fsck is not in PATH") }]);

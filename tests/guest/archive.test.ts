@@ -127,6 +127,34 @@ describe("a kernel", () => {
     expect(told.at(-1)).toBe("the kernel of amd64:sid is from linux-image-7.0.9-amd64");
   });
 
+  test("is of one version, whatever an attempt that failed has fetched before", async () => {
+    const both = [
+      "linux-image-7.0.9-amd64",
+      "linux-modules-7.0.9-amd64",
+      "linux-image-7.0.10-amd64",
+      "linux-modules-7.0.10-amd64",
+    ];
+    archive({ packages: ["linux-image-amd64", ...both], missing: "linux-modules-7.0.10", files });
+    // The image of each version needs its modules.
+    const depends = both
+      .filter((name) => name.includes("image"))
+      .map((name) => {
+        return `*${name}*) echo "  Depends: ${name.replace("image", "modules")}" ;;`;
+      });
+    program(
+      "apt-cache",
+      `case "$*" in
+        *pkgnames*) printf '%s\\n' linux-image-amd64 ${both.join(" ")} ;;
+        *linux-image-amd64*) echo "  Depends: linux-image-7.0.10-amd64" ;;
+        ${depends.join("\n")}
+      esac`,
+    );
+    const cache = new Cache(join(folder, "cache"));
+    await kernelFor(parseGuest("amd64:sid"), cache, tell);
+    const entry = await cache.find("kernel/amd64-4k-sid");
+    expect(Object.keys(entry?.manifest.fetched ?? {}).sort()).toEqual([both[0], both[1]].map((name) => `${name}.deb`));
+  });
+
   test("whose packages hold no configuration has none", async () => {
     archive({ packages: ["linux-image-amd64"], files });
     const kernel = await kernelFor(parseGuest("amd64:sid"), new Cache(join(folder, "cache")), tell);
@@ -157,6 +185,7 @@ test("a failure that is no archive's is not tried elsewhere", async () => {
 
 test("what can't be fetched is one line on the terminal, without a stack, with exit status 2", async () => {
   archive({ packages: ["linux-image-amd64"], missing: ".", files: [] });
+  program("qemu-system-x86_64", "exit 1");
   const system = fakeSystem({ cwd: folder, env: { XDG_CACHE_HOME: join(folder, "cache") } });
   const status = await main(["guest", "prepare", "amd64:sid", "--backing", folder, "--size", "1g"], system);
   expect(status).toBe(2);

@@ -5,8 +5,10 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { execa } from "execa";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { guestCache } from "../../ts/cli/guests.js";
+import { findTool } from "../../ts/filesystem/tools.js";
 import { cpio, directory, file, symlink } from "../../ts/guest/cpio.js";
 import { BootError, Guest } from "../../ts/guest/guest.js";
 import { kernelEntry } from "../../ts/guest/kernel.js";
@@ -14,12 +16,18 @@ import { parseGuest } from "../../ts/guest/name.js";
 import { prepareGuest } from "../../ts/guest/prepare.js";
 import { Machine } from "../../ts/guest/qemu.js";
 import { rootFor } from "../../ts/guest/root.js";
-import { childrenOf, command, emptied, goneOf, printed } from "../support/command.js";
+import { root } from "../../ts/package.js";
+import { childrenOf, command, emptied, goneOf, plainEnvironment, printed } from "../support/command.js";
+import { needs, skipFor } from "../support/needs.js";
 
 const PPC = "ppc64le-64k:bookworm";
 const AMD = "amd64:bookworm";
 /** Boots of emulated machines beside other tests, with room. */
 const TIMEOUT = 15 * 60_000;
+
+const EMULATORS: Record<string, string> = { [PPC]: "qemu-system-ppc64", [AMD]: "qemu-system-x86_64" };
+/** What an archive's hole is called (`ts/guest/apt.ts`). */
+const ARCHIVE = /can't be (?:had|read from)/;
 
 const wanted = Boolean(process.env.CI || process.env.AIODIO_GUESTS);
 
@@ -27,9 +35,20 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
   let base: string;
   beforeAll(async () => {
     base = mkdtempSync(join(tmpdir(), "aiodio-guests-"));
-    const prepared = await command("aiodio-ltp", ["guest", "prepare", PPC, AMD]);
-    expect(prepared.exitCode, prepared.all).toBe(0);
+    for (const name of [PPC, AMD]) {
+      const prepared = await command("aiodio-ltp", ["guest", "prepare", name]);
+      // What an archive does not have today is no fault of a guest's.
+      if (prepared.exitCode === 2 && ARCHIVE.test(prepared.all))
+        lacking.set(name, prepared.all.trim().split("\n").at(-1) ?? "");
+      else if (findTool(EMULATORS[name] ?? "") !== undefined) expect(prepared.exitCode, prepared.all).toBe(0);
+    }
   }, TIMEOUT);
+  beforeEach(() => needs("qemu-system-ppc64", "qemu-system-x86_64", "powerpc64le-linux-gnu-gcc"));
+  const lacking = new Map<string, string>();
+  /** The test runs in these. */
+  const inGuests = (...names: string[]) => {
+    for (const name of names) if (lacking.has(name)) skipFor(lacking.get(name) ?? "");
+  };
   afterAll(() => rmSync(base, { recursive: true, force: true }));
 
   const start = (guest: string, ...argv: string[]) =>
@@ -42,6 +61,7 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
 
   // Linux 6.1 computes btrfs's checksums from pages that their owner may change: the test of these tests.
   test("with 64 KiB pages shows btrfs's wrong checksums, explained by its kernel's log", async () => {
+    inGuests(PPC);
     const journal = join(base, "ppc.journal");
     const lines = ["--filesystems", "btrfs:4k", "-s", "^(AD047|MFD01)$"];
     const { exitCode, all } = await start(PPC, ...lines, "--journal", journal);
@@ -57,6 +77,7 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
   });
 
   test("with the host's root and 4 KiB pages shows the same, and uses disks of either sector size", async () => {
+    inGuests(AMD);
     const journal = join(base, "amd.journal");
     const lines = ["--filesystems", "btrfs,xfs:4ks", "-s", "^MFD01$"];
     const { exitCode, all } = await start(AMD, ...lines, "--journal", journal);
@@ -72,6 +93,7 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
   });
 
   test("boots the user's own kernel with its modules", async () => {
+    inGuests(AMD);
     const build = guestCache(process.env).path(kernelEntry(parseGuest(AMD)) ?? "");
     const own = ["--kernel", join(build, "kernel"), "--modules", join(build, "modules")];
     const { exitCode, all } = await start("amd64", ...own, "--filesystems", "ext4", "-s", "^AD075$");
@@ -82,6 +104,7 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
   });
 
   test("that is killed breaks its testcase, and the rest runs in a fresh one", async () => {
+    inGuests(AMD);
     const run = start(AMD, "--filesystems", "ext4", "-s", "AD0(47|33|61|75|49|35)", "-i", "3");
     await printed(run, /ext4\/AD047 +TPASS/);
     const [emulator] = childrenOf(run.pid);
@@ -94,6 +117,7 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
   });
 
   test("goes with its controller, even by SIGKILL, and leaves nothing", async () => {
+    inGuests(PPC);
     const folder = mkdtempSync(join(base, "killed-"));
     const run = command("aiodio-ltp", [
       ...["pagesize", "--guest", PPC, "--filesystems", "ext4", "--backing", folder, "-i", "100"],
@@ -109,7 +133,21 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
     await emptied(folder);
   });
 
+  test("of the newest kernels boots, whose packages hold no configuration, and runs a line", async () => {
+    const { stdout, exitCode, all } = await execa(
+      process.execPath,
+      [join(root, "scripts", "check-guests.js"), "amd64:sid"],
+      {
+        ...{ reject: false, all: true, env: plainEnvironment(), extendEnv: false },
+      },
+    );
+    if (/^amd64:sid: not in the archive/m.test(stdout)) skipFor(stdout.trim());
+    expect(exitCode, all).toBe(0);
+    expect(stdout).toMatch(/^amd64:sid: Linux [6-9]\.\d+\..*: TPASS$/m);
+  });
+
   test("whose kernel panics tells the oops", async () => {
+    inGuests(PPC);
     const name = parseGuest(PPC);
     const cache = guestCache(process.env);
     const tell = () => {};

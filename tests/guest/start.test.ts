@@ -10,6 +10,7 @@ import { initramfs, initScript, quoted } from "../../ts/guest/init.js";
 import { pageSizeOf } from "../../ts/guest/kernel.js";
 import { commonDirectory } from "../../ts/guest/prepare.js";
 import { type MachineOptions, qemuArguments } from "../../ts/guest/qemu.js";
+import { needs } from "../support/needs.js";
 
 const architecture = (name: string) => ARCHITECTURES.find((row) => row.name === name) as Architecture;
 const options = (parts: Partial<MachineOptions> = {}): MachineOptions => ({
@@ -50,6 +51,7 @@ test.each(["agent", "shell", "probe"] as const)("init for %s is a script that sh
 });
 
 test("the initramfs holds the modules in their order, the addon and the script", () => {
+  needs("cpio");
   const folder = mkdtempSync(join(tmpdir(), "init-"));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   for (const name of ["busybox", "addon", "config"]) writeFileSync(join(folder, name), name);

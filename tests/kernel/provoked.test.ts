@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { type Finding, type KernelWatch, openKernelWatch } from "../../ts/kernel/watch.js";
+import { needsFilesystems } from "../support/needs.js";
 
 const root = process.getuid?.() === 0;
 let folder = "";
@@ -82,6 +83,7 @@ provoke("the log can be read", () => {
 });
 
 provoke("btrfs: a changed block of data", async () => {
+  needsFilesystems("btrfs");
   const needle = Buffer.from("known bytes of a file ".repeat(500));
   await privately(`truncate -s 128M b; mkfs.btrfs -q -m single -d single b; mkdir -p mnt; mount -o loop b mnt
     for i in $(seq 1000); do echo -n 'known bytes of a file '; done > mnt/f; umount mnt`);
@@ -92,6 +94,7 @@ provoke("btrfs: a changed block of data", async () => {
 });
 
 provoke("ext4: a changed block of a directory", async () => {
+  needsFilesystems("ext4");
   const block = await privately(`truncate -s 64M e; mkfs.ext4 -q e; mkdir -p mnt; mount -o loop e mnt
     mkdir mnt/d; touch mnt/d/{1..20}; umount mnt; debugfs -R 'blocks /d' e 2> debugfs.out`);
   const blockBytes = Number(await privately("dumpe2fs -h e 2> dumpe2fs.out | sed -n 's/^Block size: *//p'"));
@@ -101,6 +104,7 @@ provoke("ext4: a changed block of a directory", async () => {
 });
 
 provoke("xfs: changed headers of the allocation groups", async () => {
+  needsFilesystems("xfs");
   await privately("truncate -s 320M x; mkfs.xfs -q x");
   const image = join(folder, "x");
   const header = readFileSync(image).subarray(0, 512);

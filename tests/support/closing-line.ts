@@ -21,15 +21,19 @@ export default class ClosingLine implements Reporter {
 
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const counts = { passed: 0, failed: errors.length, skipped: 0 };
+    const reasons = new Map<string, number>();
     for (const module of modules) {
       const before = counts.passed + counts.failed + counts.skipped;
       for (const test of module.children.allTests()) {
-        const { state } = test.result();
-        if (state !== "pending") counts[state] += 1;
+        const result = test.result();
+        if (result.state !== "pending") counts[result.state] += 1;
+        const reason = result.state === "skipped" ? result.note : undefined;
+        if (reason !== undefined) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
       }
       // A file that could not even be loaded has no tests to count.
       if (!module.ok() && counts.passed + counts.failed + counts.skipped === before) counts.failed += 1;
     }
+    for (const [reason, skipped] of reasons) process.stdout.write(`${skipped} skipped: ${reason}\n`);
     for (const name of this.#left()) {
       process.stdout.write(`a test has left ${name} in its temporary directory\n`);
       counts.failed += 1;

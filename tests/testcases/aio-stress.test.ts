@@ -2,14 +2,14 @@
  * aio-stress as a command and under faults. What each check of the workload finds is tested beside the core; here: that it
  * passes on sound filesystems with LTP's words, and that every kind of finding becomes LTP's verdict and is told.
  */
-import { spawnSync } from "node:child_process";
-import { describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { ResultLine } from "../../ts/report/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 import { commandUnderStrace } from "../support/command.js";
 import { invertAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
+import { needs } from "../support/needs.js";
 
 /** Called with the files' paths when the stages are over. */
 let plant: (paths: string[]) => void = () => {};
@@ -119,10 +119,9 @@ test.each([
   expect(texts(lines)).toContainEqual(expect.stringContaining(line));
 });
 
-const haveStrace = spawnSync("strace", ["--version"]).status === 0;
-if (!haveStrace && process.env.CI) throw new Error("strace is missing: .ci/run must install it");
+describe("with strace's injections", () => {
+  beforeEach(() => needs("strace"));
 
-describe.runIf(haveStrace)("with strace's injections", () => {
   const SYNC = [...SMALL, "--engine", "sync"];
   test.each([
     [

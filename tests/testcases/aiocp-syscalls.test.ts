@@ -2,15 +2,13 @@
  * Faults in the system calls themselves, injected by strace into the real ones: what is the test's business to survive
  * (EINTR, EAGAIN, short transfers) must not be seen in the verdict, and what is the kernel's error or lie must be.
  */
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { command, commandUnderStrace, summaryOf } from "../support/command.js";
-
-const haveStrace = spawnSync("strace", ["--version"]).status === 0;
-if (!haveStrace && process.env.CI) throw new Error("strace is missing: .ci/run must install it");
+import { needs } from "../support/needs.js";
 
 let directory: string;
 beforeEach(() => {
@@ -24,7 +22,9 @@ const LIBAIO = ["-b", "4k", "-n", "4", "-s", "64k", "-f", "DIRECT"];
 const URING = [...LIBAIO, "--engine", "io_uring"];
 
 /** pwrite64's first call fills the source; the fifth copies block 3. */
-describe.runIf(haveStrace)("with strace's injections", () => {
+describe("with strace's injections", () => {
+  beforeEach(() => needs("strace"));
+
   test.each([
     [
       "EINTR from a write is retried",

@@ -2,17 +2,17 @@
  * fsx-linux as a command and under faults. What each check of the workload finds is tested beside the core; here: that it
  * passes on sound filesystems, and that every kind of finding becomes LTP's verdict and is told.
  */
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
 import type { ResultLine } from "../../ts/report/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 import { commandUnderStrace } from "../support/command.js";
 import { invertAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
+import { needs } from "../support/needs.js";
 
 /** Called with the file's path when the operations are over. */
 let plant: (path: string) => void = () => {};
@@ -131,12 +131,11 @@ test("debug lines are LTP's", async () => {
   ]);
 });
 
-const haveStrace = spawnSync("strace", ["--version"]).status === 0;
-if (!haveStrace && process.env.CI) throw new Error("strace is missing: .ci/run must install it");
-
 /** `ltp` operations only: no probing, whose calls would count too. */
 const LTP = ["--operations", "ltp"];
-describe.runIf(haveStrace)("with strace's injections", () => {
+describe("with strace's injections", () => {
+  beforeEach(() => needs("strace"));
+
   const two = ["write 0 4096", "write 0 4096"];
   test.each([
     [

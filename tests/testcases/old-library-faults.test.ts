@@ -3,7 +3,6 @@
  * the files, between a workload and its verification; some in what the workload reports; and some in the system calls,
  * by strace.
  */
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -12,6 +11,7 @@ import { command, commandUnderStrace, summaryOf } from "../support/command.js";
 import { writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
+import { needs } from "../support/needs.js";
 import { onFirstFilesystem } from "../support/temporary.js";
 
 type Native = typeof import("#native");
@@ -210,12 +210,10 @@ test.each([
   expect(texts.at(-1)).toBe("TBROK: It can't be: EIO (5)");
 });
 
-const haveStrace = spawnSync("strace", ["--version"]).status === 0;
-if (!haveStrace && process.env.CI) throw new Error("strace is missing: .ci/run must install it");
-
-describe.runIf(haveStrace)("with strace's injections", () => {
+describe("with strace's injections", () => {
   let directory: string;
   beforeEach(() => {
+    needs("strace");
     directory = mkdtempSync(join(place, "strace-"));
   });
   afterEach(() => rmSync(directory, { recursive: true, force: true }));

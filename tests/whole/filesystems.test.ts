@@ -7,14 +7,16 @@ import {
   readFileSync,
   readlinkSync,
   rmSync,
+  statfsSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { backingDirectory, expectNoTraces, mountsHere } from "../filesystem/fixture.js";
 import { childrenOf, command, printed } from "../support/command.js";
+import { needsFilesystems } from "../support/needs.js";
 
 if (process.getuid?.() !== 0 && process.env.CI) throw new Error("making filesystems needs root");
 
@@ -47,6 +49,8 @@ function backingOf(runner: number | undefined): string {
 }
 
 describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () => {
+  beforeEach(() => needsFilesystems("ext4", "xfs", "btrfs"));
+
   test("the same verdicts with one worker and with two, a table, and nothing left", async () => {
     const before = mountsHere();
     const list = "ext4,ext4:1k,xfs,xfs:4ks,btrfs,btrfs:zstd,tmpfs,bcachefs";
@@ -95,6 +99,36 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
     ]);
     expect(checks[1].result.reports[0].checker).toMatch(/^xfs_repair -n /);
   });
+
+  test.each(["progress", "quiet"])(
+    "--loop-direct-io that the filesystem below does not grant is told: %s",
+    async (reporter) => {
+      const memory = mkdtempSync("/dev/shm/aiodio-backing-");
+      onTestFinished(() => rmSync(memory, { recursive: true }));
+      expect(statfsSync(memory).type).toBe(0x01021994);
+      const journal = join(base, `journal-direct-${reporter}`);
+      const argv = [
+        runtest("direct", "ONE aiocp -b 4k\n"),
+        "--filesystems",
+        "ext4",
+        "--size",
+        "64m",
+        "--loop-direct-io",
+      ];
+      const { stdout, exitCode } = await command("aiodio-ltp", [
+        ...[...argv, "--backing", memory, "--reporter", reporter, "--journal", journal],
+      ]);
+      const direct = readFileSync(journal, "utf8").includes('"type":"filesystem"');
+      expect(direct).toBe(true);
+      const note =
+        /ext4: the loop device goes through the page cache in spite of --loop-direct-io: \/dev\/shm\/\S+ is on tmpfs, which is memory/;
+      expect(exitCode, stdout).toBe(0);
+      expect(stdout).toMatch(note);
+      expect(readFileSync(journal, "utf8")).toMatch(/"note":"the loop device goes through the page cache/);
+      const granted = await command("aiodio-ltp", [...argv, "--backing", backing, "--reporter", reporter]);
+      expect(granted.stdout).not.toContain("page cache");
+    },
+  );
 
   const SLOW = "aiocp -b 1k -n 1 -s 10m -f DIRECT";
   /** The copy of the superblock in the last allocation group: the kernel reads it only when it grows the filesystem. */

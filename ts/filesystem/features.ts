@@ -62,14 +62,15 @@ const XFS_SECTIONS: Readonly<Record<string, string>> = { metadata: "-m", inode: 
 
 function xfsArguments(kernel: number, given: readonly string[], { words, configs = [], read }: MkfsFacts): string[] {
   const tool = versionNumber(words);
-  // A configuration file of the user's own sets what it sets.
-  if (tool === undefined || tool <= kernel || given.includes("-c") || !read) return [];
+  const set = new Set(given.flatMap((argument) => [...argument.matchAll(/([a-z0-9]+)=/g)].map(([, key]) => key)));
+  // A configuration file of the user's own sets what it sets, and without checksums there is none of these features.
+  const ownChoice = given.includes("-c") || set.has("crc");
+  if (tool === undefined || tool <= kernel || ownChoice || !read) return [];
   const versions = configs
     .flatMap((name) => (/^lts_\d+\.\d+\.conf$/.test(name) ? [{ name, version: versionNumber(name) ?? 0 }] : []))
     .sort((a, b) => a.version - b.version);
   const fitting = versions.findLast(({ version }) => version <= kernel) ?? versions[0];
   if (!fitting) return [];
-  const set = new Set(given.flatMap((argument) => [...argument.matchAll(/([a-z0-9]+)=/g)].map(([, key]) => key)));
   let option: string | undefined;
   return read(fitting.name)
     .split("\n")

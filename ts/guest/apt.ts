@@ -2,7 +2,7 @@
  * Debian packages by the host's apt, in a directory of its own: neither the host's sources nor its state are touched.
  * One directory for each suite and architecture, because a broken index of one would take the others with it.
  */
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "../plan/usage-error.js";
 import { sha256 } from "./cache.js";
@@ -136,6 +136,8 @@ export class Apt {
 
   /** Fetches exactly these packages; returns the paths of their files. @throws ArchiveError */
   download(names: readonly string[]): Promise<string[]> {
+    // What an attempt has left that was given up must not be taken for a part of this one.
+    for (const name of readdirSync(this.directory)) if (name.endsWith(".deb")) rmSync(join(this.directory, name));
     return this.fetch(["download"], names, this.directory);
   }
 

@@ -134,6 +134,8 @@ export type RunEvent =
       mounts: string[];
       /** Free space that was filled with stale stamps. */
       dirtiedBytes: number;
+      /** Why it is not quite what was asked for. */
+      note?: string;
     }
   /** A filesystem that this machine cannot provide: these planned runs are TCONF. `again`: another worker said so. */
   | { type: "unavailable"; filesystem: string; reason: string; keys: string[]; again?: boolean }

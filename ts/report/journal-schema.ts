@@ -102,6 +102,7 @@ const event = z.discriminatedUnion("type", [
     device: z.string().optional(),
     mounts: z.array(z.string()),
     dirtiedBytes: whole,
+    note: z.string().optional(),
   }),
   z.object({
     type: z.literal("unavailable"),

@@ -86,6 +86,7 @@ export class ProgressReporter implements Reporter {
         break;
       case "unavailable":
       case "check":
+      case "filesystem":
         this.#print(formatFilesystemEvent(event));
         break;
       case "guest":
@@ -93,7 +94,6 @@ export class ProgressReporter implements Reporter {
         break;
       case "line":
       case "raw":
-      case "filesystem":
       case "kernel":
       case "known-issue":
       case "stale-issues":

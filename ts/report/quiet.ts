@@ -25,7 +25,8 @@ export class QuietReporter implements Reporter {
       const result = { ...results.of(event.key), end: event };
       terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, terminal.colour));
     }
-    if (event.type === "check" && !event.result.clean) terminal.out(formatFilesystemEvent(event));
+    if (event.type === "filesystem" || (event.type === "check" && !event.result.clean))
+      terminal.out(formatFilesystemEvent(event));
     if (event.type === "run-end") {
       const known = formatKnownIssues(results, terminal.colour);
       terminal.out(known + formatRates(results) + formatTotals(results, elapsedSeconds(results), terminal.colour));

@@ -77,7 +77,10 @@ export function formatGuest(event: Extract<RunEvent, { type: "guest" }>): string
 const CHECKER_LINES_MAX = 20;
 
 /** What happened to a filesystem between testcases; nothing for a check without complaint. */
-export function formatFilesystemEvent(event: Extract<RunEvent, { type: "unavailable" | "check" }>): string {
+export function formatFilesystemEvent(
+  event: Extract<RunEvent, { type: "unavailable" | "check" | "filesystem" }>,
+): string {
+  if (event.type === "filesystem") return event.note === undefined ? "" : `${event.filesystem}: ${event.note}\n`;
   if (event.type === "unavailable") return event.again ? "" : `${event.filesystem} TCONF: ${event.reason}\n`;
   const { filesystem, suspects, result } = event;
   if (result.clean) return "";

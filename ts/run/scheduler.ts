@@ -1,6 +1,9 @@
 /** Spreads planned runs over warm workers and tells what happens as events. */
+
+import { statfsSync } from "node:fs";
 import type { CheckResult } from "../filesystem/checkers.js";
 import { type ClaimedDevice, changedDevice } from "../filesystem/device.js";
+import { filesystemName } from "../filesystem/magic.js";
 import { Filesystem, KeeperError, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
 import { devicesOf } from "../kernel/devices.js";
@@ -203,6 +206,7 @@ class Place {
       ...(made.device !== undefined && { device: made.device }),
       mounts: (made.mounts ?? []).map(({ type, options }) => `${type} ${options}`.trim()),
       dirtiedBytes: made.dirtiedBytes,
+      ...notDirect(made, options),
     });
     return true;
   }
@@ -351,6 +355,26 @@ class Place {
     }
     this.suspects = [];
   }
+}
+
+/**
+ * Where direct I/O is accepted and goes through the page cache all the same, so that the loop device's own flag says nothing: memory,
+ * and btrfs for files with checksums (968f19c5b1b7, Linux 6.15).
+ */
+const NEVER_DIRECT: Readonly<Record<string, string>> = {
+  tmpfs: "which is memory",
+  ramfs: "which is memory",
+  btrfs: "which takes files with checksums through it",
+};
+
+/** `--loop-direct-io` is a wish: the filesystem below must let the loop driver go past its page cache. */
+function notDirect(made: Filesystem, { directIo, backing }: ProvisionOptions): { note?: string } {
+  if (!directIo || made.backing === undefined) return {};
+  const below = filesystemName(statfsSync(backing).type);
+  const why = NEVER_DIRECT[below] ?? (made.directIo ? undefined : "where the kernel does not let it go past");
+  if (why === undefined) return {};
+  const what = "the loop device goes through the page cache in spite of --loop-direct-io";
+  return { note: `${what}: ${backing} is on ${below}, ${why} (name another filesystem by --backing)` };
 }
 
 /** A finding that the testcase itself explains judges nothing. */

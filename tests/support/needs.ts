@@ -1,0 +1,62 @@
+/**
+ * What tests need of the machine, by one rule: a program that is missing is a failure in CI and elsewhere a skip that
+ * names the package. The closing line tells what was skipped for want of which.
+ */
+import { TestRunner } from "vitest";
+import { findTool, missingTool } from "../../ts/filesystem/tools.js";
+import { familyOf, parseFilesystems } from "../../ts/filesystem/variants.js";
+
+/** Debian's packages of the programs that tests run, beside those that `mkfs` rows name. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  btrfs: "btrfs-progs",
+  cpio: "cpio",
+  e2fsck: "e2fsprogs",
+  "qemu-system-ppc64": "qemu-system-ppc",
+  "qemu-system-x86_64": "qemu-system-x86",
+  "powerpc64le-linux-gnu-gcc": "gcc-powerpc64le-linux-gnu",
+  gcc: "gcc",
+  strace: "strace",
+  xfs_repair: "xfsprogs",
+};
+
+/** What checks each family, which its tests run too. */
+const CHECKERS: Readonly<Record<string, string>> = { btrfs: "btrfs", ext4: "e2fsck", xfs: "xfs_repair" };
+
+/** Ends the test that runs now, or its hook, where one of these programs is missing. */
+export function needs(...programs: string[]): void {
+  for (const program of programs) {
+    if (findTool(program) === undefined) without(missingTool(program, packageOf(program)), packageOf(program));
+  }
+}
+
+/** The programs that make and check these filesystems, as `--filesystems` names them. */
+export function needsFilesystems(...names: string[]): void {
+  for (const variant of parseFilesystems(names.join(","))) {
+    const { mkfs } = familyOf(variant);
+    if (mkfs && findTool(mkfs.command) === undefined) without(missingTool(mkfs.command, mkfs.package), mkfs.package);
+    const checker = CHECKERS[variant.family];
+    if (checker !== undefined) needs(checker);
+  }
+}
+
+/** What .ci/run could not install because its archive does not have it today: that is no failed test. */
+const NOT_IN_ARCHIVE = new Set((process.env.AIODIO_NOT_IN_ARCHIVE ?? "").split(" "));
+
+/** Ends the test that runs now because of something that this machine lacks, which this package brings. */
+export function without(reason: string, packageName: string): never {
+  if (process.env.CI && !NOT_IN_ARCHIVE.has(packageName)) throw new Error(`${reason}; .ci/run must install it`);
+  return skipFor(reason);
+}
+
+/** Ends the test that runs now because an archive does not have today what it needs, in CI too. */
+export function skipFor(reason: string): never {
+  const test = TestRunner.getCurrentTest();
+  if (!test) throw new Error(`outside of a test: ${reason}`);
+  return test.context.skip(reason);
+}
+
+function packageOf(program: string): string {
+  const known = PACKAGES[program];
+  if (known === undefined) throw new Error(`tests/support/needs.ts does not know the package of ${program}`);
+  return known;
+}
