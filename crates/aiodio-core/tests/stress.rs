@@ -251,6 +251,26 @@ fn mount_small_tmpfs(place: &Path) -> bool {
     true
 }
 
+/// Whether a directory is on XFS, by `f_type` of statfs(2).
+fn is_xfs(directory: &Path) -> bool {
+    let path = std::ffi::CString::new(directory.to_str().unwrap()).unwrap();
+    let mut found = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: a NUL-terminated path and room for the answer.
+    assert_eq!(unsafe { libc::statfs(path.as_ptr(), found.as_mut_ptr()) }, 0);
+    // SAFETY: filled in by the call.
+    unsafe { found.assume_init() }.f_type == 0x5846_5342
+}
+
+#[test]
+fn eio_of_a_read_across_the_end_is_forgiven_on_xfs_and_nowhere_else() {
+    for place in workplaces() {
+        let outcomes: Vec<_> = (0..12).map(|seed| broken(place.path(), Fault::Eio, seed)).collect();
+        let forgiven: u64 = outcomes.iter().map(|outcome| outcome.collisions).sum();
+        assert_eq!(forgiven > 0, is_xfs(place.path()), "{forgiven} forgiven in {:?}", place.path());
+        assert!(outcomes.iter().any(|outcome| outcome.troubles_total > 0));
+    }
+}
+
 #[test]
 fn a_full_filesystem_is_an_error_and_no_trouble_whatever_met_it() {
     let place = tempfile::tempdir().unwrap();
