@@ -34,7 +34,8 @@ fn options(place: &Path, engine: Kind, source: Source, writer: Writer) -> Option
 fn assert_clean(outcome: &Outcome) {
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
-    assert_eq!(outcome.rounds, 4);
+    // More than asked for only until something has met.
+    assert!(outcome.rounds == 4 || outcome.rounds > 4 && outcome.overlaps > 0, "{outcome:?}");
     assert_eq!(outcome.stats.submitted, outcome.stats.completed);
 }
 

@@ -179,6 +179,8 @@ pub fn run_with(name: &str, options: &Options, open: Open<'_>) -> Outcome {
         if matches!(error.errno, Some(Errno(libc::EOPNOTSUPP | libc::ENOTTY))) && outcome.unsupported.is_some() {
             return outcome;
         }
+        // What else went wrong is no property of the filesystem.
+        outcome.unsupported = None;
         outcome.error = Some(error);
     } else {
         outcome.unsupported = None;

@@ -5,7 +5,7 @@
 
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -202,6 +202,8 @@ impl<'options> Reader<'options> {
             return Err(Error::new(Step::Options, "The block size must be a multiple of 512, and the file not empty"));
         }
         let file = file::open_to_read(&options.path, file::Flags::default())?;
+        // What filling the file has left in the page cache says nothing of the disk.
+        File::new(&options.path, file.try_clone().map_err(|error| once_more(&options.path, &error))?).drop_cache(0, 0);
         let pool = Pool::new(options.depth.get(), options.block_bytes, options.align)?;
         let queue = Queue::new(engine, options.depth, vec![file.into()], &pool.registrations, NonZeroUsize::MIN)?;
         let queue = if options.resubmit { queue } else { queue.report_short() };
@@ -221,11 +223,7 @@ impl<'options> Reader<'options> {
         let result = std::thread::scope(|scope| {
             let over = Over(&beat);
             if self.options.disturb {
-                let file = queue.file(0).try_clone().map_err(|error| {
-                    Error::new(Step::Open, "The file cannot be opened once more")
-                        .errno(Errno::from(&error))
-                        .path(&self.options.path)
-                })?;
+                let file = queue.file(0).try_clone().map_err(|error| once_more(&self.options.path, &error))?;
                 let file = File::new(&self.options.path, file.into());
                 disturb(scope, self.options, file, &beat, &disturbances)?;
             }
@@ -318,6 +316,10 @@ impl<'options> Reader<'options> {
         }
         (got < expected).then_some(Wrong::Short)
     }
+}
+
+fn once_more(path: &Path, error: &std::io::Error) -> Error {
+    Error::new(Step::Open, "The file cannot be opened once more").errno(Errno::from(error)).path(path)
 }
 
 fn disturb<'scope>(
