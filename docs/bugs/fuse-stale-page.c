@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <linux/aio_abi.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -27,6 +28,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static long page;
@@ -36,14 +38,6 @@ static void die(const char *what)
 {
 	fprintf(stderr, "fuse-stale-page: %s: %s\n", what, strerror(errno));
 	exit(2);
-}
-
-static void late(int signal)
-{
-	static const char message[] = "fuse-stale-page: nothing happened for too long\n";
-
-	(void)signal;
-	_exit(write(2, message, sizeof(message) - 1) < 0 ? 2 : 2);
 }
 
 static void reply(int fuse, unsigned long long unique, int error, const void *data, size_t bytes)
@@ -67,16 +61,20 @@ static void serve(int fuse)
 		die("malloc");
 	memset(file, '.', page);
 	for (;;) {
-		ssize_t got = read(fuse, request, room);
+		struct pollfd ready = { .fd = fuse, .events = POLLIN };
 		struct fuse_in_header *in = (void *)request;
 		void *body = in + 1;
 
+		if (poll(&ready, 1, 20000) == 0) {
+			fprintf(stderr, "fuse-stale-page: nobody asked for anything for 20 s\n");
+			*held = -1;
+			_exit(2); // which aborts the connection: nobody waits any more
+		}
+		ssize_t got = read(fuse, request, room);
 		if (got < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN))
 			continue;
-		if (got < 0 && errno == EPERM) { // not mounted yet
-			usleep(1000);
+		if (got < 0 && errno == EPERM && usleep(1000) == 0) // not mounted yet
 			continue;
-		}
 		if (got < 0)
 			_exit(0); // ENODEV: unmounted
 		switch (in->opcode) {
@@ -135,21 +133,15 @@ static void serve(int fuse)
 	}
 }
 
-struct write {
-	int file;
-	char *data;
-};
-
 static void *write_now(void *argument)
 {
-	struct write *write = argument;
-	return (void *)(long)pwrite(write->file, write->data, page, 0);
+	struct iocb *cb = argument;
+	return (void *)(long)pwrite(cb->aio_fildes, (void *)(unsigned long)cb->aio_buf, page, 0);
 }
 
 // Writes the page, with a buffered read beside that meets the write. Returns what the write returned.
 static long write_beside_read(int direct, int buffered, char *data, char *scrap, aio_context_t context)
 {
-	struct write write = { direct, data };
 	struct iocb cb = { .aio_lio_opcode = IOCB_CMD_PWRITE, .aio_fildes = direct, .aio_buf = (unsigned long)data, .aio_nbytes = page };
 	struct iocb *cbs[] = { &cb };
 	struct io_event event;
@@ -159,10 +151,10 @@ static long write_beside_read(int direct, int buffered, char *data, char *scrap,
 	if (context) {
 		if (syscall(SYS_io_submit, context, 1, cbs) != 1)
 			die("io_submit");
-	} else if ((errno = pthread_create(&thread, NULL, write_now, &write))) {
+	} else if ((errno = pthread_create(&thread, NULL, write_now, &cb))) {
 		die("pthread_create");
 	}
-	while (!*held)
+	while (*held == 0)
 		usleep(10);
 	if (pread(buffered, scrap, page, 0) != page)
 		die("pread");
@@ -237,8 +229,6 @@ int main(int argc, char **argv)
 			serve(fuse);
 		_exit(2);
 	}
-	signal(SIGALRM, late);
-	alarm(30 + rounds / 100);
 	snprintf(options, sizeof(options), "fd=%d,rootmode=100000,user_id=0,group_id=0", fuse);
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount("tmpfs", "/tmp", "tmpfs", 0, NULL))
 		die("a mount namespace");
@@ -246,5 +236,8 @@ int main(int argc, char **argv)
 	if (place < 0 || mount("fuse-stale-page", path, "fuse", MS_NOSUID | MS_NODEV, options))
 		die("mounting");
 	close(fuse); // the server's is the last one: should it die, the connection ends and nobody waits for it
-	return test(path, strcmp(argv[1], "libaio") == 0, rounds);
+	int status = test(path, strcmp(argv[1], "libaio") == 0, rounds);
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	return status;
 }
