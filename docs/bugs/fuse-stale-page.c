@@ -2,12 +2,12 @@
 // FUSE: a page that is read while an asynchronous direct write is under way outlives the write, so that buffered reads return
 // old data for good after its completion. See fuse-stale-page.md.
 //
-//     gcc -O2 -o fuse-stale-page fuse-stale-page.c     (add -static for a guest)
+//     gcc -O2 -pthread -o fuse-stale-page fuse-stale-page.c     (add -static for a guest)
 //     ./fuse-stale-page sync|libaio [ROUNDS]           (as root; it mounts in a namespace of its own and leaves nothing)
 //
 // The process is its own FUSE server: a mount whose root is one regular file of a page. In each round it writes new data to
-// the page with O_DIRECT. The server answers no write before it has answered a read of the old data, which is lawful, as the write is
-// still under way then; so both always meet. What is read after the write completed must be new.
+// the page with O_DIRECT. The server answers no write before it has answered a read of the old data, which is lawful, as the
+// write is still under way then; so both always meet. What is read after the write completed must be new.
 //
 // Exit status: 0 never stale, 1 stale, 2 wrong usage or no answer.
 #define _GNU_SOURCE
