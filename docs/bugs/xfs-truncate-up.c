@@ -86,7 +86,7 @@ int main(int argc, char **argv)
 		disk += memcmp(data, found, BLOCK) != 0;
 	}
 	unlink(path);
-	printf("%ld of %ld completed writes were lost, %ld of them on the disk too; %ld were in flight when the truncate began\n", lost,
-	       rounds, disk, late);
+	printf("%ld of %ld completed writes were lost in the page cache, %ld on the disk; %ld were in flight when the truncate began\n",
+	       lost, rounds, disk, late);
 	return lost || disk ? 1 : 0;
 }
