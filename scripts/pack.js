@@ -51,7 +51,8 @@ function platformOf(target) {
 }
 
 try {
-  for (const name of ["package.json", "README.md", "LICENSE", "ARCHITECTURE.md", "bin", "dist", "native", "runtest"]) {
+  const texts = ["package.json", "README.md", "LICENSE", "ARCHITECTURE.md"];
+  for (const name of [...texts, "bin", "dist", "docs", "native", "runtest"]) {
     cpSync(join(root, name), join(stage, name), { recursive: true });
   }
   const napi = join(root, "node_modules", ".bin", "napi");

@@ -10,15 +10,8 @@
  * - stale-readahead: generic/209 and 418; in btrfs commit acc18e1c1d8c mends what ac325fc2aad5 brought;
  * - own-mmap: generic/647 and 729; unfaulted-buffer: generic/708; exit-in-flight: generic/323;
  * - read-past-end: generic/210 and 450; reflink: no report of its own;
- * - truncate-up: found by aio_signal_stress; there is no fix yet that we know of, and no xfstest.
- *
- * truncate-up, in plain words: an AIO write with O_DIRECT behind the end of a file is in flight. ftruncate(2) makes the
- * file longer than the write reaches. The write completes in full. Whichever the kernel does first, the data must be
- * there; on XFS they read as zeros. `xfs_setattr_size()` notes the size, then waits for direct I/O (`inode_dio_wait()`),
- * whose completion moves the size, and then zeroes from the size that it noted to the new one: what was just written.
- * An AIO write holds no lock meanwhile; writes through pwrite(2) do, and are safe, and so are those that XFS waits for
- * itself (not aligned to its block). Seen on Linux 6.18, in nearly every round; the order is the same in later
- * development trees. 249bd9087a52 mended the same mistake in fallocate(2), where generic/586 tests it.
+ * - truncate-up: found by aio_signal_stress. There is no fix yet that we know of, and no xfstest; docs/bugs/xfs-truncate-up.md
+ *   tells the cause, and on which kernels.
  *
  * Different from the originals: every sector is a stamp, so that a piece that is lost, old or from elsewhere is told
  * apart; each runs for a number of rounds, says in how many both sides really were under way at once, and goes on until

@@ -1,6 +1,9 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Classifiable, Classifier, linkOf, RULES } from "../../ts/kernel/rules.js";
+import { root } from "../../ts/package.js";
 
 const said = (text: string, seconds = 1, fromKernel = true): Classifiable => ({ text, seconds, fromKernel });
 const classify = (lines: readonly string[]) => new Classifier().messages(lines.map((line) => said(line)));
@@ -190,6 +193,11 @@ const EXAMPLES: Record<string, string[][]> = {
       "EXT4-fs error (device vda): ext4_mb_generate_buddy:1220: group 5, block bitmap and bg descriptor inconsistent: 1 vs 2 free clusters",
     ],
     ["EXT4-fs error (device loop0): ext4_lookup:1785: inode #2: comm cat: iget: checksum invalid"],
+  ],
+  "ext4-unwritten-extent": [
+    [
+      "EXT4-fs warning (device loop1): ext4_convert_unwritten_extents_endio:3830: Inode (13) finished: extent logical block 41, len 64; IO logical block 71, len 29",
+    ],
   ],
   "ext4-warning": [
     ["EXT4-fs (loop0): ext4_do_writepages: jbd2_start: 13 pages, ino 12; err -12"],
@@ -630,6 +638,12 @@ test("what a rule says is two sentences and a link", () => {
     // A pattern with a state would match every other time.
     expect(rule.pattern.flags, rule.name).not.toMatch(/[gy]/);
   }
+});
+
+test("pages of this package that a rule names are there", () => {
+  const pages = RULES.flatMap(({ means }) => means.match(/docs\/\S+\.md/g) ?? []);
+  expect(pages).not.toEqual([]);
+  for (const page of pages) expect(existsSync(join(root, page)), page).toBe(true);
 });
 
 describe("routine is left out", () => {

@@ -220,6 +220,16 @@ export const RULES: readonly Rule[] = [
     source: "fs/ext4/super.c",
   },
   {
+    name: "ext4-unwritten-extent",
+    class: "warning",
+    // Only kernels with CONFIG_EXT4_DEBUG print it.
+    pattern:
+      /^EXT4-fs warning .*ext4_convert_unwritten_extents_endio:\d+: Inode \(\d+\) finished: extent logical block /,
+    means:
+      "A write ended in an extent that has been merged or allocated anew beside it while it was under way. Where a truncate and fallocate(2) did that, blocks that nobody wrote show what the disk held before: see docs/bugs/ext4-stale-blocks.md.",
+    source: "fs/ext4/extents.c",
+  },
+  {
     name: "ext4-warning",
     class: "warning",
     pattern: /^EXT[234]-fs warning |^EXT4-fs \(.*\): \w*writepages: jbd2_start: /,

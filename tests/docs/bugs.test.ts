@@ -1,0 +1,93 @@
+/**
+ * The stand-alone programs of docs/bugs: they build, see nothing where the bug can't be, and see what is planted. Whether
+ * the kernel at hand has the bug is not asserted.
+ */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { execa } from "execa";
+import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from "vitest";
+import { Faultfs } from "../../ts/faultfs/faultfs.js";
+import { findTool } from "../../ts/filesystem/tools.js";
+import { root } from "../../ts/package.js";
+import { backingDirectory } from "../filesystem/fixture.js";
+import { filesystems } from "../support/filesystems.js";
+
+const BUGS = join(root, "docs", "bugs");
+const PROGRAMS = readdirSync(BUGS)
+  .filter((name) => name.endsWith(".c"))
+  .map((name) => basename(name, ".c"));
+
+const directories = filesystems();
+const backing = backingDirectory();
+const built = mkdtempSync(join(tmpdir(), "aiodio-bugs-"));
+afterAll(() => rmSync(built, { recursive: true, force: true }));
+
+// To be replaced by the one rule of tests/support about programs that are missing.
+function needsGcc({ skip }: TestContext): void {
+  if (findTool("gcc") !== undefined) return;
+  if (process.env.CI) throw new Error("gcc is missing; .ci/run must install gcc");
+  skip("gcc is missing: apt install gcc");
+}
+beforeEach(needsGcc);
+
+beforeAll(async () => {
+  if (findTool("gcc") === undefined) return;
+  const flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-pthread"];
+  for (const name of PROGRAMS) await execa("gcc", [...flags, "-o", join(built, name), join(BUGS, `${name}.c`)]);
+});
+
+/** Runs one of them to its end. */
+function run(name: string, argv: readonly string[], enter: readonly string[] = []) {
+  const [program = "", ...words] = [...enter, join(built, name), ...argv];
+  return execa(program, words, { all: true, reject: false });
+}
+
+test.each(PROGRAMS)("%s: is MIT's, short, has a page, and refuses wrong usage", async (name) => {
+  const source = readFileSync(join(BUGS, `${name}.c`), "utf8");
+  expect(source).toMatch(/^\/\/ SPDX-License-Identifier: MIT\n/);
+  expect(source.split("\n").length).toBeLessThan(250);
+  const page = readFileSync(join(BUGS, `${name}.md`), "utf8");
+  expect(page).toContain(`${name}.c`);
+  for (const argv of [[], ["/", "0"], ["/", "1", "2", "3"]]) {
+    const { exitCode, all } = await run(name, argv);
+    expect([exitCode, all]).toEqual([2, expect.stringMatching(/^usage: /)]);
+  }
+});
+
+describe.each([
+  { name: "ext4-stale-blocks", elsewhere: /^(?!ext)/, rounds: "100", clean: /^0 of 100 rounds ended with wrong data/ },
+  { name: "xfs-truncate-up", elsewhere: /^(?!xfs)/, rounds: "100", clean: /^0 of 100 completed writes were lost/ },
+])("$name", ({ name, elsewhere, rounds, clean }) => {
+  test("sees nothing on other filesystems, and leaves nothing", async ({ skip }) => {
+    const others = directories.filter((filesystem) => elsewhere.test(filesystem.name) && filesystem.name !== "tmpdir");
+    if (others.length === 0) skip("npm test has mounted no other filesystem");
+    for (const { directory } of others) {
+      const { exitCode, all } = await run(name, [directory, rounds]);
+      expect([directory, exitCode, all]).toEqual([directory, 0, expect.stringMatching(clean)]);
+      expect(readdirSync(directory)).toEqual([]);
+    }
+  });
+
+  test("says which directory it can't use", async () => {
+    const { exitCode, all } = await run(name, ["/nowhere"]);
+    expect([exitCode, all]).toEqual([2, expect.stringContaining(`${name}: /nowhere/${name}.file: No such file`)]);
+  });
+
+  test("sees data that a filesystem loses", async () => {
+    const faultfs = await Faultfs.start({ rules: ["drop-write:count=1"], backing });
+    try {
+      const { exitCode, all } = await run(name, [faultfs.directory, "10"], faultfs.enter);
+      expect([exitCode, all]).toEqual([1, expect.stringMatching(/^1 of 10 /m)]);
+    } finally {
+      await faultfs.stop();
+    }
+  });
+});
+
+test("fuse-stale-page: a synchronous write leaves nothing stale, and nothing stays mounted", async ({ skip }) => {
+  if (process.getuid?.() !== 0 || !existsSync("/dev/fuse")) skip("needs root and /dev/fuse");
+  const { exitCode, all } = await run("fuse-stale-page", ["sync", "20"]);
+  expect([exitCode, all]).toEqual([0, expect.stringMatching(/^sync: \d+ of 20 writes met a read; .* 0 .* stale/)]);
+  expect(readFileSync("/proc/self/mounts", "utf8")).not.toContain("fuse-stale-page");
+});
