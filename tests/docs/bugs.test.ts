@@ -6,12 +6,15 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { execa } from "execa";
-import { afterAll, beforeAll, beforeEach, describe, expect, type TestContext, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Faultfs } from "../../ts/faultfs/faultfs.js";
 import { findTool } from "../../ts/filesystem/tools.js";
+import { KnownIssues, readKnownIssues } from "../../ts/kernel/known-issues.js";
+import { parseYaml } from "../../ts/kernel/yaml.js";
 import { root } from "../../ts/package.js";
 import { backingDirectory } from "../filesystem/fixture.js";
 import { filesystems } from "../support/filesystems.js";
+import { needs } from "../support/needs.js";
 
 const BUGS = join(root, "docs", "bugs");
 const PROGRAMS = readdirSync(BUGS)
@@ -23,13 +26,7 @@ const backing = backingDirectory();
 const built = mkdtempSync(join(tmpdir(), "aiodio-bugs-"));
 afterAll(() => rmSync(built, { recursive: true, force: true }));
 
-// To be replaced by the one rule of tests/support about programs that are missing.
-function needsGcc({ skip }: TestContext): void {
-  if (findTool("gcc") !== undefined) return;
-  if (process.env.CI) throw new Error("gcc is missing; .ci/run must install gcc");
-  skip("gcc is missing: apt install gcc");
-}
-beforeEach(needsGcc);
+beforeEach(() => needs("gcc"));
 
 beforeAll(async () => {
   if (findTool("gcc") === undefined) return;
@@ -90,4 +87,33 @@ test("fuse-stale-page: a synchronous write leaves nothing stale, and nothing sta
   const { exitCode, all } = await run("fuse-stale-page", ["sync", "20"]);
   expect([exitCode, all]).toEqual([0, expect.stringMatching(/^sync: \d+ of 20 writes met a read; .* 0 .* stale/)]);
   expect(readFileSync("/proc/self/mounts", "utf8")).not.toContain("fuse-stale-page");
+});
+
+describe("known-issues.yaml", () => {
+  const { issues, notes } = readKnownIssues(join(BUGS, "known-issues.yaml"), parseYaml);
+  const known = (kernel: string) => {
+    const all = new KnownIssues(issues);
+    all.describe({ kernel, arch: "x86_64" });
+    return all;
+  };
+  const fsx = { suite: "ltp-aiodio.part3", id: "fsx01" };
+
+  test("is understood whole, hides nothing, and names pages that are there", () => {
+    expect(notes).toEqual([]);
+    expect(issues.length).toBeGreaterThan(0);
+    for (const { skip, message } of issues) {
+      expect(skip).toBe(false);
+      const page = /^docs\/bugs\/(\S+\.md):/.exec(message ?? "")?.[1];
+      expect(readdirSync(BUGS)).toContain(page);
+    }
+  });
+
+  test("explains a failure of fsx on the kernels that it was seen on, and nothing else", () => {
+    expect(known("6.18.44").explain(fsx, "TFAIL", 1)?.message).toContain("ext4-stale-blocks.md");
+    expect(known("6.18.44").explain(fsx, "TBROK", 2)).toBeUndefined();
+    expect(known("7.2.13+deb14-amd64").explain(fsx, "TFAIL", 1)?.message).toContain("ext4-stale-blocks.md");
+    expect(known("7.20.1").explain(fsx, "TFAIL", 1)).toBeUndefined();
+    expect(known("6.1.0-40-amd64").explain(fsx, "TFAIL", 1)).toBeUndefined();
+    expect(known("6.18.44").explain({ ...fsx, id: "ADSP000" }, "TFAIL", 1)).toBeUndefined();
+  });
 });
