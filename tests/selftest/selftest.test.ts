@@ -144,7 +144,7 @@ test("a testcase has to call one fault by its name, if it can run here", () => {
 });
 
 test("only what is missed is excused", () => {
-  const [one] = EXCUSES;
+  const one = EXCUSES.find(({ subjects }) => subjects !== "all");
   const fault = FAULT_CASES.find(({ name }) => name === one?.faults[0]);
   const meant = SUBJECTS.find(({ name }) => one !== undefined && covers(one, name));
   if (!fault || !meant) throw new Error("there is no excuse");

@@ -36,7 +36,7 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
   },
   {
     name: "selftest",
-    usage: "selftest [--faults LIST] [--testcases LIST] [--ltp DIR] [--output FILE]",
+    usage: "selftest [--faults LIST] [--testcases LIST] [--ltp DIR]",
     text: "plant each known fault under each testcase, on a filesystem that lies, and show what is noticed",
   },
   { name: "install-ltproot", usage: "install-ltproot DIR", text: "write a tree that kirk and openQA run unchanged" },
