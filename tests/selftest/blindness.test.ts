@@ -1,5 +1,5 @@
 /**
- * What LTP's programs were written to catch, or pass over: for each such blindness a fault on the filesystem that lies, which
+ * What LTP's programs were written to catch, or pass over, and what ours once passed over: for each such blindness a fault on the filesystem that lies, which
  * the program here must notice and tell.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -186,6 +186,14 @@ const ROWS: Row[] = [
     /TFAIL: read, write to a mmaped file/,
     /TFAIL: read, write for file with O_SYNC/,
     /read: .*: mutated: 1 bits/,
+  ],
+  [
+    "a race that can't read its file has not found out that it does not apply",
+    "dio_races --race exit-in-flight -n 10",
+    "*",
+    "eio-once:op=read:io=direct:count=always",
+    "TBROK",
+    /TBROK: exit-in-flight: .*EIO \(5\)/,
   ],
 ];
 

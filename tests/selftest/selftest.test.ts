@@ -1,21 +1,36 @@
 import { execFileSync } from "node:child_process";
-import { createReadStream, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createReadStream, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { finished } from "node:stream/promises";
-import { afterAll, describe, expect, test } from "vitest";
-import { checkFaultRule, faultTable } from "#native";
+import { afterAll, describe, expect, onTestFinished, test } from "vitest";
+import { checkFaultRule, faultTable, raceTable } from "#native";
 import { parseCommandLine } from "../../ts/cli/flags.js";
 import { EXIT } from "../../ts/cli/main.js";
 import { selftest } from "../../ts/cli/selftest.js";
+import { details, heading, line, markdown, type Table } from "../../ts/cli/selftest-table.js";
 import type { Faultfs } from "../../ts/faultfs/faultfs.js";
-import { FAULT_CASES, type FaultCase, SUBJECTS } from "../../ts/selftest/cases.js";
+import {
+  covers,
+  EXCUSES,
+  excuse,
+  FAMILIES,
+  FAULT_CASES,
+  type FaultCase,
+  isMeant,
+  type Subject,
+  subjects,
+} from "../../ts/selftest/cases.js";
 import { ltpProgram, ltpRunner, ltpSubject, verdictOfExit } from "../../ts/selftest/ltp.js";
-import { type Cell, complaints, judge, type Outcome } from "../../ts/selftest/selftest.js";
+import { type Cell, complaints, excused, judge, type Outcome, type Row } from "../../ts/selftest/selftest.js";
+import { programs } from "../../ts/testcase/registry.js";
 import { command, fakeSystem } from "../cli/fixture.js";
 
 const FAULT: FaultCase = { name: "f", rule: "flip-bit", right: /bits differ/ };
 const LAWFUL: FaultCase = { ...FAULT, lawful: true };
+const SUBJECTS = await subjects();
+const cell = (outcome: Outcome): Cell => ({ outcome, verdict: "TPASS", fired: 1, lines: [] });
+const subject = (name: string): Subject => ({ name, program: "aiocp", argv: [], file: "*" });
 
 describe("the table", () => {
   test("has every fault of the filesystem, and each of its rules is one", () => {
@@ -30,6 +45,59 @@ describe("the table", () => {
     }
     const known = SUBJECTS.map(({ name }) => name);
     for (const { except = [] } of FAULT_CASES) expect(known).toEqual(expect.arrayContaining([...except]));
+  });
+
+  test("has every program, and a subject for each race, collider, space and memory", async () => {
+    expect(new Set(SUBJECTS.map(({ program }) => program))).toEqual(new Set(programs.keys()));
+    const options = await Promise.all(
+      [...programs.values()].map(async ({ name, load }) => ({ name, options: (await load()).options })),
+    );
+    // Whatever says what a testcase is to provoke; the words are read from the text of its help.
+    const kinds = ["race", "collide", "space", "memory"];
+    const declared = options.flatMap(({ name, options }) =>
+      kinds.flatMap((kind) =>
+        (options[kind]?.argument ?? "")
+          .split("|")
+          .flatMap((word) => (word === "" ? [] : [`${name} --${kind} ${word}`])),
+      ),
+    );
+    expect(declared.length).toBeGreaterThan(25);
+    const planted = SUBJECTS.map(({ program, argv }) => `${program} ${argv.join(" ")} `);
+    for (const line of declared) {
+      const [program = "", option, word] = line.split(" ");
+      expect(
+        planted.filter((words) => words.startsWith(`${program} `) && words.includes(` ${option} ${word} `)),
+        line,
+      ).toHaveLength(1);
+    }
+    expect(raceTable().map(({ name }) => `races ${name}`)).toEqual(
+      SUBJECTS.map(({ name }) => name).filter((name) => name.startsWith("races ")),
+    );
+    for (const { program, option, also = {} } of FAMILIES) {
+      const words = options.find(({ name }) => name === program)?.options[option]?.choices ?? [];
+      expect(words).toEqual(expect.arrayContaining(Object.keys(also)));
+    }
+  });
+
+  test("excuses what there is, once, and says why", () => {
+    const faults = FAULT_CASES.map(({ name }) => name);
+    const pairs = EXCUSES.flatMap((one) => {
+      expect(faults).toEqual(expect.arrayContaining([...one.faults]));
+      expect(one.why).toMatch(/^[a-z].{20,}[^.]$/);
+      const given = [...(one.subjects === "all" ? [] : one.subjects), ...(one.but ?? [])];
+      for (const each of given)
+        expect(
+          SUBJECTS.filter(({ name }) => isMeant(name, each)),
+          each,
+        ).not.toEqual([]);
+      const meant = SUBJECTS.filter(({ name }) => covers(one, name)).map(({ name }) => name);
+      return meant.flatMap((name) => one.faults.map((fault) => `${name} ${fault}`));
+    });
+    expect(new Set(pairs).size).toBe(pairs.length);
+    for (const { name, lawful } of FAULT_CASES) {
+      const able = SUBJECTS.filter((each) => excuse(each.name, name) === undefined);
+      if (!lawful) expect(able.length, name).toBeGreaterThan(0);
+    }
   });
 });
 
@@ -52,15 +120,103 @@ describe("a cell", () => {
   });
 });
 
-test("a fault has to be called by its name once, and is never a false alarm", () => {
-  const cells = (...outcomes: Outcome[]): Cell[] =>
-    outcomes.map((outcome) => ({ outcome, verdict: "TPASS", fired: 1, lines: [] }));
-  const row = (...outcomes: Outcome[]) => complaints([{ fault: FAULT, cells: cells(...outcomes) }]);
-  expect(row("missed", "right", "not applicable", "detected")).toEqual([]);
-  expect(row("missed", "detected")).toEqual(["f: detected, but never called what it is"]);
-  expect(row("missed", "not applicable")).toEqual(["f: detected by nothing"]);
+test("a fault has to be called by its name once, is never missed without an excuse, and is never a false alarm", () => {
+  const row = (...outcomes: Outcome[]) =>
+    complaints([{ fault: FAULT, cells: outcomes.map(cell) }], [..."abcd"].map(subject), false);
+  expect(row("excused", "right", "not applicable", "detected")).toEqual([]);
+  expect(row("missed", "right", "missed")).toEqual(["f: missed by a, c"]);
+  expect(row("excused", "detected")).toEqual(["f: detected, but never called what it is"]);
+  expect(row("excused", "not applicable")).toEqual(["f: detected by nothing"]);
   expect(row("not applicable")).toEqual(["f: never happened, so it proves nothing"]);
-  expect(row("right", "false alarm")).toEqual(["f: a false alarm"]);
+  expect(row("right", "false alarm")).toEqual(["f: a false alarm of b"]);
+});
+
+test("a testcase has to call one fault by its name, if it can run here", () => {
+  const row = (fault: FaultCase | undefined, ...outcomes: Outcome[]): Row => ({ fault, cells: outcomes.map(cell) });
+  const rows = [
+    row(undefined, "right", "right", "not applicable", "false alarm"),
+    row(FAULT, "right", "detected", "not applicable", "right"),
+    row(LAWFUL, "right", "right", "not applicable", "right"),
+  ];
+  const those = [..."abcd"].map(subject);
+  expect(complaints(rows, those, true)).toEqual(["no fault: a false alarm of d", "b: calls no fault by its name"]);
+  expect(complaints(rows, those, false)).toEqual(["no fault: a false alarm of d"]);
+});
+
+test("only what is missed is excused", () => {
+  const one = EXCUSES.find(({ subjects }) => subjects !== "all");
+  const fault = FAULT_CASES.find(({ name }) => name === one?.faults[0]);
+  const meant = SUBJECTS.find(({ name }) => one !== undefined && covers(one, name));
+  if (!fault || !meant) throw new Error("there is no excuse");
+  const outcome = (given: Outcome, of: FaultCase | undefined, who: Subject) => excused(cell(given), of, who).outcome;
+  expect(outcome("missed", fault, meant)).toBe("excused");
+  for (const other of ["right", "detected", "not applicable", "false alarm"] as const) {
+    expect(outcome(other, fault, meant)).toBe(other);
+  }
+  expect(outcome("missed", FAULT, meant)).toBe("missed");
+  expect(outcome("missed", fault, subject("nobody"))).toBe("missed");
+  expect(outcome("missed", undefined, meant)).toBe("missed");
+});
+
+describe("what is shown", () => {
+  const [one] = EXCUSES;
+  const fault = FAULT_CASES.find(({ name }) => name === one?.faults[0]) ?? FAULT;
+  const blind = SUBJECTS.find(({ name }) => one !== undefined && covers(one, name)) ?? subject("none");
+  const those = [...SUBJECTS.filter((each) => each !== blind).slice(0, 9), blind];
+  const all = (outcome: Outcome) => those.map(() => cell(outcome));
+  const table: Table = {
+    subjects: those,
+    ltp: those.slice(0, 3),
+    rows: [
+      {
+        fault: undefined,
+        cells: [
+          ...all("right").slice(2),
+          cell("not applicable"),
+          ...all("false alarm").slice(0, 1),
+          ...all("right").slice(0, 3),
+        ],
+      },
+      {
+        fault,
+        cells: [...all("right").slice(1), cell("excused"), cell("missed"), cell("detected"), cell("false alarm")],
+      },
+      {
+        fault: LAWFUL,
+        cells: [...all("detected").slice(3), ...all("missed").slice(0, 3), ...all("missed").slice(0, 3)],
+      },
+    ],
+  };
+  const shown = (given: Table, columns: number) =>
+    `${heading(given)}${given.rows.map((_, index) => line(given, index, false)).join("")}${details(given, complaints(given.rows, those, true), columns)}`;
+
+  test("on a terminal of 80 columns", () => {
+    const text = shown(table, 80);
+    for (const each of text.split("\n")) expect(each.length, each).toBeLessThanOrEqual(80);
+    expect(text).toMatchSnapshot();
+  });
+
+  test("on one of 40 columns, but for the table itself", () => {
+    for (const each of details(table, [], 40).split("\n")) expect(each.length, each).toBeLessThanOrEqual(40);
+  });
+
+  test("in 80 columns with every fault and every testcase", () => {
+    const whole: Table = {
+      subjects: SUBJECTS,
+      ltp: SUBJECTS,
+      rows: [undefined, ...FAULT_CASES].map((each) => ({
+        fault: each,
+        cells: [...SUBJECTS, ...SUBJECTS].map(() => cell("detected")),
+      })),
+    };
+    for (const each of shown(whole, 80).split("\n")) expect(each.length, each).toBeLessThanOrEqual(80);
+  });
+
+  test("in the README", () => {
+    expect(markdown(table)).toMatchSnapshot();
+    const without = markdown({ ...table, ltp: [] }).split("\n");
+    expect(without[0]).toBe("| fault | here: named rightly | only detected | missed | excused | false alarm |");
+  });
 });
 
 describe("LTP's programs", () => {
@@ -71,7 +227,7 @@ describe("LTP's programs", () => {
     const [direct, , uring] = SUBJECTS;
     expect(direct && ltpSubject(direct)?.argv).toEqual(["-f", "DIRECT", "-b", "4k"]);
     expect(uring && ltpSubject(uring)).toBeUndefined();
-    const theirs = (name: string) => SUBJECTS.filter((subject) => subject.name === name).map(ltpSubject)[0];
+    const theirs = (name: string) => SUBJECTS.filter((each) => each.name === name).map(ltpSubject)[0];
     expect(theirs("fsx")?.argv).toEqual(["-N", "200"]);
     // LTP's size can't be chosen, and is too much for the filesystem.
     expect(theirs("dma")).toBeUndefined();
@@ -136,17 +292,20 @@ describe("the command", () => {
   });
 
   test("plants faults and shows what is noticed", { timeout: 60_000 }, async () => {
+    const output = join(mkdtempSync(join(tmpdir(), "aiodio-selftest-")), "table.md");
+    onTestFinished(() => rmSync(dirname(output), { recursive: true }));
     const { status, out, err } = await command(
-      [...["selftest", "--faults", "tear,short-read", "--testcases", "aiocp-direct,aiocp-source"]],
+      [..."selftest --faults tear,short-read --testcases aiocp-direct,aiocp-source --output".split(" "), output],
       system(),
     );
     expect(err).toBe("");
     expect(out).toMatch(/^canary: aiocp-direct fails with a bit flipped, as it must\n/);
-    const rows = out.split("\n").map((line) => line.split(/ {2,}/));
-    expect(rows).toContainEqual(["", "aiocp-direct", "aiocp-source"]);
-    expect(rows).toContainEqual(["no fault", "right", "right"]);
-    expect(rows).toContainEqual(["tear", "right", "right"]);
-    expect(rows).toContainEqual(["short-read", "right", "right"]);
+    const rows = out.split("\n").map((line) => line.split(/ +/));
+    expect(rows).toContainEqual(["", "named", "seen", "missed", "excused", "n/a", "alarm"]);
+    expect(rows).toContainEqual(["no", "fault", ..."2·····"]);
+    expect(rows).toContainEqual(["tear", ..."2·····"]);
+    expect(rows).toContainEqual(["short-read", ..."2·····"]);
+    expect(readFileSync(output, "utf8")).toContain("\n| tear | 2 | · | · | · | · |\n");
     expect(status).toBe(EXIT.ok);
   });
 

@@ -418,8 +418,8 @@ export const FLAGS: readonly Flag[] = [
   {
     name: "output",
     value: "FILE",
-    commands: ["run"],
-    text: "write kirk's JSON report to FILE too; with --reporter json only there",
+    commands: ["run", "selftest"],
+    text: "write kirk's JSON report to FILE too; with --reporter json only there; of selftest, its table in Markdown",
     set: (flags, value) => {
       flags.output = filled("--output", value);
     },
@@ -574,7 +574,8 @@ function spelling({ name, short, value, valueOptional }: Flag): string {
 const HELP_COLUMNS = 80;
 const HELP_INDENT = 28;
 
-function wrap(text: string, width: number): string[] {
+/** Lines of at most so many columns, but for a word that is longer. */
+export function wrap(text: string, width: number): string[] {
   const lines: string[] = [];
   for (const word of text.split(" ")) {
     const last = lines.at(-1);

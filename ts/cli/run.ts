@@ -1,6 +1,6 @@
 /** `aiodio-ltp FILE...`: plan, run, report. */
-import { accessSync, constants, lstatSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
 import type { Variant } from "../filesystem/variants.js";
 import { knownDevicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
@@ -10,7 +10,7 @@ import { version } from "../package.js";
 import { makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
-import { firstOf, reasonOf, UsageError } from "../plan/usage-error.js";
+import { firstOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
 import { Results, type RunStart, type TestEnd } from "../report/results.js";
@@ -22,6 +22,7 @@ import { COMMANDS, type Flags } from "./flags.js";
 import { type Elsewhere, elsewhereOf } from "./guests.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
+import { checkOutput, replaceFile } from "./output.js";
 import { storageOf } from "./storage.js";
 import type { System } from "./system.js";
 
@@ -302,19 +303,6 @@ function openJournal(path: string, history: History | undefined): Journal {
   return history ? Journal.resume(path, history) : Journal.create(path);
 }
 
-/** Told before the run, not after hours of it. */
-function checkOutput(path: string): string {
-  try {
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-      throw new UsageError(`--output: ${path} is a directory`);
-    accessSync(isReplaceable(path) ? dirname(path) : path, constants.W_OK);
-  } catch (error) {
-    if (error instanceof UsageError) throw error;
-    throw new UsageError(`--output: cannot write ${path} (${reasonOf(error)}): name a file in a writable directory`);
-  }
-  return path;
-}
-
 /** The chosen reporter, and the report file where one is wanted. Only what is used is loaded. */
 async function makeReporters(
   { reporter }: Flags,
@@ -354,28 +342,6 @@ async function makeReporters(
     reporters.push(new JsonReporter(results, write));
   }
   return reporters;
-}
-
-/** Whether another file may take its place. What is a link, a pipe or a device (`/dev/null`) is written to instead. */
-function isReplaceable(path: string): boolean {
-  return lstatSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
-}
-
-/** A reader never sees half a report, and a failed write leaves the old one. */
-function replaceFile(path: string, text: string): void {
-  if (!isReplaceable(path)) {
-    writeFileSync(path, text);
-    return;
-  }
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    writeFileSync(temporary, text, { flag: "wx" });
-    renameSync(temporary, path);
-  } catch (error) {
-    // What was there before is not ours: a link, maybe, that somebody has put in our way.
-    if (reasonOf(error) !== "EEXIST") rmSync(temporary, { force: true });
-    throw error;
-  }
 }
 
 /** A write that failed in the middle of a run: the message names what could not be written. */

@@ -5,7 +5,7 @@
 import type { Faultfs } from "../faultfs/faultfs.js";
 import type { ResultType, Verdict } from "../report/events.js";
 import { Slot } from "../run/slot.js";
-import type { FaultCase, Subject } from "./cases.js";
+import { excuse, type FaultCase, type Subject } from "./cases.js";
 
 /** What became of one fault under one testcase. */
 export type Outcome =
@@ -14,6 +14,8 @@ export type Outcome =
   /** Noticed only. */
   | "detected"
   | "missed"
+  /** Missed, and there is a reason ({@link excuse}) for which nobody could have noticed. */
+  | "excused"
   /** It never happened there, or the testcase cannot run. */
   | "not applicable"
   /** A failure where nothing is wrong. */
@@ -45,7 +47,7 @@ export function judge(
   if (!fault) return failed ? "false alarm" : verdict === "TCONF" ? "not applicable" : "right";
   if (fired === 0) return failed ? "false alarm" : "not applicable";
   const named = lines.some((line) => fault.right.test(line));
-  if (fault.lawful) return failed ? "false alarm" : "right";
+  if (fault.lawful) return failed ? "false alarm" : verdict === "TCONF" ? "not applicable" : "right";
   if (!failed) return "missed";
   return named ? "right" : "detected";
 }
@@ -70,7 +72,7 @@ export function ourRunner(faultfs: Faultfs, env: NodeJS.ProcessEnv): Runner {
   };
 }
 
-/** For a subject that writes over what it has written. */
+/** Instead of one. */
 const MANY = ":count=200:probability=500";
 
 /** Plants one fault, or none, under one subject. */
@@ -83,7 +85,7 @@ export async function plant(
 ): Promise<Cell> {
   if (fault?.except?.includes(subject.name))
     return { outcome: "not applicable", verdict: "TCONF", fired: 0, lines: [] };
-  const rule = subject.overwrites ? fault?.rule.replace(":count=1", MANY) : fault?.rule;
+  const rule = subject.many ? fault?.rule.replace(":count=1", MANY) : fault?.rule;
   await faultfs.setRules(rule === undefined ? [] : [`${rule}:file=${subject.file}`]);
   // Some rules want a mount that knows them; and nothing is in the page cache.
   await faultfs.remount();
@@ -97,16 +99,46 @@ export async function plant(
 /** The fault that must be noticed before anything else is believed. */
 export const CANARY: FaultCase = { name: "canary", rule: "flip-bit", right: /: mutated: / };
 
-/** Whether the faults prove enough: what is wrong with the table, in sentences; none when all is well. */
-export function complaints(rows: readonly { fault: FaultCase; cells: readonly Cell[] }[]): string[] {
+/** One row of the table: a fault, or none, under each subject. */
+export interface Row {
+  fault: FaultCase | undefined;
+  /** In the order of the subjects. */
+  cells: readonly Cell[];
+}
+
+/** A missed fault that the subject may miss is excused. */
+export function excused(cell: Cell, fault: FaultCase | undefined, subject: Subject): Cell {
+  const may = cell.outcome === "missed" && fault && excuse(subject.name, fault.name) !== undefined;
+  return may ? { ...cell, outcome: "excused" } : cell;
+}
+
+/**
+ * Whether the table proves enough: what is wrong with it, in sentences; none when all is well.
+ *
+ * @param whole every fault was planted, so that each subject must have named one
+ */
+export function complaints(rows: readonly Row[], subjects: readonly Subject[], whole: boolean): string[] {
   const found: string[] = [];
   for (const { fault, cells } of rows) {
-    const some = (outcome: Outcome) => cells.some((cell) => cell.outcome === outcome);
-    if (some("false alarm")) found.push(`${fault.name}: a false alarm`);
-    if (some("right")) continue;
-    if (some("detected")) found.push(`${fault.name}: detected, but never called what it is`);
-    else if (some("missed")) found.push(`${fault.name}: detected by nothing`);
-    else found.push(`${fault.name}: never happened, so it proves nothing`);
+    const name = fault?.name ?? "no fault";
+    const those = (outcome: Outcome) =>
+      subjects.filter((_, index) => cells[index]?.outcome === outcome).map((subject) => subject.name);
+    const alarms = those("false alarm");
+    if (alarms.length > 0) found.push(`${name}: a false alarm of ${alarms.join(", ")}`);
+    if (!fault) continue;
+    const missed = those("missed");
+    if (missed.length > 0) found.push(`${name}: missed by ${missed.join(", ")}`);
+    if (those("right").length > 0) continue;
+    if (those("detected").length > 0) found.push(`${name}: detected, but never called what it is`);
+    else if (missed.length > 0 || those("excused").length > 0) found.push(`${name}: detected by nothing`);
+    else found.push(`${name}: never happened, so it proves nothing`);
+  }
+  if (!whole) return found;
+  for (const [index, { name }] of subjects.entries()) {
+    // What can't run here without a fault either says nothing about itself.
+    const runs = rows.some(({ fault, cells }) => !fault && cells[index]?.outcome !== "not applicable");
+    const named = rows.some(({ fault, cells }) => fault && !fault.lawful && cells[index]?.outcome === "right");
+    if (runs && !named) found.push(`${name}: calls no fault by its name`);
   }
   return found;
 }

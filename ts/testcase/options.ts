@@ -17,6 +17,8 @@ export interface Option<T> {
    * of then. Otherwise the last one counts, as for LTP's of today, which warns.
    */
   accumulates?: boolean;
+  /** The words that it takes, of a {@link choice}. */
+  choices?: readonly string[];
   /** The value when the option is not given; `text` is what was given. Returns an error text instead of a value for bad input. */
   parse(text: string | undefined): { value: T } | { error: string };
 }
@@ -60,10 +62,9 @@ export function choice<const T extends string, D extends T | undefined>(spec: {
   of: readonly T[];
   help: string;
 }): Option<T | D> {
-  const words = spec.of.join(", ");
-  return option<T | D>({ ...spec, argument: spec.of.join("|"), invalid: `'%s' is not one of ${words}` }, (text) =>
-    spec.of.find((word) => word === text),
-  );
+  const { of } = spec;
+  const known = { ...spec, argument: of.join("|"), invalid: `'%s' is not one of ${of.join(", ")}` };
+  return { ...option<T | D>(known, (text) => of.find((word) => word === text)), choices: of };
 }
 
 /** Free text, read by the testcase; `read` returns undefined for what it does not accept. */

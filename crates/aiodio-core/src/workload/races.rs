@@ -175,17 +175,15 @@ pub fn run_with(name: &str, options: &Options, open: Open<'_>) -> Outcome {
     };
     let mut outcome = Outcome::default();
     let mut course = Course { options, open, round: 0, outcome: &mut outcome, done: Vec::new() };
-    if let Err(error) = (race.run)(&mut course) {
-        if matches!(error.errno, Some(Errno(libc::EOPNOTSUPP | libc::ENOTTY))) && outcome.unsupported.is_some() {
+    match (race.run)(&mut course) {
+        Err(error) if outcome.unsupported.is_some() && matches!(error.errno, Some(Errno(libc::EOPNOTSUPP | libc::ENOTTY))) => {
             return outcome;
         }
-        // What else went wrong is no property of the filesystem.
-        outcome.unsupported = None;
-        outcome.error = Some(error);
-    } else {
-        outcome.unsupported = None;
-        outcome.error = outcome.troubles.full();
+        Err(error) => outcome.error = Some(error),
+        Ok(()) => outcome.error = outcome.troubles.full(),
     }
+    // It was not that: another error must not be taken for it.
+    outcome.unsupported = None;
     outcome
 }
 

@@ -1,0 +1,43 @@
+/** The file of `--output`. */
+import { accessSync, constants, lstatSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { reasonOf, UsageError } from "../plan/usage-error.js";
+
+/**
+ * The path. Told before the run, not after hours of it.
+ *
+ * @throws UsageError it can't be written
+ */
+export function checkOutput(path: string): string {
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      throw new UsageError(`--output: ${path} is a directory`);
+    accessSync(isReplaceable(path) ? dirname(path) : path, constants.W_OK);
+  } catch (error) {
+    if (error instanceof UsageError) throw error;
+    throw new UsageError(`--output: cannot write ${path} (${reasonOf(error)}): name a file in a writable directory`);
+  }
+  return path;
+}
+
+/** Whether another file may take its place. What is a link, a pipe or a device (`/dev/null`) is written to instead. */
+function isReplaceable(path: string): boolean {
+  return lstatSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
+}
+
+/** A reader never sees half a report, and a failed write leaves the old one. */
+export function replaceFile(path: string, text: string): void {
+  if (!isReplaceable(path)) {
+    writeFileSync(path, text);
+    return;
+  }
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    writeFileSync(temporary, text, { flag: "wx" });
+    renameSync(temporary, path);
+  } catch (error) {
+    // What was there before is not ours: a link, maybe, that somebody has put in our way.
+    if (reasonOf(error) !== "EEXIST") rmSync(temporary, { force: true });
+    throw error;
+  }
+}
