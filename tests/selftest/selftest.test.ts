@@ -263,6 +263,19 @@ test("LTP's programs leave no process behind when they are ended", async () => {
   rmSync(directory, { recursive: true });
 });
 
+test("LTP's programs may talk as long as they like", async () => {
+  const directory = mkdtempSync(join(tmpdir(), "aiodio-ltp-"));
+  const script = "#!/bin/sh\nyes 'dio_read TFAIL' | head -c 20000000\nexit 1\n";
+  writeFileSync(join(directory, "dio_read"), script, { mode: 0o755 });
+  const here = { enter: [], directory } as unknown as Faultfs;
+  const subject = { name: "dio_read", program: "dio_read", argv: [], file: "*" };
+  const { verdict, lines } = await ltpRunner(here, directory, process.env).run(subject, new AbortController().signal);
+  expect(verdict).toBe("TFAIL");
+  expect(lines[0]).toBe("dio_read TFAIL");
+  expect(lines.join("\n").length).toBeLessThan(1_000_000);
+  rmSync(directory, { recursive: true });
+});
+
 describe("the command", () => {
   const system = () => fakeSystem({ env: process.env });
 

@@ -17,6 +17,8 @@ const PLACES = [
 const OURS = ["--verify", "--seed"];
 /** LTP's programs have limits of their own, but an old-library program has none, and aio-stress waits for two hours. */
 const PATIENCE_MS = 120_000;
+/** Characters. What a program says after that is not kept: under an error at each transfer some say hundreds of megabytes. */
+const KEPT = 1 << 18;
 /**
  * Whatever a program starts ends with it, in process groups of its own too: they are the children of a first process that is
  * killed with the one that waits for it.
@@ -70,7 +72,7 @@ export function ltpRunner(faultfs: Faultfs, directory: string, env: NodeJS.Proce
         let output = "";
         for (const stream of [child.stdout, child.stderr]) {
           stream.on("data", (bytes) => {
-            output += bytes;
+            if (output.length < KEPT) output += bytes;
           });
         }
         child.on("error", reject);
