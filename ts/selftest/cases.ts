@@ -240,7 +240,7 @@ export const FAMILIES: readonly Family[] = [
     program: "dio_invalidate",
     option: "collide",
     // As for aiodio_sparse.
-    argv: ["-n", "6", "-b", "1k", "--engine", "sync", "--verify", "remount"],
+    argv: ["-n", "20", "-b", "1k", "--engine", "sync", "--verify", "remount"],
     file: "testfile*",
     many: true,
   },
