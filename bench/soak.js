@@ -1,19 +1,34 @@
-// `node bench/soak.js`: no false alarm. Lines of part1 chosen at random, on a true fault filesystem and on a real one, in a
+// `node bench/soak.js`: no false alarm. Lines chosen at random, on a true fault filesystem and on a real one, in a
 // memory cgroup so small that the page cache is always being reclaimed, while every thread of the workers gets signals with a
-// handler at random moments, which interrupt its system calls. Every line must be TPASS. Needs python3, for tgkill(2).
+// handler at random moments, which interrupt its system calls. No line may fail, break or warn. Needs python3, for tgkill(2).
 //
 //   RUNS=N               lines, half of them on each filesystem (default 1000)
 //   SEED=N               repeats a choice (default random, printed)
+//   FILES=a,b            runtest files to choose from (default ltp-aiodio.part1); all for each of the package's. What docs/bugs
+//                        has of ext4 (fsx) and of FUSE (AIO beside cached pages) fails there as everywhere
 //   FILESYSTEMS=a,b      default faultfs,ext4
 //   MEMORY_MIB=N         limit for the whole run, runner, keepers and page cache (default 200)
 import { spawn } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const runs = Number(process.env.RUNS ?? 1000);
+const files =
+  process.env.FILES === "all"
+    ? readdirSync(join(root, "runtest"))
+    : (process.env.FILES ?? "ltp-aiodio.part1").split(",");
 const filesystems = process.env.FILESYSTEMS ?? "faultfs,ext4";
 const memoryMib = Number(process.env.MEMORY_MIB ?? 200);
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -64,8 +79,8 @@ function makeCgroup() {
 
 async function main() {
   const next = randomNumbers(seed);
-  const lines = readFileSync(join(root, "runtest/ltp-aiodio.part1"), "utf8")
-    .split("\n")
+  const lines = files
+    .flatMap((name) => readFileSync(join(root, "runtest", name), "utf8").split("\n"))
     .filter((line) => /^\w/.test(line));
   const work = mkdtempSync(join(tmpdir(), "aiodio-soak-"));
   const cgroup = makeCgroup();
@@ -107,13 +122,14 @@ async function main() {
       .split("\n")
       .map((line) => JSON.parse(line));
     const ends = events.filter(({ type }) => type === "test-end");
-    const passed = ends.filter(({ verdict }) => verdict === "TPASS").length;
+    const withVerdict = (wanted) => ends.filter(({ verdict }) => verdict === wanted).length;
+    const [passed, notApplicable] = [withVerdict("TPASS"), withVerdict("TCONF")];
     const retried = events.reduce((sum, { name, value }) => sum + (name === "copy" ? value.stats.retriedEintr : 0), 0);
     console.log(
-      `${passed} of ${ends.length} runs TPASS on ${filesystems}; seed ${seed}; ${signals.trim()} signals, ` +
+      `${passed} of ${ends.length} runs TPASS, ${notApplicable} TCONF, on ${filesystems}; seed ${seed}; ${signals.trim()} signals, ` +
         `${retried} calls were interrupted and retried; the limit of ${memoryMib} MiB was hit ${cgroup.reclaims()} times`,
     );
-    return status === 0 && passed === ends.length && passed >= runs ? 0 : 1;
+    return status === 0 && passed + notApplicable === ends.length && passed > 0 && ends.length >= runs ? 0 : 1;
   } finally {
     rmSync(work, { recursive: true, force: true });
     rmdirSync(cgroup.path);

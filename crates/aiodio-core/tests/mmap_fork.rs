@@ -10,6 +10,7 @@ use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::{Kind, RawEngine};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::workload::mmap_fork::{self, Options, Outcome, Source, TROUBLES};
+use aiodio_core::workload::races::EXTRA_ROUNDS;
 use aiodio_core::workload::scribble::Writer;
 use common::{ENGINES, Over, Tampering, size, workplaces};
 
@@ -34,8 +35,9 @@ fn options(place: &Path, engine: Kind, source: Source, writer: Writer) -> Option
 fn assert_clean(outcome: &Outcome) {
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
-    // More than asked for only until something has met.
-    assert!(outcome.rounds == 4 || outcome.rounds > 4 && outcome.overlaps > 0, "{outcome:?}");
+    // More than asked for only until something has met, which no test may demand of a device that is fast.
+    let all = 4 + u64::from(EXTRA_ROUNDS);
+    assert!([4, all].contains(&outcome.rounds) || outcome.overlaps > 0 && outcome.rounds > 4, "{outcome:?}");
     assert_eq!(outcome.stats.submitted, outcome.stats.completed);
 }
 
@@ -68,7 +70,8 @@ fn private_memory_survives_a_fork_during_the_transfer() {
     for place in workplaces() {
         for engine in [Kind::Libaio, Kind::IoUring { fixed: false }] {
             let plain = options(place.path(), engine, Source::Private, Writer::Fork);
-            assert_clean(&mmap_fork::run(&Options { offset_in_page: 512, ..plain }));
+            // Long enough to be under way still when the fork is done.
+            assert_clean(&mmap_fork::run(&Options { offset_in_page: 512, bytes: 16 * BLOCK, ..plain }));
         }
         let sync = mmap_fork::run(&options(place.path(), Kind::Sync, Source::Private, Writer::Fork));
         assert_eq!(sync.error.map(|error| error.step), Some(Step::Options));
