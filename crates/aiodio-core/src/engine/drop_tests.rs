@@ -229,6 +229,43 @@ fn what_is_over_is_seen_without_waiting_for_it() {
     assert_eq!(&done[0].buffer[..8], b"too late");
 }
 
+#[test]
+fn what_the_kernel_has_still_is_counted_and_what_waits_to_be_submitted_again_is_not() {
+    let [read, write] = pipe();
+    let mut queue = queue_that_reads(read);
+    assert_eq!(queue.still_with_kernel().expect("reap"), 1);
+    write_eight_bytes(&write);
+    assert_eq!((queue.still_with_kernel().expect("reap"), queue.in_flight()), (0, 0));
+    let mut done = Vec::new();
+    queue.poll(&mut done).expect("poll");
+    assert_eq!((done.len(), queue.in_flight()), (1, 0));
+
+    let mut queue = queue_with_reads_in_flight(Box::new(Halver::default()), null());
+    let pushed = queue.in_flight();
+    assert_eq!((queue.still_with_kernel().expect("reap"), queue.in_flight()), (0, pushed));
+    queue.wait(pushed, &mut done).expect("wait");
+    assert_eq!((done.len(), queue.in_flight()), (1 + pushed, 0));
+}
+
+/// Does half of each request, at once.
+#[derive(Default)]
+struct Halver(Vec<Event>);
+
+// SAFETY: it tells the kernel nothing.
+unsafe impl RawEngine for Halver {
+    fn capacity(&self) -> usize {
+        usize::MAX
+    }
+    unsafe fn submit(&mut self, requests: &[Request]) -> std::result::Result<usize, Errno> {
+        self.0.extend(requests.iter().map(|each| Event { slot: each.slot.into(), result: each.bytes.div_ceil(2) as i64 }));
+        Ok(requests.len())
+    }
+    fn reap(&mut self, _min: usize, events: &mut Vec<Event>) -> std::result::Result<(), Errno> {
+        events.append(&mut self.0);
+        Ok(())
+    }
+}
+
 /// Takes everything and never says more than an error.
 struct Mute;
 

@@ -582,6 +582,15 @@ impl Queue {
         self.wait(0, done)
     }
 
+    /// How many operations the kernel has had since before this call, and has still: nothing is submitted, and what is over is
+    /// for the next [`Self::poll`]. The rest of a short transfer, which waits to be submitted again, is not with the kernel.
+    pub fn still_with_kernel(&mut self) -> Result<usize> {
+        if self.with_kernel > 0 {
+            self.reap(0)?;
+        }
+        Ok(self.with_kernel)
+    }
+
     /// Takes events off the kernel, `min` or fewer, and turns each into a completion or a further request.
     fn reap(&mut self, min: usize) -> Result<()> {
         let mut events = std::mem::take(&mut self.events);

@@ -352,9 +352,7 @@ fn fork_now(
     round: u64,
     outcome: &mut Outcome,
 ) -> Result<(Vec<Buffer>, bool)> {
-    let mut done = Vec::new();
-    queue.poll(&mut done)?;
-    let in_flight = queue.in_flight() > 0;
+    queue.submit()?;
     let (start, bytes) = (target.0, target.1);
     let scribble = |_| {
         for at in 0..bytes {
@@ -369,10 +367,9 @@ fn fork_now(
         buffer[0] = buffer[0].wrapping_add(1);
         buffer[last] = buffer[last].wrapping_add(1);
     }
-    // What is in flight now was so when the child was made.
-    queue.poll(&mut done)?;
-    outcome.overlaps += u64::from(in_flight && queue.in_flight() > 0);
-    let reaped = Transfers::reap(queue, done, round, &mut outcome.troubles);
+    // What the kernel has still, it had when the child was made.
+    outcome.overlaps += u64::from(queue.still_with_kernel()? > 0);
+    let reaped = Transfers::reap(queue, Vec::new(), round, &mut outcome.troubles);
     drop(child);
     reaped
 }

@@ -268,11 +268,10 @@ impl<'options> Race<'options> {
             }
             self.size(offset + bytes as u64, outcome);
             self.queue.poll(&mut done)?;
-            let others = self.queue.in_flight() > 0;
             self.read_back(offset, &mut completed, outcome);
-            // The others that are in flight now were so while it was read.
+            // The others that the kernel has still, it had while that was read.
+            outcome.overlaps += u64::from(self.queue.still_with_kernel()? > 0);
             self.queue.poll(&mut done)?;
-            outcome.overlaps += u64::from(others && self.queue.in_flight() > 0);
         }
         // Those whose pages others were writing to.
         for offset in completed {
