@@ -192,8 +192,9 @@ const ROWS: Row[] = [
     "dio_races --race exit-in-flight -n 10",
     "*",
     "eio-once:op=read:io=direct:count=always",
-    "TBROK",
-    /TBROK: exit-in-flight: .*EIO \(5\)/,
+    "TFAIL",
+    /TFAIL: exit-in-flight: What was written can't be read/,
+    /EIO \(5\): on the disk/,
   ],
 ];
 
