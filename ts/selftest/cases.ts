@@ -312,6 +312,11 @@ export const EXCUSES: readonly Excuse[] = [
     why: "only the old data makes the file longer, and a truncate replaces its size",
   },
   {
+    subjects: ["dio_truncate"],
+    faults: ["wrong-size-after-append", "data-before-size"],
+    why: "what is appended is truncated at once, and only a reader that comes in between can meet the size",
+  },
+  {
     subjects: ["aiocp-source"],
     faults: ["corrupt-after-remount"],
     why: "the source of a copy is not looked at again when the copy is good",
