@@ -41,13 +41,16 @@ function verdicts(lines: string[]): string[] {
 const SMALL = ["-p", "2", "-n", "200", "--files", "2", "-s", "5"];
 const SECTOR = 512;
 
-/** Offset of the n-th sector that is whole and stamped. */
+/** Offset of the n-th sector that is whole and stamped; how many there are is chance. */
 function stamped(path: string, number: number): number {
   const bytes = readFileSync(path);
+  const found: number[] = [];
   for (let offset = 0; offset + SECTOR <= bytes.length; offset += SECTOR) {
-    if (bytes.toString("latin1", offset, offset + 8) === "AIODIO1\n" && number-- === 0) return offset;
+    if (bytes.toString("latin1", offset, offset + 8) === "AIODIO1\n") found.push(offset);
   }
-  throw new Error("too few stamps");
+  const offset = found[number];
+  if (offset === undefined) throw new Error(`${found.length} stamps are too few`);
+  return offset;
 }
 
 const TAMPERED: [string, (path: string) => void, RegExp][] = [
@@ -55,7 +58,8 @@ const TAMPERED: [string, (path: string) => void, RegExp][] = [
   [
     "another place's data",
     (path) => {
-      const from = stamped(path, 40);
+      // Of the same write, mostly: one that is older says that before anything else.
+      const from = stamped(path, 5);
       writeAt(path, stamped(path, 4), readFileSync(path).subarray(from, from + SECTOR));
     },
     /another offset's stamp/,
