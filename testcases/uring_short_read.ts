@@ -148,6 +148,8 @@ function describeRun(test: ShortReadTest, outcome: ShortReadOutcome): void {
 
 /** The operation that it was, and those beside it. */
 const OPERATIONS_SHOWN = 4;
+/** Of those that the flight recorder has of the range, how many are looked through. */
+const RECORDED_MAX = 4096;
 
 function reportTrouble(test: ShortReadTest, trouble: ShortReadTrouble): void {
   const { kind, offset, asked, expected, got, first, code, errno, ranges, rangesTotal } = trouble;
@@ -174,6 +176,9 @@ function reportTrouble(test: ShortReadTest, trouble: ShortReadTrouble): void {
       test.fail(`read of ${where}: got ${got} bytes that are not the file's`);
   }
   for (const line of describeRanges(FILE, ranges, rangesTotal)) test.info(line);
-  const { operations } = queryRecord({ file: FILE, offset, bytes: asked, max: OPERATIONS_SHOWN });
-  for (const { line } of operations) test.info(`  ${line}`);
+  const { operations } = queryRecord({ file: FILE, offset, bytes: asked, max: RECORDED_MAX });
+  // However much went on there after it.
+  const it = operations.findLastIndex((one) => one.offset === offset && one.bytes === asked);
+  const beside = operations.filter((_, index) => index !== it).slice(it < 0 ? -OPERATIONS_SHOWN : 1 - OPERATIONS_SHOWN);
+  for (const one of operations) if (one === operations[it] || beside.includes(one)) test.info(`  ${one.line}`);
 }
