@@ -177,8 +177,9 @@ function reportTrouble(test: ShortReadTest, trouble: ShortReadTrouble): void {
   }
   for (const line of describeRanges(FILE, ranges, rangesTotal)) test.info(line);
   const { operations } = queryRecord({ file: FILE, offset, bytes: asked, max: RECORDED_MAX });
+  const it = operations.findLast((one) => one.offset === offset && one.bytes === asked);
+  const last = operations.slice(-OPERATIONS_SHOWN);
   // However much went on there after it.
-  const it = operations.findLastIndex((one) => one.offset === offset && one.bytes === asked);
-  const beside = operations.filter((_, index) => index !== it).slice(it < 0 ? -OPERATIONS_SHOWN : 1 - OPERATIONS_SHOWN);
-  for (const one of operations) if (one === operations[it] || beside.includes(one)) test.info(`  ${one.line}`);
+  const shown = !it || last.includes(it) ? last : [it, ...last.slice(1)];
+  for (const { line } of shown) test.info(`  ${line}`);
 }

@@ -156,7 +156,8 @@ impl Transfers<'_> {
     }
 
     /// Waits for all, checks their results, and gives the buffers back in the file's order. False when one was not done in full.
-    fn reap(queue: &mut Queue, mut done: Vec<Completion>, round: u64, troubles: &mut Troubles) -> Result<(Vec<Buffer>, bool)> {
+    fn reap(queue: &mut Queue, round: u64, troubles: &mut Troubles) -> Result<(Vec<Buffer>, bool)> {
+        let mut done = Vec::new();
         queue.wait(usize::MAX, &mut done)?;
         done.sort_unstable_by_key(|completion| completion.offset);
         let mut all = true;
@@ -261,7 +262,7 @@ fn one(
 ) -> Result<Buffers> {
     let before = scribbler.moment();
     transfers.push(writes, true, from, round as u32);
-    let (from, all) = Transfers::reap(writes, Vec::new(), round, &mut outcome.troubles)?;
+    let (from, all) = Transfers::reap(writes, round, &mut outcome.troubles)?;
     let after = scribbler.moment();
     let changed = after.strides - before.strides;
     outcome.rounds += 1;
@@ -275,7 +276,7 @@ fn one(
         buffer.fill(0);
     }
     transfers.push(reads, false, into, 0);
-    let (into, all) = Transfers::reap(reads, Vec::new(), round, &mut outcome.troubles)?;
+    let (into, all) = Transfers::reap(reads, round, &mut outcome.troubles)?;
     let direct: Vec<&[u8]> = into.iter().map(|buffer| &buffer[..]).collect();
     let direct = direct.concat();
     if all {
@@ -369,7 +370,7 @@ fn fork_now(
     }
     // What the kernel has still, it had when the child was made.
     outcome.overlaps += u64::from(queue.still_with_kernel()? > 0);
-    let reaped = Transfers::reap(queue, Vec::new(), round, &mut outcome.troubles);
+    let reaped = Transfers::reap(queue, round, &mut outcome.troubles);
     drop(child);
     reaped
 }
