@@ -222,7 +222,8 @@ export function describeDiagnosis({ file, offset, bytes, ...known }: Diagnosis):
     lines.push(`  on the disk: ${hex(offset)}, ${formatBytes(bytes)}: ${place}, ${states.join(", ") || "written"}`);
   }
   if (operations.length > 0) {
-    const earlier = operationsTotal > operations.length ? ` (the last ${operations.length} of ${operationsTotal})` : "";
+    const earlier =
+      operationsTotal > operations.length ? ` (${operations.length} of ${operationsTotal}, with the last changes)` : "";
     lines.push(`  what touched it${earlier}:`, ...operations.map(({ line }) => `    ${line}`));
   }
   if (beside.length > 0) lines.push("  in flight meanwhile:", ...beside.map(({ line }) => `    ${line}`));

@@ -8,6 +8,7 @@
 //! strace does not see what goes through a ring in memory; seed 001's reporter lost two and a half days to that. [`Recorder::trace`]
 //! prints each operation in strace's way when it completes.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::ptr::NonNull;
@@ -655,6 +656,19 @@ impl Record {
         }
         found
     }
+}
+
+/// The last `max` of `operations`, half of them, if there are so many, changes of the file: what made bytes bad is not
+/// displaced by what was only read there, or dropped from the page cache, afterwards.
+pub fn latest(operations: &[Operation], max: usize) -> Vec<Operation> {
+    let newest = |wanted: &dyn Fn(&Operation) -> bool, most: usize| -> Vec<Operation> {
+        operations.iter().rev().filter(|operation| wanted(operation)).take(most).copied().collect()
+    };
+    let mut kept = newest(&|operation| operation.begin.kind.changes_the_file(), max.div_ceil(2));
+    let changes: HashSet<u64> = kept.iter().map(|operation| operation.id).collect();
+    kept.extend(newest(&|operation| !changes.contains(&operation.id), max - changes.len()));
+    kept.sort_by_key(|operation| (operation.submitted_ns, operation.id));
+    kept
 }
 
 fn overlap(a: &Operation, b: &Operation) -> bool {

@@ -165,6 +165,22 @@ fn operations_are_found_by_range_and_by_time() {
 }
 
 #[test]
+fn a_change_is_not_displaced_by_what_only_looked_at_the_bytes_afterwards() {
+    let recorder = Recorder::create(None, 100).unwrap();
+    let file = recorder.file("a");
+    let call = |kind| recorder.end(recorder.begin(&Begin::call(kind, file, 0, 4096)), 0);
+    [Kind::Write, Kind::Read, Kind::Write].into_iter().for_each(call);
+    (0..50).for_each(|_| call(Kind::DropCache));
+    let record = recorder.read();
+    let kept = |max| recorder::latest(&record.operations, max).iter().map(|op| op.id).collect::<Vec<_>>();
+    assert_eq!(kept(8), [1, 3, 48, 49, 50, 51, 52, 53]);
+    assert_eq!(kept(2), [3, 53]);
+    assert_eq!(kept(1), [3]);
+    assert_eq!(kept(0), [0_u64; 0]);
+    assert_eq!(kept(100).len(), 53);
+}
+
+#[test]
 fn memory_used_twice_at_once_is_the_tests_own_error() {
     // fsstress's mistake: after EINTR the buffer is filled anew although the kernel still writes from it.
     let recorder = Recorder::create(None, 100).unwrap();

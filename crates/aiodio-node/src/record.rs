@@ -96,7 +96,7 @@ pub struct RecordQuery {
     pub file: Option<String>,
     pub offset: Option<f64>,
     pub bytes: Option<f64>,
-    /// Operations at most; the last ones are returned.
+    /// Operations at most; the last ones are returned, half of them, where a file is asked about, changes of it.
     pub max: u32,
 }
 
@@ -145,7 +145,7 @@ fn answer(o: &RecordQuery) -> core::error::Result<RecordAnswer> {
         },
     };
     let max = o.max as usize;
-    let mut matching = match &o.file {
+    let touching = match &o.file {
         None => record.operations.clone(),
         Some(name) => match record.files.iter().position(|file| file == name) {
             None => Vec::new(),
@@ -156,8 +156,8 @@ fn answer(o: &RecordQuery) -> core::error::Result<RecordAnswer> {
             }
         },
     };
-    let count = matching.len();
-    matching.drain(..count.saturating_sub(max));
+    let count = touching.len();
+    let matching = if o.file.is_some() { recorder::latest(&touching, max) } else { touching[count.saturating_sub(max)..].to_vec() };
     let mut beside: Vec<Operation> = Vec::new();
     if o.file.is_some() {
         for change in matching.iter().filter(|operation| operation.begin.kind.changes_the_file()) {
