@@ -11,6 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import type { RunPlan } from "../../ts/cli/system.js";
 import { readJournal } from "../../ts/report/journal.js";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
 
@@ -308,6 +309,23 @@ describe("resuming", () => {
       ["C", "pass"],
     ]);
     expect(results[0].test.log).toContain("TFAIL: A says so");
+  });
+
+  test("what passed on a filesystem that was never checked is TWARN, and is run again", async () => {
+    const { cwd } = place();
+    const { runPlan, ran } = fakeScheduler();
+    const unchecked: RunPlan = (plan, options, emit) => {
+      const made = { filesystem: "ext4", worker: 1, mounts: [], dirtiedBytes: 0 };
+      emit({ type: "filesystem", time: new Date().toISOString(), ...made });
+      return runPlan(plan, options, emit);
+    };
+    const first = await command("-d work --journal j t", fakeSystem({ cwd, runPlan: unchecked }));
+    expect(first.status).toBe(1);
+    expect(first.out).toContain("ext4 was not checked any more, so what passed is TWARN: t:A, t:B, t:C\n");
+    expect(first.out).toContain(": 3 TWARN\n");
+    ran.length = 0;
+    const { status } = await command("-d work --journal j --resume", fakeSystem({ cwd, runPlan }));
+    expect({ status, ran }).toEqual({ status: 0, ran: ["t:A", "t:B", "t:C"] });
   });
 
   test("without FILE takes the plan from the journal", async () => {

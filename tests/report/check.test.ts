@@ -58,3 +58,55 @@ describe("a filesystem that could not be checked", () => {
     expect(text).toContain("SIGKILL");
   });
 });
+
+describe("a filesystem that nothing has checked since", () => {
+  const made = (worker = 1): RunEvent => ({
+    ...{ type: "filesystem", time: "2026-11-21T00:00:00.000Z", filesystem: "xfs", worker, mounts: [], dirtiedBytes: 0 },
+  });
+  /** The first two testcases, TPASS and TFAIL, on a filesystem of their worker's own; then `after`. */
+  function resultsOn(...after: RunEvent[]): Results {
+    const results = new Results();
+    const [start, ...tests] = runEvents({ stopAfter: 2 }).slice(0, -1);
+    for (const event of [start, made(), ...tests, ...after]) if (event) results.add(event);
+    return results;
+  }
+  const taken = (results: Results) => results.takeUnchecked().map(({ suspects }) => suspects);
+
+  test("is told once, with what passed on it", () => {
+    const results = resultsOn();
+    expect(results.takeUnchecked()).toEqual([{ filesystem: "xfs", suspects: [passed] }]);
+    expect(results.takeUnchecked()).toEqual([]);
+  });
+
+  test.each([
+    ["checked", [check([], { clean: true })], []],
+    ["checked and replaced", [check([], { clean: true }), made()], []],
+    ["replaced without a check: its keeper died", [made(), check([], { clean: true })], [[passed]]],
+    ["of another worker than the one that was checked", [{ ...check([], { clean: true }), worker: 2 }], [[passed]]],
+  ] satisfies [string, RunEvent[], string[][]][])("%s", (_, after, expected) => {
+    expect(taken(resultsOn(...after))).toEqual(expected);
+  });
+
+  test("leaves TWARN of what passed, and words for it", () => {
+    const event: RunEvent = {
+      type: "unchecked",
+      time: "2026-11-21T00:00:00.000Z",
+      filesystem: "xfs",
+      suspects: [passed],
+    };
+    const results = resultsOn(checkEvent(JSON.parse(JSON.stringify(event))));
+    expect(results.of(passed).end).toMatchObject({ verdict: "TWARN", exit: 4 });
+    expect(results.verdicts()).toMatchObject({ TPASS: 0, TWARN: 1, TFAIL: 1 });
+    expect(formatFilesystemEvent(event)).toBe(`xfs was not checked any more, so what passed is TWARN: ${passed}\n`);
+  });
+
+  test.each([
+    ["that was killed", []],
+    ["that told it", [{ type: "unchecked", time: "2026-11-21T00:00:00.000Z", filesystem: "xfs", suspects: [passed] }]],
+  ] satisfies [string, RunEvent[]][])("a run %s goes on with what passed there, and a failure stands", (_, after) => {
+    const results = resultsOn(...after);
+    results.forgetUnchecked();
+    expect([passed, failed].map((key) => results.completed(key))).toEqual([false, true]);
+    expect(results.verdicts()).toMatchObject({ TPASS: 0, TWARN: 0, TFAIL: 1 });
+  });
+});

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { childrenOf, command, emptied, printed } from "../support/command.js";
+import { needsFilesystems } from "../support/needs.js";
 
 let base: string;
 let work: string;
@@ -69,6 +70,39 @@ describe("a run of part1", () => {
     const resumed = await command("aiodio-ltp", ["--journal", journal, "--resume", "-d", work]);
     expect(resumed.exitCode, resumed.all).toBe(0);
     expect(resumed.stdout).toContain("9 TPASS");
+  });
+
+  describe("on a filesystem of its own", () => {
+    beforeEach(() => needsFilesystems("ext4:1k"));
+    const start = () =>
+      command("aiodio-ltp", [
+        ...["ltp-aiodio.part1", "--filesystems", "ext4:1k", "-j", "1", "--journal", journal, "-s", "AD00"],
+      ]);
+    const told = (type: string) => events().filter((event) => event.type === type);
+
+    test("Ctrl-C: it is checked all the same, so that what passed stays passed", async () => {
+      const run = start();
+      await printed(run, /AD002 TPASS/);
+      run.kill("SIGINT");
+      expect((await run).exitCode).toBe(130);
+      expect(told("check")).toEqual([expect.objectContaining({ result: expect.objectContaining({ clean: true }) })]);
+      expect(told("unchecked")).toEqual([]);
+    });
+
+    test("SIGKILL: nobody has checked it, so --resume runs what passed there again", async () => {
+      const run = start();
+      await printed(run, /AD002 TPASS/);
+      run.kill("SIGKILL");
+      await run;
+      const before = events().length;
+      const resumed = await command("aiodio-ltp", ["--journal", journal, "--resume", "--filesystems", "ext4:1k"]);
+      expect(resumed.exitCode, resumed.all).toBe(0);
+      expect(resumed.stdout).toContain("9 TPASS");
+      const ran = events()
+        .slice(before)
+        .filter(({ type }) => type === "test-start");
+      expect(ran).toHaveLength(9);
+    });
   });
 
   test("a worker that dies is that line's TBROK, and the rest runs", async () => {

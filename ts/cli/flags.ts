@@ -393,7 +393,7 @@ export const FLAGS: readonly Flag[] = [
   {
     name: "resume",
     commands: ["run"],
-    text: "go on with the run in --journal FILE: what it holds a verdict for is not run again",
+    text: "go on with the run in --journal FILE: what it holds a verdict for is not run again, except what passed on a filesystem that was never checked afterwards",
     set: (flags) => {
       flags.resume = true;
     },

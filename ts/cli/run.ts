@@ -41,6 +41,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
   const results = new Results(flags.reporter === "json" || output !== undefined);
   for (const event of history?.events ?? []) results.add(event);
+  results.forgetUnchecked();
   const left = all.some(({ key }) => !results.completed(key));
   const prepared =
     elsewhere && left
@@ -165,9 +166,11 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     const stale = known?.stale(new Set(plan.map(({ suite }) => suite))) ?? [];
     const issues = stale.filter(({ reason }) => whole || reason === "unneeded").map(({ issue }) => issueText(issue));
     if (issues.length > 0) emit({ type: "stale-issues", issues });
+    const time = new Date().toISOString();
+    for (const unchecked of results.takeUnchecked()) emit({ type: "unchecked", time, ...unchecked });
     emit({
       type: "run-end",
-      time: new Date().toISOString(),
+      time,
       counters: results.verdicts(),
       notRun: results.planned - results.endedCount,
       interrupted: abort.signal.aborted,

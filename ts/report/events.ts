@@ -144,6 +144,11 @@ export type RunEvent =
    * damaged, TWARN when that could not be found out.
    */
   | { type: "check"; time: string; filesystem: string; worker: number; suspects: string[]; result: CheckResult }
+  /**
+   * What passed on a filesystem that was gone, or the run over, before its checker could look at it: TWARN, and run
+   * again by `--resume`.
+   */
+  | { type: "unchecked"; time: string; filesystem: string; suspects: string[] }
   /** A message of the kernel; without a key it came while no testcase ran. */
   | { type: "kernel"; key?: string; finding: Finding }
   /** A known issue explains why this testcase, which has ended, did not pass: an expected failure, and no pass. */

@@ -119,6 +119,7 @@ const event = z.discriminatedUnion("type", [
     suspects: z.array(key),
     result: checkResult,
   }),
+  z.object({ type: z.literal("unchecked"), time, filesystem: z.string(), suspects: z.array(key) }),
   z.object({ type: z.literal("known-issue"), key, text: z.string() }),
   z.object({ type: z.literal("stale-issues"), issues: z.array(z.string()) }),
   z.object({ type: z.literal("kernel"), key: key.optional(), finding }),

@@ -57,6 +57,7 @@ export class LtpReporter implements Reporter {
         break;
       case "unavailable":
       case "check":
+      case "unchecked":
         write(formatFilesystemEvent(event).replaceAll(/^(?=.)/gm, "### "));
         break;
       case "guest":

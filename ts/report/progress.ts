@@ -86,6 +86,7 @@ export class ProgressReporter implements Reporter {
         break;
       case "unavailable":
       case "check":
+      case "unchecked":
       case "filesystem":
         this.#print(formatFilesystemEvent(event));
         break;

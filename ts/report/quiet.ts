@@ -25,7 +25,7 @@ export class QuietReporter implements Reporter {
       const result = { ...results.of(event.key), end: event };
       terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, terminal.colour));
     }
-    if (event.type === "filesystem" || (event.type === "check" && !event.result.clean))
+    if (event.type === "filesystem" || event.type === "check" || event.type === "unchecked")
       terminal.out(formatFilesystemEvent(event));
     if (event.type === "run-end") {
       const known = formatKnownIssues(results, terminal.colour);

@@ -11,6 +11,7 @@ import {
   verdictOf,
   zeroCounters,
 } from "./events.js";
+import { type Unchecked, UncheckedRuns } from "./unchecked.js";
 
 export type RunStart = Extract<RunEvent, { type: "run-start" }>;
 export type RunEnd = Extract<RunEvent, { type: "run-end" }>;
@@ -37,6 +38,9 @@ export class Results {
   readonly #verdicts = noVerdicts();
   /** Why a testcase was expected not to pass, by key. */
   readonly #expected = new Map<string, string>();
+  readonly #unchecked = new UncheckedRuns();
+  /** What passed and is not final, by key. */
+  readonly #provisional = new Set<string>();
   /** How often a filesystem was not clean and no testcase can be blamed. */
   #unblamed = 0;
   /** Facts of the guests that came up, by name. */
@@ -54,8 +58,10 @@ export class Results {
   constructor(readonly keepLogs = false) {}
 
   add(event: RunEvent): void {
+    this.#unchecked.add(event);
     switch (event.type) {
       case "run-start":
+        this.forgetUnchecked();
         this.start = event;
         this.end = undefined;
         this.earlier = this.#ended.size;
@@ -90,6 +96,12 @@ export class Results {
         if (event.result.clean) break;
         if (event.suspects.length === 0) this.#unblamed += 1;
         for (const key of event.suspects) this.#suspect(key, event);
+        break;
+      case "unchecked":
+        for (const key of event.suspects) {
+          this.#provisional.add(key);
+          this.#demote(key, "TWARN", `${event.filesystem} was not checked afterwards`);
+        }
         break;
       case "known-issue":
         this.#expected.set(event.key, event.text);
@@ -127,14 +139,16 @@ export class Results {
 
   /** The filesystem was not found clean after this testcase: its verdict does not stand. */
   #suspect(key: string, { filesystem, result: check }: Extract<RunEvent, { type: "check" }>): void {
-    const ended = this.#ended.get(key);
-    if (!ended) return;
     const complaint = check.reports.find(({ verdict }) => verdict !== "clean");
     const what = complaint?.checker ?? check.unmountable ?? check.unchecked ?? "its checker";
-    const [result, found] = isDamaged(check)
-      ? (["TFAIL", "was found damaged"] as const)
-      : (["TWARN", "could not be checked"] as const);
-    const text = `${filesystem} ${found} afterwards: ${what}`;
+    if (isDamaged(check)) this.#demote(key, "TFAIL", `${filesystem} was found damaged afterwards: ${what}`);
+    else this.#demote(key, "TWARN", `${filesystem} could not be checked afterwards: ${what}`);
+  }
+
+  /** Counts one more result of a testcase that has ended. */
+  #demote(key: string, result: "TFAIL" | "TWARN", text: string): void {
+    const ended = this.#ended.get(key);
+    if (!ended) return;
     const counters = { ...ended.end.counters };
     count(counters, result);
     // What was known of the testcase does not explain this.
@@ -146,6 +160,33 @@ export class Results {
     this.#verdicts[verdict] += 1;
     this.#ended.set(key, { ...ended, end, log });
     Object.assign(this.of(key), { end, log });
+  }
+
+  /**
+   * What passed on a filesystem that nothing has checked since, when nothing runs any more: for `unchecked` events. What
+   * did not pass stands as it is.
+   */
+  takeUnchecked(): Unchecked[] {
+    const passed = (key: string) => this.#ended.get(key)?.end.verdict === "TPASS";
+    const all = this.#unchecked.take().map(({ filesystem, suspects }) => {
+      return { filesystem, suspects: suspects.filter(passed) };
+    });
+    return all.filter(({ suspects }) => suspects.length > 0);
+  }
+
+  /** The run goes on: what passed and was not checked, by an end in good order or by none, is to be run again. */
+  forgetUnchecked(): void {
+    for (const { suspects } of this.takeUnchecked()) for (const key of suspects) this.#provisional.add(key);
+    for (const key of this.#provisional) {
+      const ended = this.#ended.get(key);
+      if (!ended) continue;
+      this.#ended.delete(key);
+      this.#verdicts[ended.end.verdict] -= 1;
+      const test = this.of(key);
+      test.log = [];
+      delete test.end;
+    }
+    this.#provisional.clear();
   }
 
   /** Verdict counts of each filesystem of each guest, in the plan's order; empty when the run is on none of its own. */

@@ -78,11 +78,14 @@ const CHECKER_LINES_MAX = 20;
 
 /** What happened to a filesystem between testcases; nothing for a check without complaint. */
 export function formatFilesystemEvent(
-  event: Extract<RunEvent, { type: "unavailable" | "check" | "filesystem" }>,
+  event: Extract<RunEvent, { type: "unavailable" | "check" | "filesystem" | "unchecked" }>,
 ): string {
   if (event.type === "filesystem") return event.note === undefined ? "" : `${event.filesystem}: ${event.note}\n`;
   if (event.type === "unavailable") return event.again ? "" : `${event.filesystem} TCONF: ${event.reason}\n`;
-  const { filesystem, suspects, result } = event;
+  const { filesystem, suspects } = event;
+  const shown = suspects.slice(0, 5).join(", ") + (suspects.length > 5 ? ` and ${suspects.length - 5} more` : "");
+  if (event.type === "unchecked") return `${filesystem} was not checked any more, so what passed is TWARN: ${shown}\n`;
+  const { result } = event;
   if (result.clean) return "";
   const words = result.reports
     .filter(({ verdict }) => verdict !== "clean")
@@ -96,7 +99,6 @@ export function formatFilesystemEvent(
     ]);
   if (result.unmountable !== undefined) words.push(`it can't be mounted any more: ${result.unmountable}`);
   if (result.unchecked !== undefined) words.push(result.unchecked);
-  const shown = suspects.slice(0, 5).join(", ") + (suspects.length > 5 ? ` and ${suspects.length - 5} more` : "");
   const damaged = isDamaged(result);
   const why = damaged ? "one of these did it, so they are TFAIL" : "these are TWARN";
   const who = suspects.length > 0 ? `${why}: ${shown}` : "nothing ran on it";
