@@ -1,10 +1,20 @@
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { defineConfig } from "vitest/config";
 
 /** Runs every line there is, for minutes, with as many workers as the machine has cores: after the others, not beside them. */
 const LONGEST = "tests/whole/suites.test.ts";
+
+/** Needs nothing but Node: no Rust, no root, nothing built. */
+const UNIT_ROOMS = ["cli", "guest", "kernel", "plan", "report", "testcase"];
+/** In the same rooms, and of the addon or of what is built. */
+const NOT_UNIT = ["tests/guest/host.test.ts", "tests/guest/real.test.ts", "tests/testcase/diagnosis.test.ts"];
+
+const BUILT = "./tests/support/built.js";
+
+const ROOMS = readdirSync("tests");
+const testsOf = (room: string) => `tests/${room}/**/*.test.ts`;
 
 /** Where all tests work: what one of them leaves there is a failure (`closing-line.ts`). */
 const TMPDIR = mkdtempSync(join(tmpdir(), "aiodio-tests-"));
@@ -25,9 +35,22 @@ export default defineConfig({
     projects: [
       {
         extends: true,
-        test: { name: "tests", include: ["tests/**/*.test.ts"], exclude: [LONGEST], sequence: { groupOrder: 0 } },
+        test: { name: "unit", include: UNIT_ROOMS.map(testsOf), exclude: NOT_UNIT, sequence: { groupOrder: 0 } },
       },
-      { extends: true, test: { name: "suites", include: [LONGEST], sequence: { groupOrder: 1 } } },
+      {
+        extends: true,
+        test: {
+          name: "whole",
+          include: [...NOT_UNIT, ...ROOMS.filter((room) => !UNIT_ROOMS.includes(room)).map(testsOf)],
+          exclude: [LONGEST],
+          globalSetup: BUILT,
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: { name: "suites", include: [LONGEST], globalSetup: BUILT, sequence: { groupOrder: 1 } },
+      },
     ],
   },
 });

@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 // Builds the addon (release mode) and the TypeScript; run by `npm ci` through "prepare", and before the tests.
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { BUILT_FROM, sourcesDigest } from "./sources.js";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
@@ -30,8 +31,12 @@ if (!existsSync(tool("napi")) || !existsSync(tool("tsc"))) {
   console.error("aiodio-ltp: the build tools are missing: run `npm ci` (with development dependencies)");
   process.exit(1);
 }
+// A build that fails leaves nothing that says it is whole; nor does one whose sources change meanwhile.
+rmSync(BUILT_FROM, { force: true });
+const sources = sourcesDigest();
 run(tool("napi"), [
   ...["build", "--platform", "--release", "--manifest-path", "crates/aiodio-node/Cargo.toml"],
   ...["--output-dir", "native", "--esm", "--js", "index.js", "--dts", "index.d.ts"],
 ]);
 run(tool("tsc"), ["-p", "tsconfig.build.json"]);
+writeFileSync(BUILT_FROM, sources);
