@@ -8,6 +8,7 @@ import { Faultfs } from "../../ts/faultfs/faultfs.js";
 import { packaged } from "../../ts/package.js";
 import { UsageError } from "../../ts/plan/usage-error.js";
 import { backingDirectory, expectNoTraces, mountsHere, traces } from "../filesystem/fixture.js";
+import { printed } from "../support/command.js";
 
 const backing = backingDirectory();
 let started: Faultfs[] = [];
@@ -108,10 +109,10 @@ test("when the server is killed, the filesystem is gone and its users are told",
     ...faultfs.enter,
     "sh",
     "-c",
-    `cd ${faultfs.directory} && until ! echo x >> file; do :; done; exit 3`,
+    `cd ${faultfs.directory} && echo x > file && echo begun && until ! echo x >> file; do :; done; exit 3`,
   ];
-  const user = execa(program, args, { reject: false });
-  await sleep(100);
+  const user = execa(program, args, { reject: false, all: true });
+  await printed(user, /begun/);
   for (const server of servers) process.kill(server, "SIGKILL");
   expect((await user).exitCode).toBe(3);
   await faultfs.filesystem.death;

@@ -7,6 +7,7 @@ import type { CheckReport } from "../../ts/filesystem/checkers.js";
 import { Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
 import { VARIANT_NAMES } from "../../ts/filesystem/variants.js";
 import { packaged } from "../../ts/package.js";
+import { printed } from "../support/command.js";
 import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, inside, MiB, mountsHere, provision, variant, withOnly } from "./fixture.js";
 
@@ -93,8 +94,13 @@ describe("one filesystem", () => {
   test("who holds it is named, and it goes when they do", async () => {
     const filesystem = await provision("xfs", { backing });
     const holder = inside(filesystem, ["sleep", "30"], { cwd: "/" });
-    const inUse = inside(filesystem, ["sh", "-c", `cd ${filesystem.directory} && exec sleep 30`]);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const inUse = inside(filesystem, [
+      "sh",
+      "-c",
+      `cd ${filesystem.directory} && exec sh -c 'echo there; exec sleep 30'`,
+    ]);
+    await printed(inUse, /there/);
+    await expect.poll(() => readFileSync(`/proc/${inUse.pid}/comm`, "utf8")).toBe("sleep\n");
     await expect(filesystem.check()).rejects.toThrow(new RegExp(`held by process ${inUse.pid} \\(sleep\\)`));
     inUse.kill("SIGKILL");
     holder.kill("SIGKILL");

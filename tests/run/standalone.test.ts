@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { childrenOf, command, emptied, printed, summaryOf } from "../support/command.js";
+import { childrenOf, command, emptied, goneOf, printed, summaryOf } from "../support/command.js";
 
 let directory: string;
 beforeEach(() => {
@@ -142,11 +142,11 @@ describe("aiocp", () => {
   test("SIGKILL to the command itself leaves no process and no directory", async () => {
     const process_ = command("aiocp", LONG, { TMPDIR: directory });
     await printed(process_, /Copy srcfile/);
-    const [worker] = childrenOf(process_.pid);
+    const [worker = Number.NaN] = childrenOf(process_.pid);
     process_.kill("SIGKILL");
     await process_;
     await emptied(directory);
-    while (isAlive(worker ?? 0)) await new Promise((resolve) => setTimeout(resolve, 10));
+    await goneOf(worker);
   });
 
   test("a read-only directory", async () => {
@@ -160,12 +160,3 @@ describe("aiocp", () => {
     expect(readdirSync(inner)).toEqual([]);
   });
 });
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
-}

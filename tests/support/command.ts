@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { execa } from "execa";
+import { expect } from "vitest";
 import { root } from "../../ts/package.js";
 
 /** The environment of a user who has set nothing of LTP's but where the tests' temporary directories go. */
@@ -43,14 +44,15 @@ export function commandUnderStrace(
 }
 
 /** Resolves when the process has printed something that matches. */
-export function printed(process: { all: Readable }, pattern: RegExp): Promise<void> {
+export function printed({ all }: { all?: Readable | undefined }, pattern: RegExp): Promise<void> {
   return new Promise((resolve, reject) => {
     let text = "";
-    process.all.on("data", (bytes) => {
+    if (!all) throw new Error("started without `all`: nothing to read");
+    all.on("data", (bytes) => {
       text += bytes;
       if (pattern.test(text)) resolve();
     });
-    process.all.on("end", () => reject(new Error(`never printed ${pattern}:\n${text}`)));
+    all.on("end", () => reject(new Error(`never printed ${pattern}:\n${text}`)));
   });
 }
 
@@ -59,21 +61,24 @@ export function childrenOf(pid: number | undefined): number[] {
   return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ").filter(Boolean).map(Number);
 }
 
+/** Longer than any machine takes; what has not come by then is a failure, and says what it waits for. */
+const PATIENCE = { timeout: 60_000, interval: 10 };
+
 /** Resolves when the directory is empty; for what happens after the last process that could tell is gone. */
 export async function emptied(directory: string): Promise<void> {
-  while (readdirSync(directory).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  await expect.poll(() => readdirSync(directory), PATIENCE).toEqual([]);
 }
 
 /** Resolves when the process is gone, or dead and not yet reaped by whoever took it over. */
 export async function goneOf(pid: number): Promise<void> {
-  const alive = () => {
+  const state = () => {
     try {
-      return !/^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+      return /^State:\s+(\w)/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     } catch {
-      return false;
+      return undefined;
     }
   };
-  while (alive()) await new Promise((resolve) => setTimeout(resolve, 10));
+  await expect.poll(state, { ...PATIENCE, message: `the state of process ${pid}` }).toBeOneOf([undefined, "Z", "X"]);
 }
 
 /** LTP's Summary block as numbers. */
