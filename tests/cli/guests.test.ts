@@ -5,7 +5,7 @@ import { describe, expect, test } from "vitest";
 import { type Flags, parseCommandLine } from "../../ts/cli/flags.js";
 import { elsewhereOf } from "../../ts/cli/guests.js";
 import { machineFacts } from "../../ts/cli/machine.js";
-import { readJournal } from "../../ts/report/journal.js";
+import { eventsOf } from "../support/journal.js";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
 
 const flagsOf = (line: string): Flags => parseCommandLine(`${line} f`.split(" ").filter(Boolean)).flags;
@@ -65,7 +65,7 @@ test("--known-issues: a guest's failure is matched with the guest, before and af
   const guest = ["--guest", "ppc64le-64k:bookworm", "--filesystems", "ext4", "-s", "^AD00[1-4]$"];
   await command([suite, ...guest, "--known-issues", issues, "--journal", journal], system);
   expect(scheduler.ran.map((key) => key.slice(-5))).toEqual(["AD001", "AD002", "AD004"]);
-  const explained = (await readJournal(journal)).events.flatMap((event) =>
+  const explained = (await eventsOf(journal)).events.flatMap((event) =>
     event.type === "known-issue" ? [event.key.slice(-5)] : [],
   );
   expect(explained).toEqual(["AD002"]);

@@ -12,7 +12,8 @@ import {
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { RunPlan } from "../../ts/cli/system.js";
-import { readJournal } from "../../ts/report/journal.js";
+import { zeroCounters } from "../../ts/report/events.js";
+import { eventsOf } from "../support/journal.js";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
 
 /** A working directory with a runtest file `t` of three lines. */
@@ -243,7 +244,7 @@ describe("interruption", () => {
       /\nInterrupted: 1 of 3 testcases in .*: 1 TPASS; 2 not run\nJournal: .*\/j \(go on with --resume\)\n$/,
     );
     expect(err).toMatch(/interrupted, ending what runs/);
-    const { events } = await readJournal(join(cwd, "j"));
+    const { events } = await eventsOf(join(cwd, "j"));
     expect(events.at(-1)).toMatchObject({ type: "run-end", interrupted: true, notRun: 2 });
     expect(system.exits).toEqual([]);
     expect(system.signals.listenerCount(signal)).toBe(0);
@@ -337,12 +338,71 @@ describe("resuming", () => {
     expect(refused).toMatchObject({ status: 2, err: expect.stringMatching(/--resume without FILE takes the plan/) });
   });
 
+  test("judges all results by the known issues of now", async () => {
+    const { cwd } = place("A aiocp\nB aiocp\nC aiocp\nD aiocp\n");
+    const known = (entries: object) => writeFileSync(join(cwd, "k"), JSON.stringify({ t: entries }));
+    known({ A: [{ message: "bug 1" }], B: [{ message: "bug 2" }] });
+    const first = fakeScheduler(({ id }) => {
+      if (id === "D") system.signals.emit("SIGINT");
+      return "TFAIL";
+    });
+    const system = fakeSystem({ cwd, runPlan: first.runPlan });
+    await command("-d work --journal j --known-issues k t", system);
+    // A's entry still explains, B's is gone, C's is new.
+    known({ A: [{ message: "bug 1" }], C: [{ message: "bug 3" }] });
+    const { runPlan, ran } = fakeScheduler();
+    const { status, out } = await command(
+      "-d work --journal j --resume --known-issues k t",
+      fakeSystem({ cwd, runPlan }),
+    );
+    expect(ran).toEqual(["t:D"]);
+    expect(status).toBe(1);
+    expect(out).toMatch(/\nDid not pass:\n {2}B TFAIL .*\n\n/);
+    expect(out).toMatch(/\nDid not pass, as expected:\n {2}A .*\n {4}bug 1\n {2}C .*\n {4}bug 3\n\n/);
+    expect(out).not.toContain("match nothing any more");
+    // The journal tells the same.
+    const again = await command("-d work --journal j --resume --known-issues k t", fakeSystem({ cwd }));
+    expect(again).toMatchObject({ status: 1, out: expect.stringContaining("(2 not passed as expected)") });
+    const without = await command("-d work --journal j --resume t", fakeSystem({ cwd }));
+    expect(without.out).not.toContain("as expected");
+  });
+
+  test("runs again what could not be begun, since its machine or filesystem was not there", async () => {
+    const { cwd } = place();
+    const whole = fakeScheduler();
+    const system = fakeSystem({
+      cwd,
+      runPlan: async (plan, options, emit) => {
+        const result = await whole.runPlan(plan.slice(0, 1), options, emit);
+        emit({ type: "unavailable", filesystem: "xfs", reason: "no mkfs.xfs", keys: [plan[1]?.key ?? ""] });
+        const counters = { ...zeroCounters(), broken: 1 };
+        const end = { verdict: "TBROK", exit: 2, counters, durationSeconds: 0, summary: true, unbegun: true } as const;
+        emit({ type: "test-end", time: "", key: plan[2]?.key ?? "", ...end });
+        return result;
+      },
+    });
+    const first = await command("-d work --journal j t", system);
+    expect(first.out).toMatch(/\n3 testcases in .*: 1 TBROK, 1 TCONF, 1 TPASS\n/);
+    const { runPlan, ran } = fakeScheduler();
+    const { status, out } = await command("-d work --journal j --resume t", fakeSystem({ cwd, runPlan }));
+    expect(ran).toEqual(["t:B", "t:C"]);
+    expect(out).toMatch(/\n3 testcases \(1 of them earlier\) in .*: 3 TPASS\n/);
+    expect(status).toBe(0);
+  });
+
+  test("with --bail stops at new trouble only", async () => {
+    const cwd = await interrupted();
+    const { runPlan, ran } = fakeScheduler();
+    await command("-d work --journal j --resume --bail t", fakeSystem({ cwd, runPlan }));
+    expect(ran).toEqual(["t:B", "t:C"]);
+  });
+
   test("keeps a random order", async () => {
     const cwd = await interrupted("--shuffle");
     const { runPlan, ran } = fakeScheduler();
     const { status } = await command("-d work --journal j --resume --shuffle t", fakeSystem({ cwd, runPlan }));
     expect(status).not.toBe(2);
-    const { start } = await readJournal(join(cwd, "j"));
+    const { start } = await eventsOf(join(cwd, "j"));
     expect(ran).toEqual(start.plan.map(({ key }) => key).slice(-ran.length));
   });
 

@@ -9,9 +9,9 @@ import { defaultBacking, Filesystem, Unavailable } from "../../ts/filesystem/pro
 import { packaged } from "../../ts/package.js";
 import { UsageError } from "../../ts/plan/usage-error.js";
 import type { RunEvent } from "../../ts/report/events.js";
-import { readJournal } from "../../ts/report/journal.js";
 import { runPlan } from "../../ts/run/scheduler.js";
 import { command, fakeSystem, temporaryFolder } from "../cli/fixture.js";
+import { eventsOf } from "../support/journal.js";
 import { backingDirectory, expectNoTraces, MiB, provision, variant, withOnly } from "./fixture.js";
 
 const backing = backingDirectory();
@@ -247,7 +247,7 @@ describe("--device", () => {
           status: 0,
           err: expect.stringMatching(/^(aiodio-ltp: formatting .*\n){2}$/),
         });
-        expect((await readJournal(join(system.cwd, "j"))).start.workers).toBe(2);
+        expect((await eventsOf(join(system.cwd, "j"))).start.workers).toBe(2);
       } finally {
         rmSync(alias);
         closeSync(deviceFd);

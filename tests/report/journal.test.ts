@@ -1,9 +1,14 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { checkResumable, Journal, readJournal } from "../../ts/report/journal.js";
+import { Journal } from "../../ts/report/journal.js";
+import { checkResumable } from "../../ts/report/resume.js";
+import { eventsOf } from "../support/journal.js";
 import { plan, runEvents } from "./fixture.js";
 
 const folder = mkdtempSync(join(tmpdir(), "journal-"));
@@ -11,14 +16,14 @@ const path = join(folder, "j");
 beforeEach(() => rmSync(path, { force: true }));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function write(events = runEvents()): void {
-  const journal = Journal.create(path);
+async function write(events = runEvents()): Promise<void> {
+  const journal = await Journal.create(path);
   for (const event of events) journal.append(event);
   journal.close();
 }
 
 test("brings back every event but progress, and each is in the file when append returns", async () => {
-  const journal = Journal.create(path);
+  const journal = await Journal.create(path);
   let lines = 0;
   for (const event of runEvents()) {
     journal.append(event);
@@ -26,36 +31,80 @@ test("brings back every event but progress, and each is in the file when append 
     expect(readFileSync(path, "utf8").split("\n")).toHaveLength(lines + 1);
   }
   journal.close();
-  const { events, start, wholeBytes } = await readJournal(path);
+  const { events, start, wholeBytes } = await eventsOf(path);
   expect(events).toEqual(runEvents().filter(({ type }) => type !== "progress"));
   expect(start).toEqual(runEvents()[0]);
   expect(wholeBytes).toBe(readFileSync(path).length);
 });
 
 test("holds what JSON has no number for", async () => {
-  const journal = Journal.create(path);
+  const journal = await Journal.create(path);
   const [start] = runEvents();
   if (start) journal.append(start);
   journal.append({ type: "data", key: "part1:AD001", name: "seed", value: { seed: 2n ** 64n - 1n } });
   journal.close();
-  expect((await readJournal(path)).events[1]).toMatchObject({ value: { seed: "18446744073709551615" } });
+  expect((await eventsOf(path)).events[1]).toMatchObject({ value: { seed: "18446744073709551615" } });
 });
 
-test("is never overwritten, but an empty file is taken", () => {
+test("is never overwritten, but an empty file is taken", async () => {
   writeFileSync(path, "");
-  write();
+  await write();
   const before = readFileSync(path, "utf8");
-  expect(() => Journal.create(path)).toThrow(/exists: go on with it by --resume, or name another file/);
+  await expect(Journal.create(path)).rejects.toThrow(/exists: go on with it by --resume, or name another file/);
   expect(readFileSync(path, "utf8")).toBe(before);
 });
 
-test("that cannot be written is one clear error", () => {
-  expect(() => Journal.create("/nowhere/j")).toThrow(/^cannot write the journal \/nowhere\/j \(ENOENT\): name a file/);
+test("that cannot be written is one clear error", async () => {
+  await expect(Journal.create("/nowhere/j")).rejects.toThrow(
+    /^cannot write the journal \/nowhere\/j \(ENOENT\): name a file/,
+  );
+});
+
+test("of two runs only one may write, and the other is told so", async () => {
+  await write();
+  const before = readFileSync(path);
+  const { journal } = await Journal.resume(path, () => {});
+  const refusal = `another run is writing the journal ${path}: wait for its end, or name another file`;
+  await expect(Journal.resume(path, () => {})).rejects.toThrow(refusal);
+  await expect(Journal.create(path)).rejects.toThrow(refusal);
+  journal.close();
+  journal.close();
+  (await Journal.resume(path, () => {})).journal.close();
+  expect(readFileSync(path)).toEqual(before);
+});
+
+test("a run that was killed holds its journal no longer", async () => {
+  await write();
+  const addon = JSON.stringify(createRequire(import.meta.url).resolve("#native"));
+  const holder = `
+    import { openSync } from "node:fs";
+    const { lockFile } = await import(${addon});
+    console.log(lockFile(openSync(process.argv[1], "a")));
+    setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ["--input-type=module", "-e", holder, path], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const [held] = await once(child.stdout, "data");
+  expect(String(held)).toBe("true\n");
+  await expect(Journal.resume(path, () => {})).rejects.toThrow(/another run is writing/);
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  (await Journal.resume(path, () => {})).journal.close();
+});
+
+test("larger than any buffer is read", async () => {
+  await write();
+  const { size } = statSync(path);
+  // What a crash has left: room that was never written to, which costs no disk.
+  truncateSync(path, 2 ** 31 + 2 ** 20);
+  const { events, wholeBytes } = await eventsOf(path);
+  expect(events).toHaveLength(runEvents().filter(({ type }) => type !== "progress").length);
+  expect(wholeBytes).toBe(size);
 });
 
 describe("after a crash", () => {
   test("wherever the last line was torn, the lines before it count and writing goes on behind them", async () => {
-    write();
+    await write();
     const whole = readFileSync(path);
     const [start] = runEvents();
     if (start?.type !== "run-start") throw new Error("no start");
@@ -64,13 +113,13 @@ describe("after a crash", () => {
       fc.asyncProperty(fc.integer({ min: first, max: whole.length }), fc.nat(300), async (cut, zeros) => {
         // A crash of the machine leaves zeros where the data never reached the disk.
         writeFileSync(path, Buffer.concat([whole.subarray(0, cut), Buffer.alloc(zeros)]));
-        const history = await readJournal(path);
+        const history = await eventsOf(path);
         const complete = whole.subarray(0, cut).toString().split("\n").length - 1;
         expect(history.events).toHaveLength(complete);
-        const journal = Journal.resume(path, history);
+        const { journal } = await Journal.resume(path, () => {});
         journal.append(start);
         journal.close();
-        expect((await readJournal(path)).events).toEqual([...history.events, start]);
+        expect((await eventsOf(path)).events).toEqual([...history.events, start]);
       }),
       { numRuns: 50 },
     );
@@ -78,7 +127,7 @@ describe("after a crash", () => {
 
   test("a torn first line holds no run", async () => {
     writeFileSync(path, '{"type":"run-st');
-    await expect(readJournal(path)).rejects.toThrow(/holds no run: remove it and drop --resume/);
+    await expect(eventsOf(path)).rejects.toThrow(/holds no run: remove it and drop --resume/);
   });
 });
 
@@ -90,20 +139,20 @@ describe("garbage is one clear error with its line, and nothing is changed", () 
     ["a key outside the plan", '{"type":"test-start","time":"x","key":"other:AD001","worker":1}'],
     ["an empty line", ""],
   ])("%s", async (_name, text) => {
-    write(runEvents().slice(0, 1));
+    await write(runEvents().slice(0, 1));
     appendFileSync(path, `${text}\n${JSON.stringify(runEvents()[1])}\n`);
     const before = readFileSync(path);
-    await expect(readJournal(path)).rejects.toThrow(new RegExp(`^${path}:2: is no line of a journal \\(`));
+    await expect(eventsOf(path)).rejects.toThrow(new RegExp(`^${path}:2: is no line of a journal \\(`));
     expect(readFileSync(path)).toEqual(before);
   });
 
   test("a journal without its start", async () => {
     writeFileSync(path, `${JSON.stringify(runEvents()[1])}\n`);
-    await expect(readJournal(path)).rejects.toThrow(/:1: is no line of a journal \(a journal begins with run-start\)/);
+    await expect(eventsOf(path)).rejects.toThrow(/:1: is no line of a journal \(a journal begins with run-start\)/);
   });
 
   test("a missing file", async () => {
-    await expect(readJournal(path)).rejects.toThrow(/^no journal .*: name another, or drop --resume/);
+    await expect(eventsOf(path)).rejects.toThrow(/^no journal .*: name another, or drop --resume/);
   });
 });
 
@@ -115,15 +164,15 @@ describe("resuming needs the same run", () => {
     ["another directory", { ...same, directory: "/tmp" }, /is of a run in \/mnt: add -d \/mnt/],
     ["another engine", { ...same, engine: "sync" }, /with another engine: drop --engine/],
   ])("%s", async (_name, wanted, message) => {
-    write();
-    const history = await readJournal(path);
+    await write();
+    const history = await eventsOf(path);
     expect(() => checkResumable(path, history, wanted)).toThrow(message);
     expect(() => checkResumable(path, history, same)).not.toThrow();
   });
 
   test("arguments count, not only IDs", async () => {
-    write();
-    const history = await readJournal(path);
+    await write();
+    const history = await eventsOf(path);
     const changed = plan.map((run, index) => (index === 2 ? { ...run, argv: [...run.argv, "-x"] } : run));
     expect(() => checkResumable(path, history, { ...same, plan: changed })).toThrow(/run 3 is/);
   });

@@ -29,13 +29,12 @@ export async function explain(operands: readonly string[], system: System): Prom
     throw new UsageError("explain takes a journal and, if you like, the ID of one testcase: explain JOURNAL [ID]");
   }
   const path = resolve(system.cwd, name);
-  const { start, events } = await readJournal(path);
   const results = new Results(true);
   const stories = new Map<string, Story>();
-  for (const event of events) {
+  const { start } = await readJournal(path, (event) => {
     results.add(event);
     tell(stories, event);
-  }
+  });
   const tests = start.plan.map(({ key }) => results.of(key)).filter(({ run }) => stories.has(run.key));
   const chosen = wanted === undefined ? tests.filter(wentWrong) : pick(tests, wanted);
   for (const test of chosen) {

@@ -12,8 +12,10 @@ import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { firstOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
-import { checkResumable, type History, Journal, readJournal } from "../report/journal.js";
-import { Results, type RunStart, type TestEnd } from "../report/results.js";
+import { Excuses } from "../report/excuses.js";
+import { type History, Journal } from "../report/journal.js";
+import { Results, type RunStart } from "../report/results.js";
+import { checkResumable } from "../report/resume.js";
 import { onInterrupt } from "../run/interruption.js";
 import { peakBytes } from "../run/memory.js";
 import { programs } from "../testcase/registry.js";
@@ -27,11 +29,40 @@ import { storageOf } from "./storage.js";
 import type { System } from "./system.js";
 
 export async function run(flags: Flags, operands: readonly string[], system: System): Promise<number> {
-  const { terminal, cwd } = system;
+  const { cwd } = system;
   checkTogether(flags, operands);
-  const journalPath = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
   const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
-  const history = journalPath !== undefined && flags.resume ? await readJournal(journalPath) : undefined;
+  const results = new Results(flags.reporter === "json" || output !== undefined);
+  const journalPath = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
+  const resumed =
+    journalPath !== undefined && flags.resume
+      ? await Journal.resume(journalPath, (event) => results.add(event))
+      : undefined;
+  results.doubtUnchecked();
+  try {
+    return await runOn({ results, output, journalPath, resumed }, flags, operands, system);
+  } finally {
+    resumed?.journal.close();
+  }
+}
+
+/** What is known of a run before its plan is. */
+interface Ground {
+  /** They hold what earlier parts of the run have brought. */
+  results: Results;
+  output: string | undefined;
+  journalPath: string | undefined;
+  resumed: { journal: Journal; history: History } | undefined;
+}
+
+async function runOn(
+  { results, output, journalPath, resumed }: Ground,
+  flags: Flags,
+  operands: readonly string[],
+  system: System,
+): Promise<number> {
+  const { terminal, cwd } = system;
+  const history = resumed?.history;
   const elsewhere = elsewhereOf(flags, cwd);
   const storage = elsewhere ? undefined : await storageOf(flags, cwd, system.env);
   const filesystems = elsewhere?.variants ?? storage?.variants;
@@ -39,9 +70,6 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   const known =
     flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues), note);
   const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
-  const results = new Results(flags.reporter === "json" || output !== undefined);
-  for (const event of history?.events ?? []) results.add(event);
-  results.forgetUnchecked();
   const left = all.some(({ key }) => !results.completed(key));
   const prepared =
     elsewhere && left
@@ -54,6 +82,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
     kernels.set(guest, facts.kernel);
   };
   if (!elsewhere) describe(machineFacts());
+  for (const [name, machine] of results.guests) describe(machine, name);
   for (const [name, facts] of prepared?.facts ?? []) describe(facts, name);
   const plan = withoutSkipped(all, note, (run) => {
     const issue = known?.skip(run);
@@ -83,24 +112,26 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   if (pending.length > 0 && !filesystems && !elsewhere) checkDirectory(directory, Math.min(workers, pending.length));
   const runPlan = prepared?.runPlan ?? system.runPlan;
 
-  const journal = journalPath === undefined ? undefined : openJournal(journalPath, history);
+  const journal = resumed?.journal ?? (journalPath === undefined ? undefined : await Journal.create(journalPath));
   const reporters = await makeReporters(flags, output, results, system, journal?.path);
   const kernelLog = openKernelLog(system.kernelLog);
   const abort = new AbortController();
   let failure: { error: unknown } | undefined;
-  const explain = ({ key, verdict, exit, unended }: TestEnd): void => {
-    const issue = known?.explain(results.of(key).run, verdict, exit, unended);
-    if (issue && !issue.keepFail) emit({ type: "known-issue", key, text: issueText(issue) });
+  const excuses = known && new Excuses(known, results);
+  const keep = (event: RunEvent): void => {
+    journal?.append(event);
+    results.add(event);
   };
   /** The one way of an event. It must not throw into the scheduler: what is wrong here ends the run in good order. */
   const emit = (event: RunEvent): void => {
     try {
       // The journal first: what a reporter shows has been kept.
-      journal?.append(event);
-      results.add(event);
-      for (const reporter of reporters) reporter.event(event);
+      keep(event);
       if (event.type === "guest") describe(event.machine, event.guest);
-      if (event.type === "test-end" && !event.interrupted) explain(event);
+      const explained = excuses?.after(event) ?? [];
+      for (const one of explained) keep(one);
+      // What is expected is known before any of it is shown.
+      for (const one of [event, ...explained]) for (const reporter of reporters) reporter.event(one);
     } catch (error) {
       failure ??= { error };
       abort.abort();
@@ -132,8 +163,11 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
 
   try {
     emit(runStart(workers, flags.engine, plan, directory, shuffleSeed));
+    // The file may be another than that of the earlier parts.
+    for (const event of excuses?.all() ?? []) emit(event);
     if (kernel?.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
     for (const { description } of storage?.devices ?? []) tell(`aiodio-ltp: formatting ${description}\n`);
+    const earlierTrouble = results.unexpected;
     if (pending.length > 0 && !abort.signal.aborted) {
       await runPlan(
         pending,
@@ -141,7 +175,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
           directory,
           devices: filesystems || elsewhere ? undefined : knownDevicesBehind(realpathSync(directory)),
           workers,
-          ...(flags.bail && { bail: () => results.unexpected > 0 }),
+          ...(flags.bail && { bail: () => results.unexpected > earlierTrouble }),
           defaults: {
             ...(flags.engine !== undefined && { engine: flags.engine }),
             ...(flags.verify !== undefined && { verify: flags.verify }),
@@ -300,10 +334,6 @@ function runStart(
     machine: machineFacts(),
     plan: [...plan],
   };
-}
-
-function openJournal(path: string, history: History | undefined): Journal {
-  return history ? Journal.resume(path, history) : Journal.create(path);
 }
 
 /** The chosen reporter, and the report file where one is wanted. Only what is used is loaded. */

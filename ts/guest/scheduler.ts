@@ -197,7 +197,7 @@ class Place {
     const durationSeconds = startedMs === undefined ? 0 : (performance.now() - startedMs) / 1000;
     const end = { verdict: verdictOf(counters), exit: exitStatus(counters), counters, durationSeconds, summary: true };
     // One that had begun took its machine with it, or was taken with it.
-    emit({ type: "test-end", time, key, ...end, ...(startedMs !== undefined && { unended: true }) });
+    emit({ type: "test-end", time, key, ...end, ...(startedMs === undefined ? { unbegun: true } : { unended: true }) });
   }
 }
 

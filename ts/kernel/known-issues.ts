@@ -334,9 +334,24 @@ export class KnownIssues {
     const meant = this.issues.filter((one) => names(one, run));
     for (const issue of meant) this.#ran.add(issue);
     if (verdict === "TPASS" || verdict === "TCONF") return undefined;
-    const environment = this.#environments.get(run.guest) ?? {};
-    const values = [String(exit), ...(unended ? [RETVAL.undefined] : [])];
-    const fitting = meant.filter((one) => values.some((retval) => fits(one, environment, retval)));
+    return this.#fitting(meant, run, [String(exit), ...(unended ? [RETVAL.undefined] : [])]);
+  }
+
+  /**
+   * The entry that explains what a checker of this test's filesystem said after it. It is about the checker, under whose
+   * name it stands in place of a test's: what is known of a test does not explain a damaged filesystem.
+   *
+   * @param checker name of the program: `e2fsck`, `xfs_repair`, `btrfs`
+   * @param exit what it makes of the test, as an exit status
+   */
+  explainCheck(run: Run, checker: string, exit: number): KnownIssue | undefined {
+    const meant = this.issues.filter(({ suite, test }) => suite === run.suite && test === checker);
+    return this.#fitting(meant, run, [String(exit)]);
+  }
+
+  #fitting(meant: readonly KnownIssue[], { guest }: Run, retvals: readonly string[]): KnownIssue | undefined {
+    const environment = this.#environments.get(guest) ?? {};
+    const fitting = meant.filter((one) => retvals.some((retval) => fits(one, environment, retval)));
     for (const issue of fitting) this.#needed.add(issue);
     return fitting[0];
   }

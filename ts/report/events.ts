@@ -151,7 +151,10 @@ export type RunEvent =
   | { type: "unchecked"; time: string; filesystem: string; suspects: string[] }
   /** A message of the kernel; without a key it came while no testcase ran. */
   | { type: "kernel"; key?: string; finding: Finding }
-  /** A known issue explains why this testcase, which has ended, did not pass: an expected failure, and no pass. */
+  /**
+   * A known issue explains why this testcase, which has ended, did not pass: an expected failure, and no pass. It holds
+   * until the next `run-start`: a run that is resumed judges all its results by the known issues of that time.
+   */
   | { type: "known-issue"; key: string; text: string }
   /** Known issues that nothing in this run has needed: candidates for removal. */
   | { type: "stale-issues"; issues: string[] }
@@ -174,6 +177,8 @@ export type RunEvent =
       interrupted?: boolean;
       /** True where it came to no end of its own: killed at its time limit, or its machine died. */
       unended?: boolean | undefined;
+      /** True where it was not even begun, since its machine or filesystem was not there: `--resume` runs it again. */
+      unbegun?: boolean | undefined;
     }
   | {
       type: "run-end";

@@ -137,6 +137,7 @@ const event = z.discriminatedUnion("type", [
     peakBytes: whole.optional(),
     interrupted: z.boolean().optional(),
     unended: z.boolean().optional(),
+    unbegun: z.boolean().optional(),
   }),
   z.object({
     type: z.literal("run-end"),

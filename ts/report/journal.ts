@@ -2,115 +2,142 @@
  * The journal: every event of a run as a line of JSON, written when it happens, so that a run that is killed loses
  * nothing and can be resumed.
  */
-import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, statSync, writeSync } from "node:fs";
+import { closeSync, constants, createReadStream, fstatSync, ftruncateSync, openSync, writeSync } from "node:fs";
 import { reasonOf, UsageError } from "../plan/usage-error.js";
-import type { PlannedRun, RunEvent } from "./events.js";
-import { Results, type RunStart } from "./results.js";
+import type { RunEvent } from "./events.js";
+import type { RunStart } from "./results.js";
 
-/** What a journal holds. */
+/** What a journal holds beside its events. */
 export interface History {
   /** The first part's start; its plan is the plan of all parts. */
   start: RunStart;
-  events: RunEvent[];
   /** Length of the part that holds whole lines; a torn last line comes after it. */
   wholeBytes: number;
 }
 
 const NEWLINE = 0x0a;
 
-/** Reads a journal. A torn last line (a crash while it was written) is ignored, anything else amiss is an error. */
-export async function readJournal(path: string): Promise<History> {
-  let bytes: Buffer;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    if (reasonOf(error) === "ENOENT") {
-      throw new UsageError(`no journal ${path}: name another, or drop --resume to begin a new run`);
-    }
-    throw new UsageError(`cannot read the journal ${path} (${reasonOf(error)}): name another`);
-  }
+/** What is read at once; a journal may be larger than the memory. */
+const CHUNK_BYTES = 2 ** 20;
+
+/**
+ * Reads a journal line by line. A torn last line (a crash while it was written) is ignored, anything else amiss is an
+ * error.
+ *
+ * @param visit gets every event in turn; what it throws is an error of that line
+ * @throws UsageError
+ */
+export async function readJournal(path: string, visit: (event: RunEvent) => void): Promise<History> {
   // Loaded here because nothing but reading a journal needs zod, and it takes as long to load as the rest of us.
   const { checkEvent } = await import("./journal-schema.js");
-  const events: RunEvent[] = [];
-  const known = new Results();
+  let start: RunStart | undefined;
   let wholeBytes = 0;
-  for (let number = 1; ; number++) {
-    const end = bytes.indexOf(NEWLINE, wholeBytes);
-    if (end < 0) break;
-    try {
-      const event = checkEvent(JSON.parse(bytes.toString("utf8", wholeBytes, end)));
-      if (number === 1 && event.type !== "run-start") throw new Error("a journal begins with run-start");
-      known.add(event);
-      events.push(event);
-    } catch (error) {
-      throw new UsageError(
-        `${path}:${number}: is no line of a journal (${(error as Error).message}): ` +
-          "repair or remove the line, or begin a new journal; nothing was changed",
-      );
+  let number = 0;
+  try {
+    for await (const line of wholeLines(path)) {
+      number += 1;
+      try {
+        const event = checkEvent(JSON.parse(line.toString()));
+        if (event.type === "run-start") start ??= event;
+        if (!start) throw new Error("a journal begins with run-start");
+        visit(event);
+      } catch (error) {
+        throw new UsageError(
+          `${path}:${number}: is no line of a journal (${(error as Error).message}): ` +
+            "repair or remove the line, or begin a new journal; nothing was changed",
+        );
+      }
+      wholeBytes += line.length + 1;
     }
-    wholeBytes = end + 1;
+  } catch (error) {
+    throw error instanceof UsageError ? error : unreadable(path, error);
   }
-  const [start] = events;
-  if (start?.type !== "run-start") {
-    throw new UsageError(`the journal ${path} holds no run: remove it and drop --resume to begin a new run`);
-  }
-  return { start, events, wholeBytes };
+  if (!start) throw new UsageError(`the journal ${path} holds no run: remove it and drop --resume to begin a new run`);
+  return { start, wholeBytes };
 }
 
-/** What else has to be the same for a run to go on. */
-export interface Resumption {
-  plan: readonly PlannedRun[];
-  directory: string;
-  engine?: string | undefined;
+/** The lines that end with a newline, without it. */
+async function* wholeLines(path: string): AsyncGenerator<Buffer> {
+  let begun: Buffer[] = [];
+  let torn = false;
+  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
+    let from = 0;
+    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, from)) {
+      yield Buffer.concat([...begun, chunk.subarray(from, end)]);
+      begun = [];
+      from = end + 1;
+      torn = false;
+    }
+    const rest = chunk.subarray(from);
+    // A crash of the machine may leave any number of zeros, which no JSON has: the first of them are as good as all.
+    if (!torn) begun.push(rest);
+    torn ||= rest.includes(0);
+  }
 }
 
-/** Throws unless the run in the journal is the run that is asked for. */
-export function checkResumable(path: string, { start }: History, { plan, directory, engine }: Resumption): void {
-  const begin = "or begin a new journal without --resume";
-  const same = (a: PlannedRun | undefined, b: PlannedRun | undefined) =>
-    a?.key === b?.key && a?.program === b?.program && JSON.stringify(a?.argv) === JSON.stringify(b?.argv);
-  const length = Math.max(plan.length, start.plan.length);
-  for (let index = 0; index < length; index++) {
-    const [now, then] = [plan[index], start.plan[index]];
-    if (same(now, then)) continue;
-    const describe = (run: PlannedRun | undefined) => (run ? `"${run.key} ${run.command}"` : "nothing");
-    throw new UsageError(
-      `the journal ${path} is of another plan: run ${index + 1} is ${describe(then)} there and ${describe(now)} here: ` +
-        `give the same files and options, ${begin}`,
-    );
+function unreadable(path: string, error: unknown): UsageError {
+  const reason = reasonOf(error);
+  if (reason === "ENOENT") {
+    return new UsageError(`no journal ${path}: name another, or drop --resume to begin a new run`);
   }
-  if (start.directory !== directory) {
-    throw new UsageError(`the journal ${path} is of a run in ${start.directory}: add -d ${start.directory}, ${begin}`);
-  }
-  if (start.engine !== engine) {
-    const option = start.engine === undefined ? "drop --engine" : `add --engine ${start.engine}`;
-    throw new UsageError(`the journal ${path} is of a run with another engine: ${option}, ${begin}`);
-  }
+  return new UsageError(`cannot read the journal ${path} (${reason}): name another`);
 }
 
 /** An open journal. */
 export class Journal {
   #torn = false;
+  #open = true;
+  /** Behind this is a torn line, which is cut off before anything is written. */
+  #cutBytes: number | undefined;
 
   private constructor(
     readonly path: string,
     readonly fd: number,
   ) {}
 
-  /** Begins a journal. An existing one is never overwritten. */
-  static create(path: string): Journal {
+  /** Begins a journal. An existing one is never overwritten. @throws UsageError */
+  static async create(path: string): Promise<Journal> {
+    const journal = await Journal.#take(path, constants.O_CREAT);
     // An empty file (mktemp) and a device like /dev/null hold nothing that could be lost.
-    if (existsSync(path) && statSync(path).size > 0) {
-      throw new UsageError(`the journal ${path} exists: go on with it by --resume, or name another file`);
-    }
-    return new Journal(path, open(path));
+    if (fstatSync(journal.fd).size === 0) return journal;
+    journal.close();
+    throw new UsageError(`the journal ${path} exists: go on with it by --resume, or name another file`);
   }
 
-  /** Goes on with a journal that was read before; a torn last line is cut off, since its event starts anew. */
-  static resume(path: string, { wholeBytes }: History): Journal {
-    const fd = open(path);
-    ftruncateSync(fd, wholeBytes);
-    return new Journal(path, fd);
+  /**
+   * Reads a journal and goes on with it, which changes nothing before the first {@link append}.
+   *
+   * @param visit as {@link readJournal} has it
+   * @throws UsageError
+   */
+  static async resume(path: string, visit: (event: RunEvent) => void): Promise<{ journal: Journal; history: History }> {
+    const journal = await Journal.#take(path, 0);
+    try {
+      const history = await readJournal(path, visit);
+      journal.#cutBytes = history.wholeBytes;
+      return { journal, history };
+    } catch (error) {
+      journal.close();
+      throw error;
+    }
+  }
+
+  /** Opens it for this run alone. The lock is the kernel's, so that it goes with the process, however that ends. */
+  static async #take(path: string, flags: number): Promise<Journal> {
+    let fd: number;
+    try {
+      fd = openSync(path, constants.O_WRONLY | constants.O_APPEND | flags, 0o666);
+    } catch (error) {
+      if (flags === 0) throw unreadable(path, error);
+      throw new UsageError(
+        `cannot write the journal ${path} (${reasonOf(error)}): name a file in a writable directory`,
+      );
+    }
+    const journal = new Journal(path, fd);
+    // Many runs may write to /dev/null.
+    if (!fstatSync(fd).isFile() || (await import("#native")).lockFile(fd)) return journal;
+    journal.close();
+    throw new UsageError(`another run is writing the journal ${path}: wait for its end, or name another file`);
   }
 
   /** Writes an event before it returns. Progress and traces are only for the eyes and are left out. */
@@ -120,19 +147,15 @@ export class Journal {
     const text = JSON.stringify(event, (_name, value) => (typeof value === "bigint" ? String(value) : value));
     const bytes = Buffer.from(`${text}\n`);
     this.#torn = true;
+    if (this.#cutBytes !== undefined) ftruncateSync(this.fd, this.#cutBytes);
+    this.#cutBytes = undefined;
     for (let written = 0; written < bytes.length; ) written += writeSync(this.fd, bytes, written);
     this.#torn = false;
   }
 
+  /** May be called again. */
   close(): void {
-    closeSync(this.fd);
-  }
-}
-
-function open(path: string): number {
-  try {
-    return openSync(path, "a");
-  } catch (error) {
-    throw new UsageError(`cannot write the journal ${path} (${reasonOf(error)}): name a file in a writable directory`);
+    if (this.#open) closeSync(this.fd);
+    this.#open = false;
   }
 }

@@ -16,6 +16,7 @@ import { type Unchecked, UncheckedRuns } from "./unchecked.js";
 export type RunStart = Extract<RunEvent, { type: "run-start" }>;
 export type RunEnd = Extract<RunEvent, { type: "run-end" }>;
 export type TestEnd = Extract<RunEvent, { type: "test-end" }>;
+export type Check = Extract<RunEvent, { type: "check" }>;
 
 /** A line of a testcase's output: a result line, or text without file and type. */
 export type LogLine = ({ type: "line" } & ResultLine) | { type: "raw"; text: string };
@@ -31,10 +32,20 @@ export interface TestResult {
   end?: TestEnd;
 }
 
+/** One that has ended. */
+export interface EndedTest extends TestResult {
+  /** With what its filesystem's checker has said since. */
+  end: TestEnd;
+  /** As it ended by itself. */
+  own: TestEnd;
+  /** The checks that have found its filesystem not clean. */
+  complaints: Check[];
+}
+
 export class Results {
   /** Every planned run by its key, in the plan's order. */
   readonly #tests = new Map<string, TestResult>();
-  readonly #ended = new Map<string, TestResult & { end: TestEnd }>();
+  readonly #ended = new Map<string, EndedTest>();
   readonly #verdicts = noVerdicts();
   /** Why a testcase was expected not to pass, by key. */
   readonly #expected = new Map<string, string>();
@@ -61,17 +72,24 @@ export class Results {
     this.#unchecked.add(event);
     switch (event.type) {
       case "run-start":
-        this.forgetUnchecked();
+        this.doubtUnchecked();
         this.start = event;
         this.end = undefined;
+        for (const key of this.#ended.keys()) if (!this.completed(key)) this.#forget(key);
         this.earlier = this.#ended.size;
+        // A run that is resumed is judged anew by the known issues of that time.
+        this.#expected.clear();
+        this.staleIssues = [];
         for (const run of event.plan) {
           if (!this.#tests.has(run.key)) this.#tests.set(run.key, { run, log: [] });
         }
         break;
-      case "test-start":
-        this.of(event.key).log = [];
+      case "test-start": {
+        const result = this.of(event.key);
+        result.log = [];
+        delete result.end;
         break;
+      }
       case "line":
       case "raw": {
         const { key, ...line } = event;
@@ -83,7 +101,7 @@ export class Results {
         result.end = event;
         // An interrupted testcase has shown nothing: it counts as not run.
         if (!event.interrupted && !this.#ended.has(event.key)) {
-          this.#ended.set(event.key, { ...result, end: event });
+          this.#ended.set(event.key, { ...result, end: event, own: event, complaints: [] });
           this.#verdicts[event.verdict] += 1;
         }
         if (event.verdict === "TPASS" && !this.keepLogs) result.log.length = 0;
@@ -129,20 +147,37 @@ export class Results {
     if (this.#ended.has(key)) return;
     result.log = [{ type: "line", result: "TCONF", file: UNAVAILABLE, line: 0, text: reason }];
     const counters = { ...zeroCounters(), skipped: 1 };
-    result.end = {
+    const end: TestEnd = {
       ...{ type: "test-end", time: this.start?.time ?? "", key, verdict: "TCONF", exit: exitStatus(counters) },
-      ...{ counters, durationSeconds: 0, summary: false },
+      ...{ counters, durationSeconds: 0, summary: false, unbegun: true },
     };
-    this.#ended.set(key, { ...result, end: result.end });
+    result.end = end;
+    this.#ended.set(key, { ...result, end, own: end, complaints: [] });
     this.#verdicts.TCONF += 1;
   }
 
+  /** As if it had not been run; what it has shown is another part's. */
+  #forget(key: string): void {
+    const ended = this.#ended.get(key);
+    if (!ended) return;
+    this.#verdicts[ended.end.verdict] -= 1;
+    this.#ended.delete(key);
+    this.#provisional.delete(key);
+    const result = this.of(key);
+    result.log = [];
+    delete result.end;
+  }
+
   /** The filesystem was not found clean after this testcase: its verdict does not stand. */
-  #suspect(key: string, { filesystem, result: check }: Extract<RunEvent, { type: "check" }>): void {
+  #suspect(key: string, event: Check): void {
+    const { filesystem, result: check } = event;
     const complaint = check.reports.find(({ verdict }) => verdict !== "clean");
     const what = complaint?.checker ?? check.unmountable ?? check.unchecked ?? "its checker";
-    if (isDamaged(check)) this.#demote(key, "TFAIL", `${filesystem} was found damaged afterwards: ${what}`);
-    else this.#demote(key, "TWARN", `${filesystem} could not be checked afterwards: ${what}`);
+    const [result, found] = isDamaged(check)
+      ? (["TFAIL", "was found damaged"] as const)
+      : (["TWARN", "could not be checked"] as const);
+    this.#ended.get(key)?.complaints.push(event);
+    this.#demote(key, result, `${filesystem} ${found} afterwards: ${what}`);
   }
 
   /** Counts one more result of a testcase that has ended. */
@@ -174,19 +209,9 @@ export class Results {
     return all.filter(({ suspects }) => suspects.length > 0);
   }
 
-  /** The run goes on: what passed and was not checked, by an end in good order or by none, is to be run again. */
-  forgetUnchecked(): void {
+  /** Nothing runs any more, in good order or not: what passed and was not checked is not {@link completed}. */
+  doubtUnchecked(): void {
     for (const { suspects } of this.takeUnchecked()) for (const key of suspects) this.#provisional.add(key);
-    for (const key of this.#provisional) {
-      const ended = this.#ended.get(key);
-      if (!ended) continue;
-      this.#ended.delete(key);
-      this.#verdicts[ended.end.verdict] -= 1;
-      const test = this.of(key);
-      test.log = [];
-      delete test.end;
-    }
-    this.#provisional.clear();
   }
 
   /** Verdict counts of each filesystem of each guest, in the plan's order; empty when the run is on none of its own. */
@@ -206,6 +231,11 @@ export class Results {
       if (isUnavailable(log) && first) row.reason = first.text;
     }
     return [...rows].map(([name, row]) => ({ name, ...row }));
+  }
+
+  /** Facts of the guests that came up, by name. */
+  get guests(): ReadonlyMap<string, Machine> {
+    return this.#guests;
   }
 
   /** Where the testcases ran: the guest, where it was one and the same; else this machine. */
@@ -241,14 +271,21 @@ export class Results {
     return this.#tests.has(key);
   }
 
-  /** Whether this run has ended with a verdict. */
+  /** Whether this run has ended with a verdict that stands: what says otherwise is run again by `--resume`. */
   completed(key: string): boolean {
-    return this.#ended.has(key);
+    const ended = this.#ended.get(key);
+    // That its machine or filesystem was not there says nothing of it: this time they may be.
+    return ended !== undefined && !ended.own.unbegun && !this.#provisional.has(key);
   }
 
   /** What has ended with a verdict, in the order of ending. */
-  ended(): (TestResult & { end: TestEnd })[] {
+  ended(): EndedTest[] {
     return [...this.#ended.values()];
+  }
+
+  /** What came of this run, if it has ended with a verdict. */
+  endedAs(key: string): EndedTest | undefined {
+    return this.#ended.get(key);
   }
 
   /** Everything that is planned, in the plan's order. */
@@ -270,7 +307,7 @@ export class Results {
   }
 
   /** What failed, broke or warned, or was required and did not apply, without a known issue that explains it. */
-  trouble(): (TestResult & { end: TestEnd })[] {
+  trouble(): EndedTest[] {
     return this.ended().filter(
       ({ run, end: { verdict } }) =>
         verdict !== "TPASS" && (verdict !== "TCONF" || this.required.has(run.key)) && !this.#expected.has(run.key),

@@ -21,7 +21,9 @@ mod task;
 mod types;
 pub mod unwritten;
 
-use std::os::fd::IntoRawFd;
+use std::fs::{File, TryLockError};
+use std::mem::ManuallyDrop;
+use std::os::fd::{FromRawFd, IntoRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,16 @@ use crate::types::{
     CopyOptions, CopyOutcome, Failure, FillOptions, FillOutcome, Limits, LoopOptions, LoopOutcome, MountOptions, StorageInfo,
     VerifyOptions, VerifyOutcome,
 };
+
+/// Takes an open file for this process alone (`flock(2)`) until the file is closed or the process is gone. False where
+/// somebody else has it; true where its filesystem knows no locks.
+#[napi]
+#[must_use]
+pub fn lock_file(fd: i32) -> bool {
+    // SAFETY: the caller says that it is open; it is not closed here.
+    let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
 
 /// Fills a file with stamps, through the page cache, and syncs it.
 #[napi(ts_return_type = "Promise<FillOutcome>")]
