@@ -37,7 +37,11 @@ describe("a command line", () => {
     ["-d /x -s A -s B --skip=C f", { directory: "/x", select: ["A", "B"], skip: ["C"] }],
     ["-j4 -i 3 --repeat 5 --bail f", { workers: 4, iterate: 3, repeat: 5, bail: true }],
     ["--engine io_uring --timeout-mul .5 f", { engine: "io_uring", timeoutMul: 0.5 }],
-    ["--journal j --resume --reporter ltp --output o f", { journal: "j", resume: true, reporter: "ltp", output: "o" }],
+    [
+      "--journal j --resume --reporter ltp --output o f",
+      { journal: "j", resume: "same", reporter: "ltp", output: "o" },
+    ],
+    ["--journal j --resume=force f", { journal: "j", resume: "force" }],
     ["--shuffle f", { shuffle: {} }],
     ["--shuffle=007 f", { shuffle: { seed: "7" } }],
     ["--select=-b f", { select: ["-b"] }],

@@ -9,6 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { release } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { RunPlan } from "../../ts/cli/system.js";
@@ -388,6 +389,23 @@ describe("resuming", () => {
     expect(ran).toEqual(["t:B", "t:C"]);
     expect(out).toMatch(/\n3 testcases \(1 of them earlier\) in .*: 3 TPASS\n/);
     expect(status).toBe(0);
+  });
+
+  test("of a run on another kernel goes on by force only", async () => {
+    const cwd = await interrupted();
+    const text = readFileSync(join(cwd, "j"), "utf8");
+    writeFileSync(join(cwd, "j"), text.replace(`"kernel":"${release()}"`, '"kernel":"2.6.5"'));
+    const refused = fakeScheduler();
+    expect(await command("-d work --journal j --resume t", fakeSystem({ cwd, runPlan: refused.runPlan }))).toEqual({
+      ...{ status: 2, out: "" },
+      err: expect.stringContaining(
+        `another kernel (2.6.5 there, ${release()} here): make it the same, go on all the same`,
+      ),
+    });
+    expect(refused.ran).toEqual([]);
+    const { runPlan, ran } = fakeScheduler();
+    await command("-d work --journal j --resume=force t", fakeSystem({ cwd, runPlan }));
+    expect(ran).toEqual(["t:B", "t:C"]);
   });
 
   test("with --bail stops at new trouble only", async () => {

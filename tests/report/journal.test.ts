@@ -7,9 +7,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { Journal } from "../../ts/report/journal.js";
-import { checkResumable } from "../../ts/report/resume.js";
 import { eventsOf } from "../support/journal.js";
-import { plan, runEvents } from "./fixture.js";
+import { runEvents } from "./fixture.js";
 
 const folder = mkdtempSync(join(tmpdir(), "journal-"));
 const path = join(folder, "j");
@@ -153,27 +152,5 @@ describe("garbage is one clear error with its line, and nothing is changed", () 
 
   test("a missing file", async () => {
     await expect(eventsOf(path)).rejects.toThrow(/^no journal .*: name another, or drop --resume/);
-  });
-});
-
-describe("resuming needs the same run", () => {
-  const same = { plan, directory: "/mnt" };
-  test.each([
-    ["another plan", { ...same, plan: plan.slice(1) }, /run 1 is "part1:AD001 .*" there and "part1:AD002 .*" here/],
-    ["a shorter plan", { ...same, plan: plan.slice(0, 4) }, /run 5 is "part1:AD005 .*" there and nothing here/],
-    ["another directory", { ...same, directory: "/tmp" }, /is of a run in \/mnt: add -d \/mnt/],
-    ["another engine", { ...same, engine: "sync" }, /with another engine: drop --engine/],
-  ])("%s", async (_name, wanted, message) => {
-    await write();
-    const history = await eventsOf(path);
-    expect(() => checkResumable(path, history, wanted)).toThrow(message);
-    expect(() => checkResumable(path, history, same)).not.toThrow();
-  });
-
-  test("arguments count, not only IDs", async () => {
-    await write();
-    const history = await eventsOf(path);
-    const changed = plan.map((run, index) => (index === 2 ? { ...run, argv: [...run.argv, "-x"] } : run));
-    expect(() => checkResumable(path, history, { ...same, plan: changed })).toThrow(/run 3 is/);
   });
 });

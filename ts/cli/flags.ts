@@ -81,7 +81,8 @@ export interface Flags {
   knownIssues?: string;
   skipFile?: string;
   journal?: string;
-  resume: boolean;
+  /** `force`: although it is another kernel, version or size than before. */
+  resume: false | "same" | "force";
   trace: boolean;
   reporter: (typeof REPORTERS)[number];
   output?: string;
@@ -392,10 +393,12 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "resume",
+    value: "force",
+    valueOptional: true,
     commands: ["run"],
-    text: "go on with the run in --journal FILE: what it holds a verdict for is not run again, except what passed on a filesystem that was never checked afterwards",
-    set: (flags) => {
-      flags.resume = true;
+    text: "go on with the run in --journal FILE: what it holds a verdict for is not run again. force: although kernel, version, --verify, --size or --device are not the same any more",
+    set: (flags, value) => {
+      flags.resume = value === "" ? "same" : oneOf("--resume", value, ["force"] as const);
     },
   },
   {

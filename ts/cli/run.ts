@@ -1,6 +1,7 @@
 /** `aiodio-ltp FILE...`: plan, run, report. */
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
+import { DEFAULT_SIZE_BYTES } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
 import { knownDevicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
@@ -104,10 +105,17 @@ async function runOn(
     throw new UsageError(`the journal's run was on filesystems of its own: add --filesystems with ${filesystem} in it`);
   }
   const directory = chosenDirectory(flags.directory, system.env, cwd);
-  if (history && journalPath) checkResumable(journalPath, history, { plan, directory, engine: flags.engine });
 
   // A device is one filesystem, and a filesystem one worker's.
   const workers = storage && storage.devices.length > 0 ? storage.devices.length : flags.workers;
+  const next = runStart(flags, { workers, plan, directory, shuffleSeed, made: filesystems !== undefined });
+  if (history && results.start && journalPath !== undefined) {
+    const kernels = [...results.guests].map(([name, { kernel: before }]) => ({
+      ...{ name, before, now: prepared?.facts.get(name)?.kernel },
+    }));
+    const parts = { first: history.start, last: results.start, next, kernels };
+    checkResumable(journalPath, parts, flags.resume === "force");
+  }
   const pending = plan.filter(({ key }) => !results.completed(key));
   if (pending.length > 0 && !filesystems && !elsewhere) checkDirectory(directory, Math.min(workers, pending.length));
   const runPlan = prepared?.runPlan ?? system.runPlan;
@@ -162,7 +170,7 @@ async function runOn(
   });
 
   try {
-    emit(runStart(workers, flags.engine, plan, directory, shuffleSeed));
+    emit(next);
     // The file may be another than that of the earlier parts.
     for (const event of excuses?.all() ?? []) emit(event);
     if (kernel?.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
@@ -294,7 +302,7 @@ function planOf(
   history: History | undefined,
   filesystems: ReadonlyMap<string, Variant> | undefined,
   elsewhere: Elsewhere | undefined,
-): { plan: readonly PlannedRun[]; shuffleSeed?: string | undefined } {
+): { plan: PlannedRun[]; shuffleSeed?: string | undefined } {
   if (operands.length === 0 && history) {
     return { plan: history.start.plan, shuffleSeed: history.start.shuffleSeed };
   }
@@ -316,23 +324,28 @@ function planOf(
   return { plan, shuffleSeed };
 }
 
+/** @param made whether filesystems are made for the run */
 function runStart(
-  workers: number,
-  engine: string | undefined,
-  plan: readonly PlannedRun[],
-  directory: string,
-  shuffleSeed: string | undefined,
+  { engine, verify, sizeBytes = DEFAULT_SIZE_BYTES, devices }: Flags,
+  {
+    shuffleSeed,
+    made,
+    ...run
+  }: Pick<RunStart, "workers" | "plan" | "directory"> & {
+    shuffleSeed: string | undefined;
+    made: boolean;
+  },
 ): RunStart {
   return {
     type: "run-start",
     time: new Date().toISOString(),
     version,
-    directory,
-    workers,
+    ...run,
     ...(engine !== undefined && { engine }),
+    ...(verify !== undefined && { verify }),
+    ...(made && (devices.length > 0 ? { devices } : { sizeBytes })),
     ...(shuffleSeed !== undefined && { shuffleSeed }),
     machine: machineFacts(),
-    plan: [...plan],
   };
 }
 

@@ -95,6 +95,12 @@ export type RunEvent =
       workers: number;
       /** Engine asked for with `--engine`; absent when each testcase takes its own. */
       engine?: string;
+      /** `--verify`; absent when each testcase takes its own. */
+      verify?: string;
+      /** Size of each filesystem that is made for the run; absent where none is, or on devices of their own size. */
+      sizeBytes?: number;
+      /** Devices that are formatted for it, by path. */
+      devices?: string[];
       /** Seed of `--shuffle`; absent when the order is the files'. */
       shuffleSeed?: string;
       machine: Machine;
