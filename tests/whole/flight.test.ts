@@ -74,13 +74,20 @@ test("so does a run that was killed as a whole", async () => {
   const { run } = await flying();
   run.kill("SIGKILL");
   await run;
-  rmSync(join(base, "lines"));
   const { stdout } = await command("aiodio-ltp", ["explain", journal]);
   expect(stdout).toMatch(/LONG did not end: aiocp/);
   expect(stdout).toMatch(/operations: the last 40 of \d{4,}/);
+
+  // The next part's workers record into the same file; what was in it is in the journal by then.
+  const resumed = await command("aiodio-ltp", [join(base, "lines"), "-d", base, "--journal", journal, "--resume"]);
+  expect(resumed.exitCode, resumed.all).toBe(0);
+  const { stdout: told } = await command("aiodio-ltp", ["explain", journal]);
+  expect(told).toMatch(/^LONG +TPASS .*\n/);
+  expect(told).toMatch(/ {2}begun before, and killed with the run:\n(.*\n)*? {2}operations: the last 40 of \d{4,}/);
+  expect(told.split("\n").filter((line) => OPERATION.test(line)).length).toBeGreaterThanOrEqual(40);
   // The worker notices by itself; its directory goes with it.
   rmSync(journal);
-  rmSync(`${journal}.flight-1`);
+  rmSync(join(base, "lines"));
   await emptied(base);
 });
 

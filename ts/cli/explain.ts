@@ -1,5 +1,4 @@
 /** `aiodio-ltp explain JOURNAL [ID]`: what went wrong, from the journal and the flight records beside it, long after. */
-import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import type { RecordAnswer } from "#native";
 import type { Finding } from "../kernel/watch.js";
@@ -10,7 +9,8 @@ import { readJournal } from "../report/journal.js";
 import { formatLogLine } from "../report/ltp.js";
 import { explanation, Results, type TestResult } from "../report/results.js";
 import { formatTest } from "../report/summary.js";
-import { flightLines, flightPath } from "../run/flight.js";
+import { flightLines } from "../run/flight.js";
+import { recordLeftBehind } from "./left-behind.js";
 import type { System } from "./system.js";
 
 /** Operations shown of a testcase. */
@@ -18,9 +18,11 @@ const OPERATIONS_SHOWN = 40;
 
 /** What the journal tells of one testcase beside its result lines. */
 interface Story {
-  worker?: number;
   flight?: RecordAnswer;
   kernel: Finding[];
+  ended?: true;
+  /** What came before it was begun anew, because the run was killed meanwhile. */
+  killed: Story[];
 }
 
 export async function explain(operands: readonly string[], system: System): Promise<number> {
@@ -36,9 +38,13 @@ export async function explain(operands: readonly string[], system: System): Prom
     tell(stories, event);
   });
   const tests = start.plan.map(({ key }) => results.of(key)).filter(({ run }) => stories.has(run.key));
-  const chosen = wanted === undefined ? tests.filter(wentWrong) : pick(tests, wanted);
+  const storyOf = ({ run }: TestResult) => stories.get(run.key) ?? { kernel: [], killed: [] };
+  const chosen =
+    wanted === undefined
+      ? tests.filter((test) => wentWrong(test) || storyOf(test).killed.length > 0)
+      : pick(tests, wanted);
   for (const test of chosen) {
-    const story = stories.get(test.run.key) ?? { kernel: [] };
+    const story = storyOf(test);
     system.terminal.out(`${(await chapter(test, story, results, path)).join("\n")}\n\n`);
   }
   if (chosen.length === 0) {
@@ -48,12 +54,17 @@ export async function explain(operands: readonly string[], system: System): Prom
 }
 
 function tell(stories: Map<string, Story>, event: RunEvent): void {
-  if (event.type === "test-start") stories.set(event.key, { worker: event.worker, kernel: [] });
+  if (event.type === "test-start") {
+    const before = stories.get(event.key);
+    const killed = before && !before.ended ? [...before.killed, before] : (before?.killed ?? []);
+    stories.set(event.key, { kernel: [], killed });
+  }
   if (!("key" in event) || event.key === undefined) return;
   const story = stories.get(event.key);
   if (!story) return;
   if (event.type === "data" && event.name === "flight") story.flight = event.value as RecordAnswer;
   if (event.type === "kernel") story.kernel.push(event.finding);
+  if (event.type === "test-end") story.ended = true;
 }
 
 /** Failed, or never ended: the run was killed while it was under way. */
@@ -69,28 +80,25 @@ function pick(tests: readonly TestResult[], wanted: string): TestResult[] {
 }
 
 async function chapter(test: TestResult, story: Story, results: Results, journal: string): Promise<string[]> {
-  const { run, log, end } = test;
+  const { run, log, end, worker } = test;
   const plain = { colour: false, reproducible: false };
   const lines = [
     end ? formatTest({ run, log, end }, results, false).trimEnd() : `${run.key} did not end: ${run.command}`,
   ];
   const shown = end && !wentWrong(test) ? log : explanation(log);
   lines.push(...shown.map((line) => `  ${formatLogLine(line, plain).trimEnd()}`));
-  const flight = story.flight ?? (end ? undefined : await leftBehind(journal, story.worker));
-  if (flight && !flight.error) {
-    lines.push(...flightLines(flight, end === undefined).map((text) => `  ${text}`));
-    lines.push(...operationLines(flight, story.kernel).map((text) => `  ${text}`));
-  } else {
-    for (const { seconds, text } of story.kernel) lines.push(`  kernel [${seconds.toFixed(6)}] ${text}`);
+  const flight = story.flight ?? (end || worker === undefined ? undefined : await recordLeftBehind(journal, worker));
+  lines.push(...recorded(flight, story.kernel, end === undefined));
+  for (const before of story.killed) {
+    lines.push("  begun before, and killed with the run:", ...recorded(before.flight, before.kernel, true));
   }
   return lines;
 }
 
-/** The record of a worker whose controller was killed too. */
-async function leftBehind(journal: string, worker: number | undefined): Promise<RecordAnswer | undefined> {
-  if (worker === undefined || !existsSync(flightPath(journal, worker))) return undefined;
-  const { queryRecord } = await import("#native");
-  return queryRecord({ path: flightPath(journal, worker), max: OPERATIONS_SHOWN });
+/** What was done, and what the kernel said. `died`: the testcase did not come to its end. */
+function recorded(flight: RecordAnswer | undefined, kernel: readonly Finding[], died: boolean): string[] {
+  if (!flight || flight.error) return kernel.map(({ seconds, text }) => `  kernel [${seconds.toFixed(6)}] ${text}`);
+  return [...flightLines(flight, died), ...operationLines(flight, kernel)].map((text) => `  ${text}`);
 }
 
 /** The last operations, with what the kernel said between them in its place. */

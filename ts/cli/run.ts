@@ -23,6 +23,7 @@ import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
 import { type Elsewhere, elsewhereOf } from "./guests.js";
+import { recordLeftBehind } from "./left-behind.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
 import { checkOutput, replaceFile } from "./output.js";
@@ -170,7 +171,10 @@ async function runOn(
   });
 
   try {
+    // Before anything is recorded over it.
+    const killed = resumed ? await leftBehind(results, resumed.journal.path) : [];
     emit(next);
+    for (const event of killed) emit(event);
     // The file may be another than that of the earlier parts.
     for (const event of excuses?.all() ?? []) emit(event);
     if (kernel?.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
@@ -235,6 +239,16 @@ async function runOn(
   }
   if (results.unexpected > 0) return EXIT.failed;
   return results.nothingPassed ? EXIT.nothingPassed : EXIT.ok;
+}
+
+/** What the workers of a killed part did last, for the journal. */
+async function leftBehind(results: Results, journal: string): Promise<RunEvent[]> {
+  const events: RunEvent[] = [];
+  for (const { run, worker } of results.underWay()) {
+    const value = worker === undefined ? undefined : await recordLeftBehind(journal, worker);
+    if (value) events.push({ type: "data", key: run.key, name: "flight", value });
+  }
+  return events;
 }
 
 /** Reads `--known-issues`. */

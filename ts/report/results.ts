@@ -28,6 +28,8 @@ const UNAVAILABLE = "filesystem";
 export interface TestResult {
   run: PlannedRun;
   log: LogLine[];
+  /** The worker that has begun it last. */
+  worker?: number;
   /** Absent while it has not ended. */
   end?: TestEnd;
 }
@@ -87,6 +89,7 @@ export class Results {
       case "test-start": {
         const result = this.of(event.key);
         result.log = [];
+        result.worker = event.worker;
         delete result.end;
         break;
       }
@@ -165,6 +168,7 @@ export class Results {
     this.#provisional.delete(key);
     const result = this.of(key);
     result.log = [];
+    delete result.worker;
     delete result.end;
   }
 
@@ -281,6 +285,11 @@ export class Results {
   /** What has ended with a verdict, in the order of ending. */
   ended(): EndedTest[] {
     return [...this.#ended.values()];
+  }
+
+  /** What was begun and did not end: all of it has its worker. */
+  underWay(): TestResult[] {
+    return [...this.#tests.values()].filter(({ worker, end }) => worker !== undefined && end === undefined);
   }
 
   /** What came of this run, if it has ended with a verdict. */
