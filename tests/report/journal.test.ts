@@ -1,14 +1,28 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  fdatasyncSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { Journal } from "../../ts/report/journal.js";
 import { eventsOf } from "../support/journal.js";
 import { runEvents } from "./fixture.js";
+
+vi.mock("node:fs", async (original) => {
+  const real = await original<typeof import("node:fs")>();
+  return { ...real, fdatasyncSync: vi.fn(real.fdatasyncSync) };
+});
 
 const folder = mkdtempSync(join(tmpdir(), "journal-"));
 const path = join(folder, "j");
@@ -57,6 +71,25 @@ test("that cannot be written is one clear error", async () => {
   await expect(Journal.create("/nowhere/j")).rejects.toThrow(
     /^cannot write the journal \/nowhere\/j \(ENOENT\): name a file/,
   );
+});
+
+test("is on the disk before a testcase is begun, and at the end; not for each line", async () => {
+  const done: string[] = [];
+  vi.mocked(fdatasyncSync).mockImplementation(() => {
+    done.push(`sync with ${readFileSync(path, "utf8").trimEnd().split("\n").length} lines`);
+  });
+  onTestFinished(() => void vi.mocked(fdatasyncSync).mockReset());
+  const journal = await Journal.create(path);
+  let lines = 0;
+  const wanted: string[] = [];
+  for (const event of runEvents()) {
+    journal.append(event);
+    if (event.type !== "progress") lines += 1;
+    if (event.type === "test-start" || event.type === "run-end") wanted.push(`sync with ${lines} lines`);
+    expect(done).toEqual(wanted);
+  }
+  journal.close();
+  expect(wanted).toHaveLength(6);
 });
 
 test("of two runs only one may write, and the other is told so", async () => {

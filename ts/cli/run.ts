@@ -406,7 +406,8 @@ async function makeReporters(
 
 /** A write that failed in the middle of a run: the message names what could not be written. */
 function asRunFailure(error: unknown, journal: string | undefined): unknown {
-  if (error instanceof Error && (error as NodeJS.ErrnoException).syscall === "write" && journal !== undefined) {
+  const syscall = error instanceof Error && (error as NodeJS.ErrnoException).syscall;
+  if (error instanceof Error && (syscall === "write" || syscall === "fdatasync") && journal !== undefined) {
     error.message = `writing the journal ${journal} failed (${error.message}): make room and go on with --resume`;
   }
   return error;

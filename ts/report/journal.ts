@@ -2,7 +2,18 @@
  * The journal: every event of a run as a line of JSON, written when it happens, so that a run that is killed loses
  * nothing and can be resumed.
  */
-import { closeSync, constants, createReadStream, fstatSync, ftruncateSync, openSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  fdatasyncSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
 import { reasonOf, UsageError } from "../plan/usage-error.js";
 import type { RunEvent } from "./events.js";
 import type { RunStart } from "./results.js";
@@ -75,6 +86,18 @@ async function* wholeLines(path: string): AsyncGenerator<Buffer> {
   }
 }
 
+/** Brings the name of a new file to the disk, where its filesystem can do that. */
+function syncName(path: string): void {
+  try {
+    const fd = openSync(dirname(path), "r");
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {}
+}
+
 function unreadable(path: string, error: unknown): UsageError {
   const reason = reasonOf(error);
   if (reason === "ENOENT") {
@@ -87,19 +110,25 @@ function unreadable(path: string, error: unknown): UsageError {
 export class Journal {
   #torn = false;
   #open = true;
+  readonly #isFile: boolean;
   /** Behind this is a torn line, which is cut off before anything is written. */
   #cutBytes: number | undefined;
 
   private constructor(
     readonly path: string,
     readonly fd: number,
-  ) {}
+  ) {
+    this.#isFile = fstatSync(fd).isFile();
+  }
 
   /** Begins a journal. An existing one is never overwritten. @throws UsageError */
   static async create(path: string): Promise<Journal> {
     const journal = await Journal.#take(path, constants.O_CREAT);
     // An empty file (mktemp) and a device like /dev/null hold nothing that could be lost.
-    if (fstatSync(journal.fd).size === 0) return journal;
+    if (fstatSync(journal.fd).size === 0) {
+      syncName(path);
+      return journal;
+    }
     journal.close();
     throw new UsageError(`the journal ${path} exists: go on with it by --resume, or name another file`);
   }
@@ -135,12 +164,12 @@ export class Journal {
     }
     const journal = new Journal(path, fd);
     // Many runs may write to /dev/null.
-    if (!fstatSync(fd).isFile() || (await import("#native")).lockFile(fd)) return journal;
+    if (!journal.#isFile || (await import("#native")).lockFile(fd)) return journal;
     journal.close();
     throw new UsageError(`another run is writing the journal ${path}: wait for its end, or name another file`);
   }
 
-  /** Writes an event before it returns. Progress and traces are only for the eyes and are left out. */
+  /** Writes an event before it returns, and to the disk where a testcase or the end comes next. Progress and traces are only for the eyes and are left out. */
   append(event: RunEvent): void {
     // After a failed write the last line may be torn, and nothing may come after it.
     if (event.type === "progress" || event.type === "trace" || this.#torn) return;
@@ -150,6 +179,8 @@ export class Journal {
     if (this.#cutBytes !== undefined) ftruncateSync(this.fd, this.#cutBytes);
     this.#cutBytes = undefined;
     for (let written = 0; written < bytes.length; ) written += writeSync(this.fd, bytes, written);
+    // Whom a panic takes with it must be known: nothing is begun before that is on the disk.
+    if (this.#isFile && (event.type === "test-start" || event.type === "run-end")) fdatasyncSync(this.fd);
     this.#torn = false;
   }
 
