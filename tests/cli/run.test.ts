@@ -14,6 +14,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { RunPlan } from "../../ts/cli/system.js";
 import { zeroCounters } from "../../ts/report/events.js";
+import { fakeTerminal } from "../report/fixture.js";
 import { eventsOf } from "../support/journal.js";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
 
@@ -141,6 +142,42 @@ test("what a list wants skipped is not run, and told with its reason", async () 
   const { status, err } = await command("-d work --skip-file all t", fakeSystem({ cwd }));
   expect(status).toBe(2);
   expect(err).toMatch(/aiodio-ltp: --skip-file: all wants all testcases skipped\n$/);
+});
+
+test("what was skipped is counted and listed at the end", async () => {
+  const { cwd } = place();
+  writeFileSync(join(cwd, "known"), "t:\n  A:\n  - skip: 1\n    message: hangs\n");
+  writeFileSync(join(cwd, "skip"), "^C$\n");
+  for (const [reporter, prefix] of [
+    ["progress", ""],
+    ["quiet", ""],
+    ["ltp", "### "],
+  ]) {
+    const line = `-d work --known-issues known --skip-file skip --reporter ${reporter} t`;
+    const { status, out } = await command(line, fakeSystem({ cwd }));
+    expect(status).toBe(0);
+    const list = ["Skipped, as listed:", "  not run: t:A: hangs", `  not run: t:C: ${join(cwd, "skip")}:1`];
+    expect(out).toContain(list.map((text) => `${prefix}${text}\n`).join(""));
+    expect(out).toMatch(/\n(### )?1 testcases in .*: 1 TPASS; 2 skipped as listed\n$/);
+  }
+});
+
+test("an expected failure is neither shown in red nor explained first", async () => {
+  const { cwd } = place();
+  writeFileSync(join(cwd, "known.json"), JSON.stringify({ t: { A: [{ message: "bug 1" }] } }));
+  for (const [reporter, shown] of [
+    ["progress", "A TFAIL  0.01 s  aiocp -b 1k\n    bug 1\n"],
+    ["quiet", ""],
+  ] as const) {
+    const { runPlan } = fakeScheduler(({ id }) => (id === "C" ? "TPASS" : "TFAIL"));
+    const system = fakeSystem({ cwd, runPlan, terminal: fakeTerminal({ colour: true }) });
+    const { out } = await command(`-d work --known-issues known.json --reporter ${reporter} t`, system);
+    const [before = "", ...rest] = out.split("B \u001b[1;31mTFAIL\u001b[0m  0.01 s  aiocp -b 2k\n");
+    expect(before.replace(/^3 testcases in .*\n/, "")).toBe(shown);
+    const after = rest.join("");
+    expect(after).toMatch(/^ {4}aiocp.ts:1: .*TFAIL: .*B says so\n/);
+    expect(after).toContain("Did not pass, as expected:\n  A TFAIL  0.01 s  aiocp -b 1k\n    bug 1\n");
+  }
 });
 
 test("the kernel log is told before each line", async () => {
@@ -389,6 +426,27 @@ describe("resuming", () => {
     expect(ran).toEqual(["t:B", "t:C"]);
     expect(out).toMatch(/\n3 testcases \(1 of them earlier\) in .*: 3 TPASS\n/);
     expect(status).toBe(0);
+  });
+
+  test("skips what lists want now, and runs what they wanted skipped then", async () => {
+    const { cwd } = place();
+    const skip = (text: string) => writeFileSync(join(cwd, "skip"), text);
+    skip("^A$\n");
+    const { runPlan } = fakeScheduler(() => {
+      system.signals.emit("SIGINT");
+      return "TPASS";
+    });
+    const system = fakeSystem({ cwd, runPlan });
+    await command("-d work --journal j --skip-file skip t", system);
+    skip("^C$\n");
+    const { runPlan: second, ran } = fakeScheduler();
+    const line = "-d work --journal j --resume --skip-file skip t";
+    expect((await command(line, fakeSystem({ cwd, runPlan: second }))).status).toBe(0);
+    expect(ran).toEqual(["t:A", "t:B"]);
+    // What has run keeps its verdict.
+    skip("^[AC]$\n");
+    const { out } = await command(line, fakeSystem({ cwd }));
+    expect(out).toMatch(/\n2 testcases \(2 of them earlier\) in .*: 2 TPASS; 1 skipped as listed\n/);
   });
 
   test("of a run on another kernel goes on by force only", async () => {

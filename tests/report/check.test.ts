@@ -112,3 +112,18 @@ describe("a filesystem that nothing has checked since", () => {
     expect(results.verdicts()).toMatchObject({ TPASS: 0, TWARN: 0, TFAIL: 1 });
   });
 });
+
+test("a complaint that is expected is shown as such", () => {
+  const event = check([passed, failed], { reports: [...corrupt.reports] });
+  const issues = new Map([
+    [passed, "bug 1"],
+    [failed, "bug 2; bug 1"],
+  ]);
+  const shown = (known: ReadonlyMap<string, string>) =>
+    formatFilesystemEvent(event, { expected: (key) => known.get(key) }).split("\n")[0];
+  const who = "part1:AD001, part1:AD002";
+  expect(shown(issues)).toBe(
+    `xfs is damaged; one of these did it, so they are TFAIL, as expected (bug 1; bug 2; bug 1): ${who}`,
+  );
+  expect(shown(new Map([[passed, "bug 1"]]))).toBe(`xfs is damaged; one of these did it, so they are TFAIL: ${who}`);
+});

@@ -11,12 +11,13 @@ import { version } from "../package.js";
 import { makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
-import { firstOf, UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
 import { Excuses } from "../report/excuses.js";
 import { type History, Journal } from "../report/journal.js";
 import { Results, type RunStart } from "../report/results.js";
 import { checkResumable } from "../report/resume.js";
+import { formatSkipped } from "../report/summary.js";
 import { onInterrupt } from "../run/interruption.js";
 import { peakBytes } from "../run/memory.js";
 import { programs } from "../testcase/registry.js";
@@ -86,10 +87,15 @@ async function runOn(
   if (!elsewhere) describe(machineFacts());
   for (const [name, machine] of results.guests) describe(machine, name);
   for (const [name, facts] of prepared?.facts ?? []) describe(facts, name);
-  const plan = withoutSkipped(all, note, (run) => {
+  const skipped = skippedOf(all, (run) => {
     const issue = known?.skip(run);
+    // What has run already has its verdict.
+    if (results.completed(run.key)) return undefined;
     return issue ? issueText(issue) : skipList && skipReason(skipList, run.id, kernels.get(run.guest));
   });
+  for (const line of formatSkipped(skipped)) note(line);
+  const unwanted = new Set(skipped.flatMap(({ keys }) => keys));
+  const plan = all.filter(({ key }) => !unwanted.has(key));
   if (plan.length === 0) {
     const files = [
       ...(flags.knownIssues === undefined ? [] : [`--known-issues: ${flags.knownIssues}`]),
@@ -109,7 +115,14 @@ async function runOn(
 
   // A device is one filesystem, and a filesystem one worker's.
   const workers = storage && storage.devices.length > 0 ? storage.devices.length : flags.workers;
-  const next = runStart(flags, { workers, plan, directory, shuffleSeed, made: filesystems !== undefined });
+  const next = runStart(flags, {
+    workers,
+    plan: all,
+    skipped,
+    directory,
+    shuffleSeed,
+    made: filesystems !== undefined,
+  });
   if (history && results.start && journalPath !== undefined) {
     const kernels = [...results.guests].map(([name, { kernel: before }]) => ({
       ...{ name, before, now: prepared?.facts.get(name)?.kernel },
@@ -267,26 +280,17 @@ async function loadSkipList(path: string, note: (text: string) => void): Promise
   return list;
 }
 
-/** A line of what is not run for one reason names this many testcases. */
-const SKIPPED_SHOWN = 12;
-
-/** What is left of a plan; what is not is told with why, so that no green run hides it. */
-function withoutSkipped(
+/** Says which runs are not to be run, and why. */
+function skippedOf(
   plan: readonly PlannedRun[],
-  note: (text: string) => void,
   why: (run: PlannedRun) => string | undefined,
-): PlannedRun[] {
+): NonNullable<RunStart["skipped"]> {
   const skipped = new Map<string, string[]>();
-  const left = plan.filter((run) => {
+  for (const run of plan) {
     const reason = why(run);
-    if (reason === undefined) return true;
-    skipped.set(reason, [...(skipped.get(reason) ?? []), run.key]);
-    return false;
-  });
-  for (const [reason, keys] of skipped) {
-    note(`not run: ${firstOf(keys, SKIPPED_SHOWN, "testcases").join(", ")}: ${reason}`);
+    if (reason !== undefined) skipped.set(reason, [...(skipped.get(reason) ?? []), run.key]);
   }
-  return left;
+  return [...skipped].map(([reason, keys]) => ({ reason, keys }));
 }
 
 /** Options that make sense only with others. */
@@ -341,15 +345,13 @@ function planOf(
 /** @param made whether filesystems are made for the run */
 function runStart(
   { engine, verify, sizeBytes = DEFAULT_SIZE_BYTES, devices }: Flags,
-  {
-    shuffleSeed,
-    made,
-    ...run
-  }: Pick<RunStart, "workers" | "plan" | "directory"> & {
+  parts: Pick<RunStart, "workers" | "plan" | "directory"> & {
     shuffleSeed: string | undefined;
+    skipped: NonNullable<RunStart["skipped"]>;
     made: boolean;
   },
 ): RunStart {
+  const { shuffleSeed, made, skipped, ...run } = parts;
   return {
     type: "run-start",
     time: new Date().toISOString(),
@@ -360,6 +362,7 @@ function runStart(
     ...(made && (devices.length > 0 ? { devices } : { sizeBytes })),
     ...(shuffleSeed !== undefined && { shuffleSeed }),
     machine: machineFacts(),
+    ...(skipped.length > 0 && { skipped }),
   };
 }
 

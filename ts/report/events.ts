@@ -105,6 +105,8 @@ export type RunEvent =
       shuffleSeed?: string;
       machine: Machine;
       plan: PlannedRun[];
+      /** What of the plan known issues or a skip list want not to be run; what has run in an earlier part is not in it. */
+      skipped?: { reason: string; keys: string[] }[];
     }
   | { type: "test-start"; time: string; key: string; worker: number }
   | ({ type: "line"; key: string } & ResultLine)

@@ -76,6 +76,7 @@ const event = z.discriminatedUnion("type", [
     shuffleSeed: z.string().optional(),
     machine: machineSchema,
     plan: z.array(plannedRunSchema),
+    skipped: z.array(z.object({ reason: z.string(), keys: z.array(key) })).optional(),
   }),
   z.object({ type: z.literal("test-start"), time, key, worker: whole }),
   z.object({

@@ -2,7 +2,14 @@
 import type { PlannedRun, Reporter, RunEvent } from "./events.js";
 import { formatLogLine, formatSummary, type LtpStyle } from "./ltp.js";
 import { placeOf, type Results } from "./results.js";
-import { elapsedSeconds, formatFilesystemEvent, formatGuest, formatRates, formatTotals } from "./summary.js";
+import {
+  elapsedSeconds,
+  formatFilesystemEvent,
+  formatGuest,
+  formatRates,
+  formatSkippedList,
+  formatTotals,
+} from "./summary.js";
 
 /** The line before each testcase of a run. openQA's pattern for result lines must not match it: `#` prevents that. */
 export function formatHeader(run: PlannedRun): string {
@@ -52,13 +59,13 @@ export class LtpReporter implements Reporter {
         this.#held.delete(event.key);
         break;
       case "run-end":
-        write(formatRates(results).replaceAll(/^(?=.)/gm, "### "));
+        write((formatSkippedList(results) + formatRates(results)).replaceAll(/^(?=.)/gm, "### "));
         write(`### ${formatTotals(results, elapsedSeconds(results), false)}`);
         break;
       case "unavailable":
       case "check":
       case "unchecked":
-        write(formatFilesystemEvent(event).replaceAll(/^(?=.)/gm, "### "));
+        write(formatFilesystemEvent(event, results).replaceAll(/^(?=.)/gm, "### "));
         break;
       case "guest":
         write(`### ${formatGuest(event)}`);

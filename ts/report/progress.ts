@@ -4,6 +4,7 @@ import { LiveRegion } from "./live-region.js";
 import type { Results } from "./results.js";
 import {
   elapsedSeconds,
+  formatExpected,
   formatExplanation,
   formatFilesystemEvent,
   formatFilesystems,
@@ -12,6 +13,7 @@ import {
   formatNotApplicable,
   formatRates,
   formatSeconds,
+  formatSkippedList,
   formatTest,
   formatTotals,
 } from "./summary.js";
@@ -88,7 +90,7 @@ export class ProgressReporter implements Reporter {
       case "check":
       case "unchecked":
       case "filesystem":
-        this.#print(formatFilesystemEvent(event));
+        this.#print(formatFilesystemEvent(event, this.#results));
         break;
       case "guest":
         this.#print(formatGuest(event));
@@ -116,12 +118,13 @@ export class ProgressReporter implements Reporter {
   }
 
   #runStart({ workers, directory, shuffleSeed, plan }: Extract<RunEvent, { type: "run-start" }>): void {
-    const { earlier } = this.#results;
-    this.#workers = Math.min(workers, plan.length - earlier);
+    const { earlier, planned, skippedCount } = this.#results;
+    this.#workers = Math.min(workers, planned - earlier);
     this.#startedMs = this.#now();
     const facts = [
-      `${plan.length} testcases ${plan.some(({ filesystem }) => filesystem !== undefined) ? "on filesystems of their own" : `in ${directory}`}`,
+      `${planned} testcases ${plan.some(({ filesystem }) => filesystem !== undefined) ? "on filesystems of their own" : `in ${directory}`}`,
       ...(earlier > 0 ? [`${earlier} of them already done`] : []),
+      ...(skippedCount > 0 ? [`${skippedCount} more skipped as listed`] : []),
       ...(workers > 1 ? [`${workers} at once`] : []),
       ...(shuffleSeed === undefined ? [] : [`--shuffle=${shuffleSeed}`]),
     ];
@@ -142,7 +145,9 @@ export class ProgressReporter implements Reporter {
     const passed = event.verdict === "TPASS";
     // On a terminal the bar counts what passed; only trouble deserves a line that stays.
     if (passed && this.#region) return;
-    this.#print(formatTest(result, this.#results, colour) + (passed ? "" : formatExplanation(result, colour)));
+    const issue = this.#results.expected(event.key);
+    if (issue !== undefined) this.#print(formatExpected(result, this.#results, issue));
+    else this.#print(formatTest(result, this.#results, colour) + (passed ? "" : formatExplanation(result, colour)));
   }
 
   /** How far it is, and how long what runs has been running. */
@@ -190,7 +195,7 @@ export class ProgressReporter implements Reporter {
     const part = planned > 0 ? endedCount / planned : 1;
     const filled = Math.floor(part * BAR_WIDTH);
     const counts = this.#results.verdicts();
-    const trouble = counts.TFAIL + counts.TBROK + counts.TWARN;
+    const trouble = counts.TFAIL + counts.TBROK + counts.TWARN - this.#results.expectedCount;
     const seconds = (this.#now() - this.#startedMs) / 1000;
     const fresh = endedCount - earlier;
     const left =
@@ -213,6 +218,6 @@ export class ProgressReporter implements Reporter {
     const totals = formatTotals(results, elapsedSeconds(results), colour);
     const goOn = results.planned > results.endedCount ? " (go on with --resume)" : "";
     const journal = this.#journal === undefined ? "" : `Journal: ${this.#journal}${goOn}\n`;
-    return `${notPassed}${formatKnownIssues(results, colour)}${formatNotApplicable(results)}${formatRates(results)}${formatFilesystems(results)}\n${totals}${journal}`;
+    return `${notPassed}${formatKnownIssues(results)}${formatSkippedList(results)}${formatNotApplicable(results)}${formatRates(results)}${formatFilesystems(results)}\n${totals}${journal}`;
   }
 }

@@ -7,6 +7,7 @@ import {
   formatFilesystemEvent,
   formatKnownIssues,
   formatRates,
+  formatSkippedList,
   formatTest,
   formatTotals,
 } from "./summary.js";
@@ -21,14 +22,15 @@ export class QuietReporter implements Reporter {
   event(event: RunEvent): void {
     const { terminal, results } = this;
     if (event.type === "test-end" && !event.interrupted && event.verdict !== "TPASS") {
+      if (results.expected(event.key) !== undefined) return;
       if (event.verdict === "TCONF" && !results.required.has(event.key)) return;
       const result = { ...results.of(event.key), end: event };
       terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, terminal.colour));
     }
     if (event.type === "filesystem" || event.type === "check" || event.type === "unchecked")
-      terminal.out(formatFilesystemEvent(event));
+      terminal.out(formatFilesystemEvent(event, results));
     if (event.type === "run-end") {
-      const known = formatKnownIssues(results, terminal.colour);
+      const known = formatKnownIssues(results) + formatSkippedList(results);
       terminal.out(known + formatRates(results) + formatTotals(results, elapsedSeconds(results), terminal.colour));
     }
   }

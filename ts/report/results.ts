@@ -54,6 +54,8 @@ export class Results {
   readonly #unchecked = new UncheckedRuns();
   /** What passed and is not final, by key. */
   readonly #provisional = new Set<string>();
+  /** What lists want not to be run, by key. */
+  #skipped: ReadonlySet<string> = new Set();
   /** How often a filesystem was not clean and no testcase can be blamed. */
   #unblamed = 0;
   /** Facts of the guests that came up, by name. */
@@ -82,6 +84,7 @@ export class Results {
         // A run that is resumed is judged anew by the known issues of that time.
         this.#expected.clear();
         this.staleIssues = [];
+        this.#skipped = new Set(event.skipped?.flatMap(({ keys }) => keys));
         for (const run of event.plan) {
           if (!this.#tests.has(run.key)) this.#tests.set(run.key, { run, log: [] });
         }
@@ -229,7 +232,7 @@ export class Results {
         row = { verdicts: noVerdicts(), notRun: 0 };
         rows.set(name, row);
       }
-      if (!end || !this.#ended.has(run.key)) row.notRun += 1;
+      if (!end || !this.#ended.has(run.key)) row.notRun += this.#skipped.has(run.key) ? 0 : 1;
       else row.verdicts[end.verdict] += 1;
       const [first] = log;
       if (isUnavailable(log) && first) row.reason = first.text;
@@ -306,8 +309,14 @@ export class Results {
     return this.#ended.size;
   }
 
+  /** How many are to be run, or have been. */
   get planned(): number {
-    return this.#tests.size;
+    return this.#tests.size - this.#skipped.size;
+  }
+
+  /** How many are not to be run, because lists want it so. */
+  get skippedCount(): number {
+    return this.#skipped.size;
   }
 
   /** The known issue that explains why this testcase did not pass. */

@@ -1,7 +1,8 @@
 /** What a run comes to, in words: shared by the reporters that people read. */
+import { firstOf } from "../plan/usage-error.js";
 import { isDamaged, type ResultType, type RunEvent, type Verdict } from "./events.js";
 import { formatLogLine, paint } from "./ltp.js";
-import { explanation, isUnavailable, type Results, type TestEnd, type TestResult } from "./results.js";
+import { explanation, isUnavailable, type Results, type RunStart, type TestEnd, type TestResult } from "./results.js";
 
 /** Worst first, as openQA orders them; TPASS last so that trouble leads. */
 const ORDER: readonly Verdict[] = ["TBROK", "TFAIL", "TWARN", "TCONF", "TPASS"];
@@ -47,12 +48,12 @@ export function formatVerdicts(results: Results, colour: boolean): string {
 
 /** The closing line. */
 export function formatTotals(results: Results, seconds: number, colour: boolean): string {
-  const { planned, endedCount, earlier, end } = results;
+  const { planned, endedCount, earlier, skippedCount, end } = results;
   const verdicts = formatVerdicts(results, colour);
   const notRun = planned - endedCount;
   const ran = notRun > 0 ? `${endedCount} of ${planned}` : `${planned}`;
   const before = earlier > 0 ? ` (${earlier} of them earlier)` : "";
-  const rest = notRun > 0 ? `; ${notRun} not run` : "";
+  const rest = `${notRun > 0 ? `; ${notRun} not run` : ""}${skippedCount > 0 ? `; ${skippedCount} skipped as listed` : ""}`;
   const known = results.expectedCount > 0 ? ` (${results.expectedCount} not passed as expected)` : "";
   const nothing = results.nothingPassed ? "; nothing passed" : "";
   return `${end?.interrupted ? "Interrupted: " : ""}${ran} testcases${before} in ${formatSeconds(seconds)}: ${verdicts}${known}${rest}${nothing}\n`;
@@ -79,6 +80,7 @@ const CHECKER_LINES_MAX = 20;
 /** What happened to a filesystem between testcases; nothing for a check without complaint. */
 export function formatFilesystemEvent(
   event: Extract<RunEvent, { type: "unavailable" | "check" | "filesystem" | "unchecked" }>,
+  results?: Pick<Results, "expected">,
 ): string {
   if (event.type === "filesystem") return event.note === undefined ? "" : `${event.filesystem}: ${event.note}\n`;
   if (event.type === "unavailable") return event.again ? "" : `${event.filesystem} TCONF: ${event.reason}\n`;
@@ -100,22 +102,45 @@ export function formatFilesystemEvent(
   if (result.unmountable !== undefined) words.push(`it can't be mounted any more: ${result.unmountable}`);
   if (result.unchecked !== undefined) words.push(result.unchecked);
   const damaged = isDamaged(result);
-  const why = damaged ? "one of these did it, so they are TFAIL" : "these are TWARN";
+  const issues = new Set(suspects.map((key) => results?.expected(key)));
+  const expected = issues.has(undefined) ? "" : `, as expected (${[...issues].join("; ")})`;
+  const why = `${damaged ? "one of these did it, so they are TFAIL" : "these are TWARN"}${expected}`;
   const who = suspects.length > 0 ? `${why}: ${shown}` : "nothing ran on it";
   return `${filesystem} ${damaged ? "is damaged" : "could not be checked"}; ${who}\n${words.map((line) => `    ${line}\n`).join("")}`;
 }
 
+/** A testcase that did not pass, as expected: nothing to be alarmed by. */
+export function formatExpected(result: TestResult & { end: TestEnd }, results: Results, issue: string): string {
+  return `${formatTest(result, results, false)}    ${issue}\n`;
+}
+
 /** What `--known-issues` came to: failures that were expected, and entries that nothing needed. */
-export function formatKnownIssues(results: Results, colour: boolean): string {
+export function formatKnownIssues(results: Results): string {
   const expected = results.ended().flatMap((result) => {
     const text = results.expected(result.run.key);
-    return text === undefined ? [] : [`  ${formatTest(result, results, colour)}    ${text}\n`];
+    return text === undefined ? [] : [`  ${formatExpected(result, results, text)}`];
   });
   const stale = results.staleIssues.map((text) => `  ${text}\n`);
   return [
     ...(expected.length > 0 ? ["\nDid not pass, as expected:\n", ...expected] : []),
     ...(stale.length > 0 ? ["\nKnown issues that match nothing any more:\n", ...stale] : []),
   ].join("");
+}
+
+/** A line of what is not run for one reason names this many testcases. */
+const SKIPPED_SHOWN = 12;
+
+/** What lists want not to be run, a line for each reason, so that no green run hides it. */
+export function formatSkipped(skipped: RunStart["skipped"] = []): string[] {
+  return skipped.map(
+    ({ reason, keys }) => `not run: ${firstOf(keys, SKIPPED_SHOWN, "testcases").join(", ")}: ${reason}`,
+  );
+}
+
+/** What was not run because lists want it so, in the closing summary. */
+export function formatSkippedList({ start }: Results): string {
+  const lines = formatSkipped(start?.skipped).map((line) => `  ${line}\n`);
+  return lines.length > 0 ? `\nSkipped, as listed:\n${lines.join("")}` : "";
 }
 
 /** More different reasons than this are no overview any more. */
