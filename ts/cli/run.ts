@@ -5,14 +5,14 @@ import { DEFAULT_SIZE_BYTES } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
 import { knownDevicesBehind } from "../kernel/devices.js";
 import { openKernelLog } from "../kernel/kmsg.js";
-import { environmentOf, issueText, type KnownFacts, KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
-import { readSkipList, type SkipList, skipReason } from "../kernel/skip-list.js";
+import { environmentOf, issueText, type KnownFacts } from "../kernel/known-issues.js";
+import { skipReason } from "../kernel/skip-list.js";
 import { version } from "../package.js";
 import { makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { UsageError } from "../plan/usage-error.js";
-import type { PlannedRun, Reporter, RunEvent } from "../report/events.js";
+import type { PlannedRun, RunEvent } from "../report/events.js";
 import { Excuses } from "../report/excuses.js";
 import { type History, Journal } from "../report/journal.js";
 import { Results, type RunStart } from "../report/results.js";
@@ -25,9 +25,11 @@ import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
 import { type Elsewhere, elsewhereOf } from "./guests.js";
 import { recordLeftBehind } from "./left-behind.js";
+import { loadKnownIssues, loadSkipList, skippedOf } from "./lists.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
-import { checkOutput, replaceFile } from "./output.js";
+import { checkOutput } from "./output.js";
+import { makeReporters } from "./reporters.js";
 import { storageOf } from "./storage.js";
 import type { System } from "./system.js";
 
@@ -264,35 +266,6 @@ async function leftBehind(results: Results, journal: string): Promise<RunEvent[]
   return events;
 }
 
-/** Reads `--known-issues`. */
-async function loadKnownIssues(path: string, note: (text: string) => void): Promise<KnownIssues> {
-  const { parseYaml } = await import("../kernel/yaml.js");
-  const { issues, notes } = readKnownIssues(path, parseYaml);
-  for (const text of notes) note(`--known-issues: ${text}`);
-  return new KnownIssues(issues);
-}
-
-/** Reads `--skip-file`. */
-async function loadSkipList(path: string, note: (text: string) => void): Promise<SkipList> {
-  const { parseYaml } = await import("../kernel/yaml.js");
-  const list = readSkipList(path, parseYaml);
-  for (const text of list.notes) note(`--skip-file: ${text}`);
-  return list;
-}
-
-/** Says which runs are not to be run, and why. */
-function skippedOf(
-  plan: readonly PlannedRun[],
-  why: (run: PlannedRun) => string | undefined,
-): NonNullable<RunStart["skipped"]> {
-  const skipped = new Map<string, string[]>();
-  for (const run of plan) {
-    const reason = why(run);
-    if (reason !== undefined) skipped.set(reason, [...(skipped.get(reason) ?? []), run.key]);
-  }
-  return [...skipped].map(([reason, keys]) => ({ reason, keys }));
-}
-
 /** Options that make sense only with others. */
 function checkTogether(flags: Flags, operands: readonly string[]): void {
   if (flags.resume && flags.journal === undefined) {
@@ -364,47 +337,6 @@ function runStart(
     machine: machineFacts(),
     ...(skipped.length > 0 && { skipped }),
   };
-}
-
-/** The chosen reporter, and the report file where one is wanted. Only what is used is loaded. */
-async function makeReporters(
-  { reporter }: Flags,
-  output: string | undefined,
-  results: Results,
-  { terminal, env }: System,
-  journal: string | undefined,
-): Promise<Reporter[]> {
-  const reporters: Reporter[] = [];
-  switch (reporter) {
-    case "progress": {
-      const { ProgressReporter } = await import("../report/progress.js");
-      reporters.push(new ProgressReporter({ terminal, results, journal }));
-      break;
-    }
-    case "quiet": {
-      const { QuietReporter } = await import("../report/quiet.js");
-      reporters.push(new QuietReporter(terminal, results));
-      break;
-    }
-    case "ltp": {
-      const [{ LtpReporter }, { ltpStyle }] = await Promise.all([
-        import("../report/ltp-reporter.js"),
-        import("../report/ltp.js"),
-      ]);
-      const write = (text: string) => terminal.out(text);
-      reporters.push(new LtpReporter({ style: ltpStyle(env, terminal.tty), results, write }));
-      break;
-    }
-    case "json":
-      break;
-  }
-  if (reporter === "json" || output !== undefined) {
-    const { JsonReporter } = await import("../report/json.js");
-    const write =
-      output === undefined ? (text: string) => terminal.out(text) : (text: string) => replaceFile(output, text);
-    reporters.push(new JsonReporter(results, write));
-  }
-  return reporters;
 }
 
 /** A write that failed in the middle of a run: the message names what could not be written. */
