@@ -63,6 +63,7 @@ const options = {
   s: text<bigint | undefined>({
     default: undefined,
     argument: "NUMBER",
+    defaultsAs: "seed",
     help: "Seed of the plan and the data, to repeat a run (default random)",
     invalid: "Invalid seed '%s': use a number below 2^64, decimal or 0x…",
     read: parseSeed,

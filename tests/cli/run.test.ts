@@ -180,6 +180,29 @@ test("an expected failure is neither shown in red nor explained first", async ()
   }
 });
 
+test("under a failure stands the command that runs just that again, with its seed", async () => {
+  const { cwd, work } = place();
+  const { runPlan } = fakeScheduler(({ id }) => (id === "B" ? "TFAIL" : "TPASS"));
+  const seeded: typeof runPlan = (plan, options, emit) =>
+    runPlan(plan, options, (event) => {
+      emit(event);
+      if (event.type !== "test-start") return;
+      emit({ type: "line", key: event.key, result: "TINFO", file: "x.ts", line: 1, text: "Seed 0x1f, engine sync" });
+    });
+  const line = "-d work --engine sync --timeout-mul 2 -i 2 --shuffle=1 -j 2 --reporter quiet t";
+  const { out } = await command(line, fakeSystem({ cwd, runPlan: seeded }));
+  const [again = "", ...more] = [...out.matchAll(/ {4}repeat: (.*)\n/g)].map(([, text]) => text ?? "");
+  expect(more).toEqual([again]);
+  expect(again).toBe(`aiodio-ltp -d ${work} --engine sync --timeout-mul 2 -s '^B$' --seed 0x1f ${join(cwd, "t")}`);
+  const { runPlan: second, ran, options } = fakeScheduler();
+  const words = again.replaceAll("'", "").split(" ").slice(1);
+  expect((await command(words, fakeSystem({ cwd: "/", runPlan: second }))).status).toBe(0);
+  expect(ran).toEqual(["t:B"]);
+  expect(options[0]).toMatchObject({
+    ...{ directory: work, timeoutMul: 2, defaults: { engine: "sync", seed: "0x1f" } },
+  });
+});
+
 test("the kernel log is told before each line", async () => {
   const { cwd } = place();
   const kernelLog = join(cwd, "kmsg");

@@ -28,6 +28,13 @@ describe("a testcase's command line", () => {
     expect(parse(argv).values).toMatchObject({ b: 4096, n: 4 }),
   );
 
+  test("the run's default may be for an option of another name", () => {
+    const read = (given: string) => given;
+    const s = text({ default: "none", argument: "N", help: "", invalid: "%s", read, defaultsAs: "seed" });
+    expect(parseCommandLine("t", [], { s }, false, { seed: "7", s: "8" }).values).toEqual({ s: "7" });
+    expect(parseCommandLine("t", ["-s", "9"], { s }, false, { seed: "7" }).values).toEqual({ s: "9" });
+  });
+
   test("long options take both forms, and the run's defaults give way to them", () => {
     expect(parse(["--engine", "sync"]).values.engine).toBe("sync");
     expect(parse(["--engine=sync"]).values.engine).toBe("sync");

@@ -8,7 +8,7 @@ import type { RunEvent } from "../report/events.js";
 import { readJournal } from "../report/journal.js";
 import { formatLogLine } from "../report/ltp.js";
 import { explanation, Results, type TestResult } from "../report/results.js";
-import { formatTest } from "../report/summary.js";
+import { formatRepeat, formatTest } from "../report/summary.js";
 import { flightLines } from "../run/flight.js";
 import { recordLeftBehind } from "./left-behind.js";
 import type { System } from "./system.js";
@@ -87,6 +87,8 @@ async function chapter(test: TestResult, story: Story, results: Results, journal
   ];
   const shown = end && !wentWrong(test) ? log : explanation(log);
   lines.push(...shown.map((line) => `  ${formatLogLine(line, plain).trimEnd()}`));
+  if (wentWrong(test))
+    lines.push(...[formatRepeat(test, results)].filter(Boolean).map((line) => `  ${line.trimEnd()}`));
   const flight = story.flight ?? (end || worker === undefined ? undefined : await recordLeftBehind(journal, worker));
   lines.push(...recorded(flight, story.kernel, end === undefined));
   for (const before of story.killed) {

@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { checkSeed } from "../plan/shuffle.js";
 import { didYouMean } from "../plan/suggest.js";
 import { UsageError } from "../plan/usage-error.js";
-import { parseSize } from "../testcase/numbers.js";
+import { parseSeed, parseSize } from "../testcase/numbers.js";
 
 export type Command = "run" | "list" | "doctor" | "selftest" | "guest" | "agent" | "explain" | "install-ltproot";
 
@@ -62,6 +62,8 @@ export interface Flags {
   /** Everything must. */
   forbidConf: boolean;
   engine?: string;
+  /** As it was given. */
+  seed?: string;
   timeoutMul?: number;
   verify?: (typeof RUNGS)[number];
   filesystems?: string;
@@ -234,6 +236,18 @@ export const FLAGS: readonly Flag[] = [
     text: `how to do the I/O: ${ENGINES.join(", ")}; default: what LTP uses`,
     set: (flags, value) => {
       flags.engine = oneOf("--engine", value, ENGINES);
+    },
+  },
+  {
+    name: "seed",
+    value: "NUMBER",
+    commands: ["run"],
+    text: "seed for all testcases whose line gives none; what did not pass is told with the command that repeats it with its seed",
+    set: (flags, value) => {
+      if (parseSeed(value) === undefined) {
+        throw new UsageError(`--seed: "${value}" is not a number below 2^64, decimal or 0x…`);
+      }
+      flags.seed = value;
     },
   },
   {

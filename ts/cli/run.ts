@@ -8,7 +8,7 @@ import { openKernelLog } from "../kernel/kmsg.js";
 import { environmentOf, issueText, type KnownFacts } from "../kernel/known-issues.js";
 import { skipReason } from "../kernel/skip-list.js";
 import { version } from "../package.js";
-import { makePlan, requiredKeys } from "../plan/plan.js";
+import { filesByName, makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { UsageError } from "../plan/usage-error.js";
@@ -29,6 +29,7 @@ import { loadKnownIssues, loadSkipList, skippedOf } from "./lists.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
 import { checkOutput } from "./output.js";
+import { repeatOf } from "./repeat.js";
 import { makeReporters } from "./reporters.js";
 import { storageOf } from "./storage.js";
 import type { System } from "./system.js";
@@ -74,7 +75,7 @@ async function runOn(
   const note = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
   const known =
     flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues), note);
-  const { plan: all, shuffleSeed } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
+  const { plan: all, shuffleSeed, files } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
   const left = all.some(({ key }) => !results.completed(key));
   const prepared =
     elsewhere && left
@@ -117,12 +118,9 @@ async function runOn(
 
   // A device is one filesystem, and a filesystem one worker's.
   const workers = storage && storage.devices.length > 0 ? storage.devices.length : flags.workers;
+  const repeat = repeatOf(flags, filesystems || elsewhere ? undefined : directory, files);
   const next = runStart(flags, {
-    workers,
-    plan: all,
-    skipped,
-    directory,
-    shuffleSeed,
+    ...{ workers, plan: all, skipped, directory, shuffleSeed, repeat },
     made: filesystems !== undefined,
   });
   if (history && results.start && journalPath !== undefined) {
@@ -206,6 +204,7 @@ async function runOn(
           defaults: {
             ...(flags.engine !== undefined && { engine: flags.engine }),
             ...(flags.verify !== undefined && { verify: flags.verify }),
+            ...(flags.seed !== undefined && { seed: flags.seed }),
           },
           ...(storage && { storage }),
           ...(journalPath !== undefined && { journal: journalPath }),
@@ -293,9 +292,10 @@ function planOf(
   history: History | undefined,
   filesystems: ReadonlyMap<string, Variant> | undefined,
   elsewhere: Elsewhere | undefined,
-): { plan: PlannedRun[]; shuffleSeed?: string | undefined } {
+): { plan: PlannedRun[]; shuffleSeed?: string | undefined; files: Record<string, string> } {
   if (operands.length === 0 && history) {
-    return { plan: history.start.plan, shuffleSeed: history.start.shuffleSeed };
+    const { plan, shuffleSeed, repeat } = history.start;
+    return { plan, shuffleSeed, files: repeat?.files ?? {} };
   }
   const commands = COMMANDS.map(({ name }) => name).filter((name) => name !== "run");
   const files = operands.map((operand) => loadRuntest(operand, cwd, commands));
@@ -312,13 +312,13 @@ function planOf(
     },
     programs.keys(),
   );
-  return { plan, shuffleSeed };
+  return { plan, shuffleSeed, files: filesByName(files) };
 }
 
 /** @param made whether filesystems are made for the run */
 function runStart(
   { engine, verify, sizeBytes = DEFAULT_SIZE_BYTES, devices }: Flags,
-  parts: Pick<RunStart, "workers" | "plan" | "directory"> & {
+  parts: Pick<RunStart, "workers" | "plan" | "directory" | "repeat"> & {
     shuffleSeed: string | undefined;
     skipped: NonNullable<RunStart["skipped"]>;
     made: boolean;

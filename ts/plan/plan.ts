@@ -127,6 +127,14 @@ function planOnce(
   return runs;
 }
 
+/** How each file is found again, by its name in the keys of the plan. */
+export function filesByName(files: readonly RuntestFile[]): Record<string, string> {
+  const names = uniqueNames(files.map(({ suite }) => suite));
+  return Object.fromEntries(
+    files.flatMap(({ again }, index) => (again === undefined ? [] : [[names[index] ?? "", again]])),
+  );
+}
+
 /** Files may share a base name, or be given twice: the later ones are told apart as `name@2`, `name@3`… */
 function uniqueNames(names: readonly string[]): string[] {
   const taken = new Set<string>();

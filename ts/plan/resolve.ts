@@ -10,6 +10,8 @@ import { reasonOf, UsageError } from "./usage-error.js";
 export interface RuntestFile {
   /** As messages name it. */
   path: string;
+  /** What finds it again from any directory; absent for what can be read only once. */
+  again?: string;
   /** Base name. */
   suite: string;
   /** At least one. */
@@ -30,12 +32,18 @@ export function packagedRuntests(): string[] {
  */
 export function loadRuntest(argument: string, cwd: string, alsoMeant: readonly string[] = []): RuntestFile {
   const path = find(argument, cwd, alsoMeant);
+  const again = statSync(path.absolute).isFile() ? { again: path.packaged ?? path.absolute } : {};
   const lines = parseRuntest(read(path.absolute, path.shown), path.shown);
   if (lines.length === 0) throw new UsageError(`${path.shown} has no test lines: add some, or name another file`);
-  return { path: path.shown, suite: basename(path.absolute), lines };
+  return { path: path.shown, suite: basename(path.absolute), lines, ...again };
 }
 
-function find(argument: string, cwd: string, alsoMeant: readonly string[]): { absolute: string; shown: string } {
+/** `packaged`: the name, where it is one of the package's own. */
+function find(
+  argument: string,
+  cwd: string,
+  alsoMeant: readonly string[],
+): { absolute: string; shown: string; packaged?: string } {
   const here = resolve(cwd, argument);
   if (argument !== "" && statSync(here, { throwIfNoEntry: false })) return { absolute: here, shown: argument };
   const folder = packaged("runtest");
@@ -43,7 +51,7 @@ function find(argument: string, cwd: string, alsoMeant: readonly string[]): { ab
   const name = basename(argument);
   const plain = normalize(argument);
   if (names.includes(name) && (plain === name || plain === join("runtest", name))) {
-    return { absolute: join(folder, name), shown: join(folder, name) };
+    return { absolute: join(folder, name), shown: join(folder, name), packaged: name };
   }
   throw new UsageError(
     `no runtest file "${argument}"${didYouMean(name, [...names, ...alsoMeant])}: give a path, or one of ${names.join(", ")}`,

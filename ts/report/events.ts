@@ -105,6 +105,11 @@ export type RunEvent =
       shuffleSeed?: string;
       machine: Machine;
       plan: PlannedRun[];
+      /**
+       * What makes the command that runs one of them again (`repeat.ts`): the options that matter, the files by their names
+       * in keys, and what the machines are that it runs on, where not on this one.
+       */
+      repeat?: { options: string[]; files: Record<string, string>; machines?: "--guest" | "--host" };
       /** What of the plan known issues or a skip list want not to be run; what has run in an earlier part is not in it. */
       skipped?: { reason: string; keys: string[] }[];
     }

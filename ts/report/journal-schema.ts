@@ -76,6 +76,13 @@ const event = z.discriminatedUnion("type", [
     shuffleSeed: z.string().optional(),
     machine: machineSchema,
     plan: z.array(plannedRunSchema),
+    repeat: z
+      .object({
+        options: z.array(z.string()),
+        files: z.record(z.string(), z.string()),
+        machines: z.enum(["--guest", "--host"]).optional(),
+      })
+      .optional(),
     skipped: z.array(z.object({ reason: z.string(), keys: z.array(key) })).optional(),
   }),
   z.object({ type: z.literal("test-start"), time, key, worker: whole }),

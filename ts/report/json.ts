@@ -1,7 +1,8 @@
 /** kirk's report, complete, so that what reads kirk's results.json (openQA, HTML scripts) reads ours. */
 import type { Machine, PlannedRun, Reporter, RunEvent } from "./events.js";
 import { formatLogLine, formatSummary } from "./ltp.js";
-import type { Results, TestEnd, TestResult } from "./results.js";
+import { repeatCommand } from "./repeat.js";
+import type { EndedTest, Results } from "./results.js";
 
 /** kirk's word for an exit status: everything it does not know is a failure. */
 const STATUS: ReadonlyMap<number, string> = new Map([
@@ -12,7 +13,10 @@ const STATUS: ReadonlyMap<number, string> = new Map([
   [32, "conf"],
 ]);
 
-function testReport({ run, log, end }: TestResult & { end: TestEnd }, name: string, issue?: string): object {
+function testReport(result: EndedTest, name: string, results: Results): object {
+  const { run, log, end, seed } = result;
+  const issue = results.expected(run.key);
+  const repeat = repeatCommand(result, results);
   const plain = { colour: false, reproducible: false };
   const status = STATUS.get(end.exit) ?? "fail";
   const { suite, iteration, filesystem, guest } = run;
@@ -27,6 +31,8 @@ function testReport({ run, log, end }: TestResult & { end: TestEnd }, name: stri
     ...(filesystem !== undefined && { filesystem }),
     ...(guest !== undefined && { guest }),
     ...(issue !== undefined && { known_issue: issue }),
+    ...(seed !== undefined && { seed }),
+    ...(repeat !== undefined && { repeat }),
     test: {
       command: run.program,
       arguments: run.argv,
@@ -61,8 +67,8 @@ function environment(machine: Machine): object {
  *
  * `test_fqn` is the bare ID, as kirk has it, where that is unique among what was planned; else the run's key, because
  * readers such as openQA keep one result a name: a failure must not be overwritten by a later pass of the same line on
- * another filesystem. Keys of `results` that kirk does not have are `suite`, `iteration`, `filesystem`, `guest` and
- * `known_issue` (why the failure was expected).
+ * another filesystem. Keys of `results` that kirk does not have are `suite`, `iteration`, `filesystem`, `guest`,
+ * `known_issue` (why the failure was expected), `seed` and `repeat` (the command that runs just this again).
  */
 export function kirkReport(results: Results): string {
   const ended = results.ended();
@@ -76,7 +82,7 @@ export function kirkReport(results: Results): string {
       stats[name] += end.counters[name];
   }
   const report = {
-    results: ended.map((result) => testReport(result, nameOf(result.run), results.expected(result.run.key))),
+    results: ended.map((result) => testReport(result, nameOf(result.run), results)),
     stats,
     environment: results.machine ? environment(results.machine) : {},
   };

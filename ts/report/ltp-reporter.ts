@@ -1,5 +1,5 @@
 /** Raw result lines of a whole run, as `kirk` or a shell loop over LTP's programs would show them. */
-import type { PlannedRun, Reporter, RunEvent } from "./events.js";
+import { isTrouble, type PlannedRun, type Reporter, type RunEvent } from "./events.js";
 import { formatLogLine, formatSummary, type LtpStyle } from "./ltp.js";
 import { placeOf, type Results } from "./results.js";
 import {
@@ -7,6 +7,7 @@ import {
   formatFilesystemEvent,
   formatGuest,
   formatRates,
+  formatRepeat,
   formatSkippedList,
   formatTotals,
 } from "./summary.js";
@@ -55,6 +56,10 @@ export class LtpReporter implements Reporter {
         break;
       case "test-end":
         if (event.summary) this.#print(event.key, formatSummary(event.counters));
+        if (isTrouble(event) && !event.interrupted) {
+          const repeat = formatRepeat(results.of(event.key), results);
+          this.#print(event.key, repeat && `### ${repeat}`);
+        }
         write((this.#held.get(event.key) ?? []).join(""));
         this.#held.delete(event.key);
         break;

@@ -12,6 +12,7 @@ import {
   formatKnownIssues,
   formatNotApplicable,
   formatRates,
+  formatRepeat,
   formatSeconds,
   formatSkippedList,
   formatTest,
@@ -147,7 +148,10 @@ export class ProgressReporter implements Reporter {
     if (passed && this.#region) return;
     const issue = this.#results.expected(event.key);
     if (issue !== undefined) this.#print(formatExpected(result, this.#results, issue));
-    else this.#print(formatTest(result, this.#results, colour) + (passed ? "" : formatExplanation(result, colour)));
+    else
+      this.#print(
+        formatTest(result, this.#results, colour) + (passed ? "" : formatExplanation(result, this.#results, colour)),
+      );
   }
 
   /** How far it is, and how long what runs has been running. */
@@ -212,7 +216,11 @@ export class ProgressReporter implements Reporter {
     const results = this.#results;
     // What did not apply must not scroll away the failure among it.
     const bad = results.trouble();
-    const list = bad.slice(0, LISTED_MAX).map((result) => `  ${formatTest(result, results, colour)}`);
+    const list = bad.slice(0, LISTED_MAX).map((result) => {
+      // What its filesystem's checker made of it afterwards has not been told under it.
+      const repeat = result.complaints.length > 0 ? formatRepeat(result, results) : "";
+      return `  ${formatTest(result, results, colour)}${repeat && `    ${repeat}`}`;
+    });
     if (bad.length > list.length) list.push(`  … and ${bad.length - list.length} more\n`);
     const notPassed = bad.length > 0 ? `\nDid not pass:\n${list.join("")}` : "";
     const totals = formatTotals(results, elapsedSeconds(results), colour);

@@ -25,7 +25,7 @@ export class QuietReporter implements Reporter {
       if (results.expected(event.key) !== undefined) return;
       if (event.verdict === "TCONF" && !results.required.has(event.key)) return;
       const result = { ...results.of(event.key), end: event };
-      terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, terminal.colour));
+      terminal.out(formatTest(result, results, terminal.colour) + formatExplanation(result, results, terminal.colour));
     }
     if (event.type === "filesystem" || event.type === "check" || event.type === "unchecked")
       terminal.out(formatFilesystemEvent(event, results));

@@ -12,6 +12,7 @@ import {
   zeroCounters,
 } from "./events.js";
 import { type Unchecked, UncheckedRuns } from "./unchecked.js";
+import { seedIn } from "./repeat.js";
 
 export type RunStart = Extract<RunEvent, { type: "run-start" }>;
 export type RunEnd = Extract<RunEvent, { type: "run-end" }>;
@@ -28,6 +29,8 @@ const UNAVAILABLE = "filesystem";
 export interface TestResult {
   run: PlannedRun;
   log: LogLine[];
+  /** The seed that it has told, hexadecimal. */
+  seed?: string;
   /** The worker that has begun it last. */
   worker?: number;
   /** Absent while it has not ended. */
@@ -92,6 +95,7 @@ export class Results {
       case "test-start": {
         const result = this.of(event.key);
         result.log = [];
+        delete result.seed;
         result.worker = event.worker;
         delete result.end;
         break;
@@ -99,7 +103,11 @@ export class Results {
       case "line":
       case "raw": {
         const { key, ...line } = event;
-        this.of(key).log.push(line);
+        const result = this.of(key);
+        result.log.push(line);
+        const seed = line.type === "line" && line.result === "TINFO" ? seedIn(line.text) : undefined;
+        // The first one: a testcase that repeats itself makes the others of it.
+        if (seed !== undefined) result.seed ??= seed;
         break;
       }
       case "test-end": {

@@ -2,6 +2,7 @@
 import { firstOf } from "../plan/usage-error.js";
 import { isDamaged, type ResultType, type RunEvent, type Verdict } from "./events.js";
 import { formatLogLine, paint } from "./ltp.js";
+import { repeatCommand } from "./repeat.js";
 import { explanation, isUnavailable, type Results, type RunStart, type TestEnd, type TestResult } from "./results.js";
 
 /** Worst first, as openQA orders them; TPASS last so that trouble leads. */
@@ -27,13 +28,20 @@ export function formatTest({ run, end }: TestResult & { end: TestEnd }, results:
   return `${label} ${verdict} ${formatSeconds(end.durationSeconds).padStart(7)}  ${run.command}\n`;
 }
 
-/** The result lines behind a verdict, indented. */
-export function formatExplanation({ log }: TestResult, colour: boolean): string {
-  const lines = explanation(log);
+/** The command that runs a testcase again, as a line; empty where there is none. */
+export function formatRepeat(result: TestResult, results: Pick<Results, "start">): string {
+  const command = repeatCommand(result, results);
+  return command === undefined ? "" : `repeat: ${command}\n`;
+}
+
+/** The result lines behind a verdict, and how to have them again, indented. */
+export function formatExplanation(result: TestResult & { end: TestEnd }, results: Results, colour: boolean): string {
+  const lines = explanation(result.log);
   const style = { colour, reproducible: false };
   const shown = lines.slice(0, EXPLANATION_LINES_MAX).map((line) => formatLogLine(line, style));
   const more = lines.length - shown.length;
   if (more > 0) shown.push(`… and ${more} more lines: --reporter ltp shows all\n`);
+  if (result.end.verdict !== "TCONF") shown.push(formatRepeat(result, results));
   return shown.join("").replaceAll(/^(?=.)/gm, "    ");
 }
 

@@ -17,6 +17,8 @@ export interface Option<T> {
    * of then. Otherwise the last one counts, as for LTP's of today, which warns.
    */
   accumulates?: boolean;
+  /** Its name among the defaults of a whole run, where that is not its own. */
+  defaultsAs?: string;
   /** The words that it takes, of a {@link choice}. */
   choices?: readonly string[];
   /** The value when the option is not given; `text` is what was given. Returns an error text instead of a value for bad input. */
@@ -75,8 +77,10 @@ export function text<T>(spec: {
   invalid: string;
   read: (text: string) => T | undefined;
   accumulates?: boolean;
+  defaultsAs?: string;
 }): Option<T> {
-  return { ...option(spec, spec.read), accumulates: spec.accumulates ?? false };
+  const { accumulates = false, defaultsAs } = spec;
+  return { ...option(spec, spec.read), accumulates, ...(defaultsAs !== undefined && { defaultsAs }) };
 }
 
 /** An option without an argument: whether it is given. */
@@ -245,7 +249,7 @@ export function parseCommandLine<O extends Options>(
     } else result.seconds = seconds;
   }
   for (const [name, spec] of Object.entries(options)) {
-    const parsed = spec.parse(given[name] ?? defaults[name]);
+    const parsed = spec.parse(given[name] ?? defaults[spec.defaultsAs ?? name]);
     if ("value" in parsed) (result.values as Record<string, unknown>)[name] = parsed.value;
     else result.valueError ??= parsed.error;
   }

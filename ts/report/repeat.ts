@@ -1,0 +1,40 @@
+/** The command that runs one line again as it was run: the same file, filesystem and options, with the seed that it took. */
+import type { PlannedRun } from "./events.js";
+import type { Results, TestResult } from "./results.js";
+
+/** As every testcase words it when it begins. */
+const SEED = /^Seed (0x[0-9a-f]+)\b/;
+
+/** The seed that a line of output tells, if it tells one. */
+export function seedIn(text: string): string | undefined {
+  return SEED.exec(text)?.[1];
+}
+
+/** Undefined where the line came from something that can be read only once. */
+export function repeatCommand({ run, seed }: TestResult, { start }: Pick<Results, "start">): string | undefined {
+  const { options = [], files = {}, machines = "--guest" } = start?.repeat ?? {};
+  const file = files[fileName(run)];
+  if (file === undefined) return undefined;
+  const { id, guest, filesystem } = run;
+  const words = [
+    ...["aiodio-ltp", ...options],
+    ...(guest === undefined ? [] : [machines, guest]),
+    ...(filesystem === undefined ? [] : ["--filesystems", filesystem]),
+    // An ID has no character that means something in a pattern.
+    ...["-s", `^${id}$`],
+    ...(seed === undefined ? [] : ["--seed", seed]),
+    file,
+  ];
+  return words.map(shellWord).join(" ");
+}
+
+/** What the key has between the place and the ID. */
+function fileName({ key, id, guest, filesystem }: PlannedRun): string {
+  const place = [guest, filesystem].map((name) => (name === undefined ? "" : `${name}/`)).join("");
+  return key.slice(place.length, key.lastIndexOf(`:${id}`));
+}
+
+/** A word that a POSIX shell takes for just this text. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+}
