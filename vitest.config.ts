@@ -20,11 +20,15 @@ const testsOf = (room: string) => `tests/${room}/**/*.test.ts`;
 const TMPDIR = mkdtempSync(join(tmpdir(), "aiodio-tests-"));
 // Some of them run as another user.
 chmodSync(TMPDIR, 0o1777);
-process.on("exit", () => rmSync(TMPDIR, { recursive: true, force: true }));
+/** Where runs are kept that nobody has asked to keep: not at home. */
+const XDG_STATE_HOME = mkdtempSync(join(tmpdir(), "aiodio-tests-state-"));
+process.on("exit", () => {
+  for (const directory of [TMPDIR, XDG_STATE_HOME]) rmSync(directory, { recursive: true, force: true });
+});
 
 export default defineConfig({
   test: {
-    env: { TMPDIR },
+    env: { TMPDIR, XDG_STATE_HOME },
     // The closing line of CI's log is read by tools: it comes from the runner's own results.
     reporters: ["default", "./tests/support/closing-line.ts"],
     // Only for what hangs: a slow machine under load is no failure.

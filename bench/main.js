@@ -130,7 +130,8 @@ function suites(work, directory, tree) {
     row(`${name}, -j 1 / kirk + LTP`, j1 / ltp, `${j1.toFixed(1)} s / ${ltp.toFixed(1)} s`);
     row(`${name}, -j 2 --filesystems ext4 / kirk + LTP`, j2 / ltp, `${j2.toFixed(1)} s / ${ltp.toFixed(1)} s`);
   };
-  const ours = (...args) => timed(process.execPath, ["bin/aiodio-ltp.js", ...args, "--reporter", "quiet"]).seconds;
+  const ours = (...args) =>
+    timed(process.execPath, ["bin/aiodio-ltp.js", ...args, "--no-journal", "--reporter", "quiet"]).seconds;
   const report = (file, whose) => join(work, `${file}.${whose}.json`);
   for (const file of files) {
     const took = {
@@ -155,7 +156,17 @@ function part1(work, directory, tree) {
     return;
   }
   const ours = (jobs) =>
-    timed(process.execPath, ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", jobs, "--reporter", "quiet"]);
+    timed(process.execPath, [
+      "bin/aiodio-ltp.js",
+      PART1,
+      "-d",
+      directory,
+      "-j",
+      jobs,
+      "--no-journal",
+      "--reporter",
+      "quiet",
+    ]);
   const contenders = {
     kirk: () => theirs(PART1, directory),
     j1: () => ours("1"),
@@ -289,7 +300,17 @@ function lines(work) {
     const wall = (count) => {
       const file = join(work, `lines${count}`);
       writeFileSync(file, Array.from({ length: count }, (_, i) => `L${i} aiocp -b 512 -s 512 -n 1\n`).join(""));
-      return timed(process.execPath, ["bin/aiodio-ltp.js", file, "-d", shm, "-j", "1", "--reporter", "quiet"]).seconds;
+      return timed(process.execPath, [
+        "bin/aiodio-ltp.js",
+        file,
+        "-d",
+        shm,
+        "-j",
+        "1",
+        "--no-journal",
+        "--reporter",
+        "quiet",
+      ]).seconds;
     };
     const cost = Array.from({ length: pairs }, () => (wall(520) - wall(20)) / 500);
     console.log(`a line of our own, once warm (aiocp of one block on tmpfs): ${(median(cost) * 1000).toFixed(2)} ms`);
@@ -302,7 +323,7 @@ function lines(work) {
 async function memory(directory) {
   const child = spawn(
     process.execPath,
-    ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", "2", "--reporter", "quiet"],
+    ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", "2", "--no-journal", "--reporter", "quiet"],
     {
       cwd: root,
       stdio: "ignore",

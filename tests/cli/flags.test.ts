@@ -20,6 +20,7 @@ describe("a command line", () => {
           bail: false,
           require: [],
           forbidConf: false,
+          noJournal: false,
           resume: false,
           trace: false,
           loopDirectIo: false,

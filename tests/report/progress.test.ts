@@ -9,7 +9,7 @@ import { fakeTerminal, play, runEvents, screen } from "./fixture.js";
 function progress(
   events: ReturnType<typeof runEvents>,
   how: Parameters<typeof fakeTerminal>[0] = {},
-  journal?: string,
+  journal?: ConstructorParameters<typeof ProgressReporter>[0]["journal"],
 ) {
   const terminal = fakeTerminal(how);
   const results = new Results();
@@ -34,7 +34,7 @@ describe("progress without a terminal", () => {
   });
 
   test("of an interrupted run says what did not run and how to go on", () => {
-    const run = progress(runEvents({ stopAfter: 2, interrupted: true }), {}, "/tmp/j");
+    const run = progress(runEvents({ stopAfter: 2, interrupted: true }), {}, { path: "/tmp/j", kept: false });
     run.play();
     expect(run.terminal.written.out.split("\n").slice(-3)).toEqual([
       "Interrupted: 2 of 5 testcases in 12.5 s: 1 TFAIL, 1 TPASS; 3 not run",

@@ -139,5 +139,5 @@ test("what is no journal is refused", async () => {
   const { exitCode, stderr } = await command("aiodio-ltp", ["explain", join(base, "lines")]);
   expect(exitCode).toBe(2);
   expect(stderr).toMatch(/lines:1: is no line of a journal/);
-  expect((await command("aiodio-ltp", ["explain"])).stderr).toMatch(/explain JOURNAL \[ID\]/);
+  expect((await command("aiodio-ltp", ["explain", "j", "A", "B"])).stderr).toMatch(/explain \[JOURNAL \[ID\]\]/);
 });

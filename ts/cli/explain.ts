@@ -1,4 +1,4 @@
-/** `aiodio-ltp explain JOURNAL [ID]`: what went wrong, from the journal and the flight records beside it, long after. */
+/** `aiodio-ltp explain [JOURNAL [ID]]`: what went wrong, from the journal and the flight records beside it, long after. */
 import { resolve } from "node:path";
 import type { RecordAnswer } from "#native";
 import type { Finding } from "../kernel/watch.js";
@@ -10,6 +10,7 @@ import { formatLogLine } from "../report/ltp.js";
 import { explanation, Results, type TestResult } from "../report/results.js";
 import { formatRepeat, formatTest } from "../report/summary.js";
 import { flightLines } from "../run/flight.js";
+import { latestJournal } from "./kept-runs.js";
 import { recordLeftBehind } from "./left-behind.js";
 import type { System } from "./system.js";
 
@@ -27,10 +28,10 @@ interface Story {
 
 export async function explain(operands: readonly string[], system: System): Promise<number> {
   const [name, wanted, ...more] = operands;
-  if (name === undefined || more.length > 0) {
-    throw new UsageError("explain takes a journal and, if you like, the ID of one testcase: explain JOURNAL [ID]");
+  if (more.length > 0) {
+    throw new UsageError("explain takes a journal and, if you like, the ID of one testcase: explain [JOURNAL [ID]]");
   }
-  const path = resolve(system.cwd, name);
+  const path = name === undefined ? latestJournal(system.env) : resolve(system.cwd, name);
   const results = new Results(true);
   const stories = new Map<string, Story>();
   const { start } = await readJournal(path, (event) => {

@@ -31,8 +31,8 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
   },
   {
     name: "explain",
-    usage: "explain JOURNAL [ID]",
-    text: "tell what a run's journal and flight records hold of what went wrong, or of the testcase ID",
+    usage: "explain [JOURNAL [ID]]",
+    text: "tell what a run's journal (default: of the last one that was kept) and flight records hold of what went wrong, or of the testcase ID",
   },
   {
     name: "selftest",
@@ -83,6 +83,8 @@ export interface Flags {
   knownIssues?: string;
   skipFile?: string;
   journal?: string;
+  /** Keep nothing of the run. */
+  noJournal: boolean;
   /** `force`: although it is another kernel, version or size than before. */
   resume: false | "same" | "force";
   trace: boolean;
@@ -400,9 +402,17 @@ export const FLAGS: readonly Flag[] = [
     name: "journal",
     value: "FILE",
     commands: ["run"],
-    text: "write every event to FILE as it happens, one JSON object a line",
+    text: "write every event to FILE as it happens, one JSON object a line; default: the last 5 runs are kept in $XDG_STATE_HOME/aiodio-ltp/runs (~/.local/state/aiodio-ltp/runs)",
     set: (flags, value) => {
       flags.journal = filled("--journal", value);
+    },
+  },
+  {
+    name: "no-journal",
+    commands: ["run"],
+    text: "keep nothing of the run",
+    set: (flags) => {
+      flags.noJournal = true;
     },
   },
   {
@@ -410,7 +420,7 @@ export const FLAGS: readonly Flag[] = [
     value: "force",
     valueOptional: true,
     commands: ["run"],
-    text: "go on with the run in --journal FILE: what it holds a verdict for is not run again. force: although kernel, version, --verify, --size or --device are not the same any more",
+    text: "go on with the run in --journal FILE, or else the last one that was kept: what it holds a verdict for is not run again. force: although kernel, version, --verify, --size or --device are not the same any more",
     set: (flags, value) => {
       flags.resume = value === "" ? "same" : oneOf("--resume", value, ["force"] as const);
     },
@@ -503,6 +513,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     bail: false,
     require: [],
     forbidConf: false,
+    noJournal: false,
     resume: false,
     trace: false,
     loopDirectIo: false,

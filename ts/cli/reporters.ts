@@ -11,7 +11,7 @@ export async function makeReporters(
   output: string | undefined,
   results: Results,
   { terminal, env }: System,
-  journal: string | undefined,
+  journal: { path: string; kept: boolean } | undefined,
 ): Promise<Reporter[]> {
   const reporters: Reporter[] = [];
   switch (reporter) {

@@ -11,7 +11,7 @@ import { version } from "../package.js";
 import { filesByName, makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
-import { UsageError } from "../plan/usage-error.js";
+import { reasonOf, UsageError } from "../plan/usage-error.js";
 import type { PlannedRun, RunEvent } from "../report/events.js";
 import { Excuses } from "../report/excuses.js";
 import { type History, Journal } from "../report/journal.js";
@@ -24,6 +24,7 @@ import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
 import { type Elsewhere, elsewhereOf } from "./guests.js";
+import { keepRun, latestJournal } from "./kept-runs.js";
 import { recordLeftBehind } from "./left-behind.js";
 import { loadKnownIssues, loadSkipList, skippedOf } from "./lists.js";
 import { machineFacts } from "./machine.js";
@@ -39,7 +40,8 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
   checkTogether(flags, operands);
   const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
   const results = new Results(flags.reporter === "json" || output !== undefined);
-  const journalPath = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
+  const named = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
+  const journalPath = named ?? (flags.resume ? latestJournal(system.env) : undefined);
   const resumed =
     journalPath !== undefined && flags.resume
       ? await Journal.resume(journalPath, (event) => results.add(event))
@@ -57,6 +59,7 @@ interface Ground {
   /** They hold what earlier parts of the run have brought. */
   results: Results;
   output: string | undefined;
+  /** Of the journal that the user wants; absent where the run is only kept. */
   journalPath: string | undefined;
   resumed: { journal: Journal; history: History } | undefined;
 }
@@ -134,14 +137,29 @@ async function runOn(
   if (pending.length > 0 && !filesystems && !elsewhere) checkDirectory(directory, Math.min(workers, pending.length));
   const runPlan = prepared?.runPlan ?? system.runPlan;
 
-  const journal = resumed?.journal ?? (journalPath === undefined ? undefined : await Journal.create(journalPath));
-  const reporters = await makeReporters(flags, output, results, system, journal?.path);
+  let journal = resumed?.journal ?? (journalPath === undefined ? undefined : await Journal.create(journalPath));
+  const kept = journalPath === undefined && !flags.noJournal;
+  if (kept) {
+    journal = await keepRun(system.env, new Date()).catch((error: Error) => {
+      note(error.message);
+      return undefined;
+    });
+  }
+  const reporters = await makeReporters(flags, output, results, system, journal && { path: journal.path, kept });
   const kernelLog = openKernelLog(system.kernelLog);
   const abort = new AbortController();
   let failure: { error: unknown } | undefined;
   const excuses = known && new Excuses(known, results);
   const keep = (event: RunEvent): void => {
-    journal?.append(event);
+    try {
+      journal?.append(event);
+    } catch (error) {
+      if (!kept) throw error;
+      // Nobody has asked for it.
+      tell(`aiodio-ltp: this run is kept no longer (${reasonOf(error)})\n`);
+      journal?.close();
+      journal = undefined;
+    }
     results.add(event);
   };
   /** The one way of an event. It must not throw into the scheduler: what is wrong here ends the run in good order. */
@@ -180,7 +198,7 @@ async function runOn(
   let closed = false;
   terminal.onClosed(() => {
     closed = true;
-    if (!journal) abort.abort();
+    if (journalPath === undefined) abort.abort();
   });
 
   try {
@@ -267,8 +285,8 @@ async function leftBehind(results: Results, journal: string): Promise<RunEvent[]
 
 /** Options that make sense only with others. */
 function checkTogether(flags: Flags, operands: readonly string[]): void {
-  if (flags.resume && flags.journal === undefined) {
-    throw new UsageError("--resume needs the journal to go on with: add --journal FILE");
+  if (flags.noJournal && (flags.journal !== undefined || flags.resume)) {
+    throw new UsageError("--no-journal keeps nothing: drop it, or --journal and --resume");
   }
   if (operands.length > 0) return;
   if (!flags.resume) {

@@ -106,6 +106,20 @@ function unreadable(path: string, error: unknown): UsageError {
   return new UsageError(`cannot read the journal ${path} (${reason}): name another`);
 }
 
+/** Whether a run has it open. */
+export async function isBeingWritten(path: string): Promise<boolean> {
+  try {
+    const fd = openSync(path, "r");
+    try {
+      return !(await import("#native")).lockFile(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return false;
+  }
+}
+
 /** An open journal. */
 export class Journal {
   #torn = false;

@@ -37,8 +37,8 @@ interface Running {
 export interface ProgressOptions {
   terminal: Terminal;
   results: Results;
-  /** Path of the journal, told at the end. */
-  journal?: string | undefined;
+  /** The journal, told at the end; one that is kept without being asked for only where it is of use. */
+  journal?: { path: string; kept: boolean } | undefined;
   /** Milliseconds, for durations on the screen. */
   now?: () => number;
 }
@@ -46,7 +46,7 @@ export interface ProgressOptions {
 export class ProgressReporter implements Reporter {
   readonly #terminal: Terminal;
   readonly #results: Results;
-  readonly #journal: string | undefined;
+  readonly #journal: ProgressOptions["journal"];
   readonly #now: () => number;
   readonly #region: LiveRegion | undefined;
   readonly #running = new Map<number, Running>();
@@ -224,8 +224,9 @@ export class ProgressReporter implements Reporter {
     if (bad.length > list.length) list.push(`  … and ${bad.length - list.length} more\n`);
     const notPassed = bad.length > 0 ? `\nDid not pass:\n${list.join("")}` : "";
     const totals = formatTotals(results, elapsedSeconds(results), colour);
-    const goOn = results.planned > results.endedCount ? " (go on with --resume)" : "";
-    const journal = this.#journal === undefined ? "" : `Journal: ${this.#journal}${goOn}\n`;
+    const unfinished = results.planned > results.endedCount;
+    const told = this.#journal && (!this.#journal.kept || unfinished || bad.length > 0);
+    const journal = told ? `Journal: ${this.#journal?.path}${unfinished ? " (go on with --resume)" : ""}\n` : "";
     return `${notPassed}${formatKnownIssues(results)}${formatSkippedList(results)}${formatNotApplicable(results)}${formatRates(results)}${formatFilesystems(results)}\n${totals}${journal}`;
   }
 }
