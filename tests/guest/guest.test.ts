@@ -203,14 +203,73 @@ describe("the protocol", () => {
     );
   });
 
-  test("an event of a testcase that was not asked for is dropped", async () => {
-    const { verdicts } = await play([run("A")], () =>
+  const key = "g/btrfs/s:A";
+  const [start, end] = [startOf(run("A")), endOf(run("A"))];
+  const foreign = endOf(run("Z"));
+  const known: RunEvent = { type: "known-issue", key, text: "it is nothing" };
+  const begin: RunEvent = {
+    ...{ type: "run-start", time: "", version: "0.1.0", directory: "/", workers: 1, machine: FACTS, plan: [] },
+  };
+  const finish: RunEvent = {
+    ...{ type: "run-end", time: "", notRun: 0, interrupted: false },
+    counters: { TPASS: 1, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 },
+  };
+  const up: RunEvent = {
+    ...{ type: "guest", time: "", guest: "h", worker: 1, machine: FACTS, bootSeconds: 1, timeoutMul: 1 },
+  };
+  const blame: RunEvent = {
+    ...{ type: "check", time: "", filesystem: "btrfs", worker: 1, suspects: [key, "other"] },
+    result: { clean: false, reports: [], unmountable: "EIO", seconds: 1 },
+  };
+  const absent: RunEvent = { type: "unavailable", filesystem: "btrfs", reason: "none", keys: ["g/btrfs/s:Z"] };
+
+  test.each<[string, FromAgent[], string]>([
+    ["of a testcase that it was not given", [startOf(run("Z")), foreign, start, end], 'something of "g/btrfs/s:Z"'],
+    [
+      "of a testcase that has ended",
+      [start, end, startOf(run("A")), endOf(run("A"), "TFAIL")],
+      'more of "g/btrfs/s:A"',
+    ],
+    ["that begins a run", [{ type: "event", event: begin }, start, end], 'a "run-start", which is not its to say'],
+    ["that ends a run", [{ type: "event", event: finish }, start, end], 'a "run-end", which'],
+    ["that excuses", [start, { type: "event", event: known }, end], 'a "known-issue", which'],
+    [
+      "that forgets known issues",
+      [{ type: "event", event: { type: "stale-issues", issues: [] } }, start, end],
+      'a "stale',
+    ],
+    ["of another guest", [{ type: "event", event: up }, start, end], 'a "guest", which'],
+    ["that blames a testcase it was not given", [start, end, { type: "event", event: blame }], 'something of "other"'],
+    ["that leaves out one", [{ type: "event", event: absent }, start, end], 'something of "g/btrfs/s:Z"'],
+  ])("an event %s is dropped, and told once", async (_name, said, wrong) => {
+    const { events, told } = await play([run("A")], () =>
       ready((request, machine) => {
-        machine.say(startOf(run("Z")), endOf(run("Z")));
-        agent()(request, machine);
+        if (request.type !== "run") return;
+        machine.say(...said, foreign, { type: "ended" });
       }),
     );
-    expect(verdicts).toEqual(["g/btrfs/s:A TPASS"]);
+    expect(events.map(({ type }) => type)).toEqual(["guest", "test-start", "test-end"]);
+    expect(events.at(-1)).toMatchObject({ key, verdict: "TPASS" });
+    expect(told).toEqual([expect.stringContaining(`g: its agent has sent ${wrong}`)]);
+  });
+
+  test("whatever an agent sends, only what a scheduler says of the runs it was given comes through", async () => {
+    const all = [begin, finish, up, known, blame, absent].map((event): FromAgent => ({ type: "event", event }));
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.constantFrom(...all, start, end, foreign), { maxLength: 20 }), async (said) => {
+        const { events } = await play([run("A")], () =>
+          ready((request, machine) => {
+            if (request.type === "run") machine.say(...said, start, end, { type: "ended" });
+          }),
+        );
+        const [first, ...rest] = events;
+        expect(first).toMatchObject({ type: "guest", guest: "g" });
+        expect(rest.filter(({ type }) => type !== "test-start" && type !== "test-end")).toEqual([]);
+        expect(rest.filter((event) => "key" in event && event.key !== key)).toEqual([]);
+        expect(rest.filter(({ type }) => type === "test-end")).toHaveLength(1);
+      }),
+      { numRuns: 100 },
+    );
   });
 
   test("what is only shown comes through", async () => {

@@ -22,8 +22,8 @@
  *
  * Torn and foreign input: a line may arrive in pieces of any size. What the controller does not understand it drops and
  * counts: the other machine's kernel is under test, a login shell may greet, and a dying machine tears its last line. A
- * dropped event can't make a verdict: a run without its `test-end` was not run, which is told. An event under a key
- * that was not asked for is dropped, too. An agent that does not understand its controller refuses with `ended` and its
+ * dropped event can't make a verdict: a run without its `test-end` was not run, which is told. An event that is not an
+ * agent's to send ({@link misplaced}) is dropped, too, which is told once. An agent that does not understand its controller refuses with `ended` and its
  * reason, and runs nothing of it; a torn line before the end of the stream is no request.
  */
 import { z } from "zod";
@@ -155,6 +155,47 @@ export function decodeFromAgent(line: string): FromAgent {
   } catch {
     throw new ProtocolError(line, "agent");
   }
+}
+
+/** Whose events these are: an agent is a scheduler, and the rest is its controller's own. */
+const OF_A_SCHEDULER: Record<RunEvent["type"], boolean> = {
+  "test-start": true,
+  line: true,
+  raw: true,
+  progress: true,
+  trace: true,
+  data: true,
+  kernel: true,
+  "test-end": true,
+  filesystem: true,
+  unavailable: true,
+  check: true,
+  "run-start": false,
+  guest: false,
+  "known-issue": false,
+  "stale-issues": false,
+  "run-end": false,
+};
+
+/** Longer names are cut off: they come from the machine under test. */
+const SHOWN_CHARACTERS = 80;
+
+/**
+ * What is wrong with an event that an agent has sent, for people; undefined where it is one that it may send.
+ *
+ * @param asked keys of the runs that it was given
+ * @param ended those of them that have ended
+ */
+export function misplaced(event: RunEvent, asked: ReadonlySet<string>, ended: ReadonlySet<string>): string | undefined {
+  if (!OF_A_SCHEDULER[event.type]) return `a "${event.type}", which is not its to say`;
+  const own = "key" in event && event.key !== undefined ? [event.key] : [];
+  const begun = event.type === "unavailable" ? event.keys : own;
+  const keys = event.type === "check" ? event.suspects : begun;
+  const shown = (key: string) => JSON.stringify(key).slice(0, SHOWN_CHARACTERS);
+  const foreign = keys.find((key) => !asked.has(key));
+  if (foreign !== undefined) return `something of ${shown(foreign)}, which it was not given`;
+  const late = begun.find((key) => ended.has(key));
+  return late === undefined ? undefined : `more of ${shown(late)}, which has ended`;
 }
 
 const CALIBRATION_STEPS = 600_000;

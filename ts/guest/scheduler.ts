@@ -9,7 +9,7 @@ import {
   zeroCounters,
 } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
-import type { AgentRun } from "./agent-protocol.js";
+import { type AgentRun, misplaced } from "./agent-protocol.js";
 import { BootError, Guest, type GuestMachine, LIMITS } from "./guest.js";
 
 export interface GuestRunOptions {
@@ -67,9 +67,16 @@ export function portions(plan: readonly PlannedRun[], workers: number): PlannedR
   });
 }
 
+interface Booted {
+  running: Guest;
+  timeoutMul: number;
+  /** It has said what it has no business to say, which has been told. */
+  distrusted?: boolean;
+}
+
 /** One guest at a time. */
 class Place {
-  private guest: { name: string; running: Guest; timeoutMul: number } | undefined;
+  private guest: (Booted & { name: string }) | undefined;
   /** Guests that do not come up: nothing more is tried in them. */
   private readonly broken = new Map<string, string>();
 
@@ -114,7 +121,13 @@ class Place {
       { ...request, plan: runs, bail: bail !== undefined, timeoutMul: guest.timeoutMul },
       (event) => {
         // A message that another run's words got into is as good as garbage.
-        if ("key" in event && event.key !== undefined && !keys.has(event.key)) return;
+        const wrong = misplaced(event, keys, done);
+        if (wrong !== undefined) {
+          if (!guest.distrusted)
+            this.options.tell(`${name}: its agent has sent ${wrong}: dropped, as the like will be`);
+          guest.distrusted = true;
+          return;
+        }
         if (event.type === "test-start") running = { key: event.key, startedMs: performance.now() };
         if (event.type === "unavailable") for (const key of event.keys) done.add(key);
         if (event.type === "test-end") {
@@ -154,7 +167,7 @@ class Place {
   }
 
   /** The guest of this name, booted when it is not the one that runs; a sentence when it does not come up. */
-  private async bring(name: string): Promise<{ running: Guest; timeoutMul: number } | string> {
+  private async bring(name: string): Promise<Booted | string> {
     if (this.guest?.name === name) return this.guest;
     await this.guest?.running.stop();
     this.guest = undefined;
