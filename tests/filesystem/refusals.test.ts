@@ -247,7 +247,10 @@ describe("--device", () => {
           status: 0,
           err: expect.stringMatching(/^(aiodio-ltp: formatting .*\n){2}$/),
         });
-        expect((await eventsOf(join(system.cwd, "j"))).start.workers).toBe(2);
+        const { start } = await eventsOf(join(system.cwd, "j"));
+        expect(start).toMatchObject({ workers: 2, devices: [one, other] });
+        // Who repeats it says anew that they may be formatted.
+        expect(start.repeat?.options).toEqual(["--device", one, "--device", other]);
       } finally {
         rmSync(alias);
         closeSync(deviceFd);

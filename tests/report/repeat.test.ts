@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { makePlan } from "../../ts/plan/plan.js";
 import { parseRuntest } from "../../ts/plan/runtest.js";
 import type { RunEvent } from "../../ts/report/events.js";
+import { JsonReporter } from "../../ts/report/json.js";
 import { LtpReporter } from "../../ts/report/ltp-reporter.js";
 import { ProgressReporter } from "../../ts/report/progress.js";
 import { QuietReporter } from "../../ts/report/quiet.js";
@@ -43,6 +44,21 @@ test("is under each failure of every reporter, with the seed it took", () => {
   expect(progress).toContain(`offset 4096, 1024 bytes: zeros\n    ${LINE}`);
   expect(quiet).toContain(`offset 4096, 1024 bytes: zeros\n    ${LINE}`);
   expect(ltp).toContain(`\nwarnings 0\n### ${LINE}`);
+});
+
+test("is in kirk's report with the seed, and only of what did not pass", () => {
+  let text = "";
+  const results = new Results(true);
+  const reporter = new JsonReporter(results, (report) => {
+    text = report;
+  });
+  play(results, reporter, events());
+  const told = JSON.parse(text).results.map(({ seed, repeat }: { seed?: string; repeat?: string }) => ({
+    seed,
+    repeat,
+  }));
+  expect(told[1]).toEqual({ seed: "0x1f", repeat: LINE.replace("repeat: ", "").trimEnd() });
+  expect(told.map(({ repeat }: { repeat?: string }) => repeat !== undefined)).toEqual([false, true, false, true, true]);
 });
 
 test("is of the file, guest and filesystem that the testcase ran on", () => {

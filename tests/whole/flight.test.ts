@@ -85,7 +85,7 @@ test("so does a run that was killed as a whole", async () => {
   expect(told).toMatch(/^LONG +TPASS .*\n/);
   expect(told).toMatch(/ {2}begun before, and killed with the run:\n(.*\n)*? {2}operations: the last 40 of \d{4,}/);
   expect(told.split("\n").filter((line) => OPERATION.test(line)).length).toBeGreaterThanOrEqual(40);
-  // The worker notices by itself; its directory goes with it.
+  // The worker notices by itself; its directory goes with it. No record is left beside the journal.
   rmSync(journal);
   rmSync(join(base, "lines"));
   await emptied(base);

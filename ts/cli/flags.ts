@@ -420,7 +420,7 @@ export const FLAGS: readonly Flag[] = [
     value: "force",
     valueOptional: true,
     commands: ["run"],
-    text: "go on with the run in --journal FILE, or else the last one that was kept: what it holds a verdict for is not run again. force: although kernel, version, --verify, --size or --device are not the same any more",
+    text: "go on with the run in --journal FILE, or else the last one that was kept: what it holds a verdict for is not run again, except what passed on a filesystem that was never checked afterwards. force: although kernel, version, --verify, --size or --device are not the same any more",
     set: (flags, value) => {
       flags.resume = value === "" ? "same" : oneOf("--resume", value, ["force"] as const);
     },

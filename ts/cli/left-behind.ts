@@ -1,5 +1,5 @@
 /** The flight records that a run leaves beside its journal when it is killed with its workers. */
-import { existsSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import type { RecordAnswer } from "#native";
 import { flightPath } from "../run/flight.js";
 
@@ -13,4 +13,9 @@ export async function recordLeftBehind(journal: string, worker: number): Promise
   const { queryRecord } = await import("#native");
   const record = queryRecord({ path, max: OPERATIONS_MAX });
   return record.error || record.total === 0 ? undefined : record;
+}
+
+/** Removes one that the journal has by now: the run that goes on may have fewer workers, which would leave it for ever. */
+export function dropLeftBehind(journal: string, worker: number): void {
+  rmSync(flightPath(journal, worker), { force: true });
 }

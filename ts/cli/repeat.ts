@@ -6,10 +6,12 @@ import type { Flags } from "./flags.js";
  * The options, without those that choose among lines, order them or show them. `--erase` is never among them: whoever
  * repeats a run on a device says anew that it may be formatted.
  *
+ * @param devices paths of those that are formatted, however they were named
  * @param directory where testcases work; absent where that is not on this machine, or on filesystems made for the run
  */
 export function repeatOf(
   flags: Flags,
+  devices: readonly string[],
   directory: string | undefined,
   files: Record<string, string>,
 ): NonNullable<RunStart["repeat"]> {
@@ -20,7 +22,7 @@ export function repeatOf(
     ["--timeout-mul", flags.timeoutMul],
     ["--backing", flags.backing],
     ["--size", flags.sizeBytes],
-    ...flags.devices.map((device): [string, string] => ["--device", device]),
+    ...devices.map((device): [string, string] => ["--device", device]),
     ["--kernel", flags.kernel],
     ["--modules", flags.modules],
     ["--disk-iops", flags.diskIops],

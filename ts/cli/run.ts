@@ -25,7 +25,7 @@ import { checkDirectory, chosenDirectory } from "./directory.js";
 import { COMMANDS, type Flags } from "./flags.js";
 import { type Elsewhere, elsewhereOf } from "./guests.js";
 import { keepRun, latestJournal } from "./kept-runs.js";
-import { recordLeftBehind } from "./left-behind.js";
+import { dropLeftBehind, recordLeftBehind } from "./left-behind.js";
 import { loadKnownIssues, loadSkipList, skippedOf } from "./lists.js";
 import { machineFacts } from "./machine.js";
 import { EXIT } from "./main.js";
@@ -121,9 +121,10 @@ async function runOn(
 
   // A device is one filesystem, and a filesystem one worker's.
   const workers = storage && storage.devices.length > 0 ? storage.devices.length : flags.workers;
-  const repeat = repeatOf(flags, filesystems || elsewhere ? undefined : directory, files);
+  const devices = storage?.devices.map(({ path }) => path) ?? [];
+  const repeat = repeatOf(flags, devices, filesystems || elsewhere ? undefined : directory, files);
   const next = runStart(flags, {
-    ...{ workers, plan: all, skipped, directory, shuffleSeed, repeat },
+    ...{ workers, plan: all, skipped, directory, shuffleSeed, repeat, devices },
     made: filesystems !== undefined,
   });
   if (history && results.start && journalPath !== undefined) {
@@ -205,7 +206,10 @@ async function runOn(
     // Before anything is recorded over it.
     const killed = resumed ? await leftBehind(results, resumed.journal.path) : [];
     emit(next);
-    for (const event of killed) emit(event);
+    for (const { event, worker } of killed) {
+      emit(event);
+      if (!failure && resumed) dropLeftBehind(resumed.journal.path, worker);
+    }
     // The file may be another than that of the earlier parts.
     for (const event of excuses?.all() ?? []) emit(event);
     if (kernel?.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
@@ -274,11 +278,12 @@ async function runOn(
 }
 
 /** What the workers of a killed part did last, for the journal. */
-async function leftBehind(results: Results, journal: string): Promise<RunEvent[]> {
-  const events: RunEvent[] = [];
+async function leftBehind(results: Results, journal: string): Promise<{ event: RunEvent; worker: number }[]> {
+  const events: { event: RunEvent; worker: number }[] = [];
   for (const { run, worker } of results.underWay()) {
     const value = worker === undefined ? undefined : await recordLeftBehind(journal, worker);
-    if (value) events.push({ type: "data", key: run.key, name: "flight", value });
+    if (worker === undefined || !value) continue;
+    events.push({ event: { type: "data", key: run.key, name: "flight", value }, worker });
   }
   return events;
 }
@@ -335,14 +340,15 @@ function planOf(
 
 /** @param made whether filesystems are made for the run */
 function runStart(
-  { engine, verify, sizeBytes = DEFAULT_SIZE_BYTES, devices }: Flags,
+  { engine, verify, sizeBytes = DEFAULT_SIZE_BYTES }: Flags,
   parts: Pick<RunStart, "workers" | "plan" | "directory" | "repeat"> & {
     shuffleSeed: string | undefined;
+    devices: string[];
     skipped: NonNullable<RunStart["skipped"]>;
     made: boolean;
   },
 ): RunStart {
-  const { shuffleSeed, made, skipped, ...run } = parts;
+  const { shuffleSeed, made, skipped, devices, ...run } = parts;
   return {
     type: "run-start",
     time: new Date().toISOString(),

@@ -173,6 +173,7 @@ const OF_A_SCHEDULER: Record<RunEvent["type"], boolean> = {
   "run-start": false,
   guest: false,
   "known-issue": false,
+  unchecked: false,
   "stale-issues": false,
   "run-end": false,
 };

@@ -11,8 +11,8 @@ import {
   verdictOf,
   zeroCounters,
 } from "./events.js";
-import { type Unchecked, UncheckedRuns } from "./unchecked.js";
 import { seedIn } from "./repeat.js";
+import { type Unchecked, UncheckedRuns } from "./unchecked.js";
 
 export type RunStart = Extract<RunEvent, { type: "run-start" }>;
 export type RunEnd = Extract<RunEvent, { type: "run-end" }>;
