@@ -8,8 +8,16 @@ const LONGEST = "tests/whole/suites.test.ts";
 
 /** Needs nothing but Node: no Rust, no root, nothing built. */
 const UNIT_ROOMS = ["cli", "guest", "kernel", "plan", "report", "testcase"];
-/** In the same rooms, and of the addon or of what is built. */
-const NOT_UNIT = ["tests/guest/host.test.ts", "tests/guest/real.test.ts", "tests/testcase/diagnosis.test.ts"];
+/** In the same rooms, and of the addon (it locks journals) or of what is built. */
+const NOT_UNIT = [
+  "tests/cli/guests.test.ts",
+  "tests/cli/kept-runs.test.ts",
+  "tests/cli/run.test.ts",
+  "tests/guest/host.test.ts",
+  "tests/guest/real.test.ts",
+  "tests/report/journal.test.ts",
+  "tests/testcase/diagnosis.test.ts",
+];
 
 const BUILT = "./tests/support/built.js";
 
