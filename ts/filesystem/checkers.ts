@@ -131,24 +131,36 @@ function verdictOf({ clean, corrupt }: Checker, exit: number | undefined, output
   return exit === 0 && clean.test(output) ? "clean" : "failed";
 }
 
-/** What checks the mounted filesystem; undefined where there is nothing to be checked that way. */
+/**
+ * What checks the mounted filesystem; undefined where there is nothing to be checked that way. Not done within
+ * `limitSeconds` (as `runTool` has it by default) is `failed`, as with {@link checkUnmounted}.
+ */
 export function mountedChecker(
   type: string,
   level: CheckLevel,
+  limitSeconds?: number,
 ): ((directory: string) => Promise<CheckReport>) | undefined {
-  return type === "btrfs" && level === "data" ? (directory) => run(scrub(directory)) : undefined;
+  return type === "btrfs" && level === "data" ? (directory) => run(scrub(directory), limitSeconds) : undefined;
 }
 
 /** Checks the device, which must not be mounted; empty where the filesystem has no checker. */
-export async function checkUnmounted(type: string, device: string, level: CheckLevel): Promise<CheckReport[]> {
+export async function checkUnmounted(
+  type: string,
+  device: string,
+  level: CheckLevel,
+  limitSeconds?: number,
+): Promise<CheckReport[]> {
   const checker = UNMOUNTED[type]?.(device, level);
-  return checker ? [await run(checker)] : [];
+  return checker ? [await run(checker, limitSeconds)] : [];
 }
 
-async function run(known: Checker): Promise<CheckReport> {
+async function run(known: Checker, limitSeconds?: number): Promise<CheckReport> {
   const [name, ...args] = known.command;
   const checker = known.command.join(" ");
   if (findTool(name) === undefined) return { checker, verdict: "failed", output: missingTool(name, known.package) };
-  const { exit, output } = await runTool(name, args);
-  return { checker, verdict: verdictOf(known, exit, output), ...(exit !== undefined && { exit }), output };
+  const { exit, output, hung } = await runTool(name, args, limitSeconds);
+  // The names of the kernel's functions are no words of the checker's.
+  const verdict = verdictOf(known, exit, output);
+  const words = hung === undefined ? output : `${output}\n${hung}`.trim();
+  return { checker, verdict, ...(exit !== undefined && { exit }), output: words };
 }

@@ -145,6 +145,11 @@ export function refuseSharing(paths: readonly string[]): void {
   }
 }
 
+/** Size in bytes. @throws UsageError where there is no such device */
+export function bytesOfDevice(path: string): number {
+  return bytesOf(findDevice(path, `--device ${path}`));
+}
+
 /** Logical sector size in bytes. */
 export function sectorBytesOf(path: string): number {
   return Number(ofDisk(findDevice(path, `--device ${path}`), "queue/logical_block_size") ?? 512);

@@ -21,7 +21,7 @@ let keeper: Keeper | undefined;
 
 async function answer(request: ToKeeper): Promise<FromKeeper> {
   if (request.type === "provision") {
-    keeper = await Keeper.provision(request.variant, request.store, request.dirtyBytes);
+    keeper = await Keeper.provision(request);
     // What it stored is gone with it.
     void keeper.faultfs?.death.then(() => process.exit(1));
     return { type: "provisioned", ...keeper.provisioned };

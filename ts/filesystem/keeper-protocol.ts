@@ -20,8 +20,11 @@ export type Store =
   | { device: string };
 
 export type ToKeeper =
-  /** The first request. `dirtyBytes`: how much of the free space to fill with stale stamps at most. */
-  | { type: "provision"; variant: Variant; store: Store; dirtyBytes: number }
+  /**
+   * The first request. `dirtyBytes`: how much of the free space to fill with stale stamps at most; `toolSeconds`: how long
+   * each run of mkfs or a checker may take.
+   */
+  | { type: "provision"; variant: Variant; store: Store; dirtyBytes: number; toolSeconds: number }
   | { type: "remount" }
   | { type: "check"; level: CheckLevel }
   /** For a filesystem that lies: replaces its rules, whose counting starts anew. */

@@ -29,7 +29,7 @@ import { formatBytes } from "../testcase/numbers.js";
 import { type CheckLevel, type CheckReport, type CheckResult, checkUnmounted, mountedChecker } from "./checkers.js";
 import { sectorBytesOf } from "./device.js";
 import { featureArguments, mkfsFacts } from "./features.js";
-import type { Provisioned, Store } from "./keeper-protocol.js";
+import type { Provisioned, Store, ToKeeper } from "./keeper-protocol.js";
 import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
 import { findTool, missingTool, runTool } from "./tools.js";
 import { type Family, familyOf, type Variant } from "./variants.js";
@@ -38,6 +38,9 @@ import { type Family, familyOf, type Variant } from "./variants.js";
 export class UnavailableError extends Error {}
 /** What the user chose wrongly; the message says what to do. */
 export class UnusableError extends Error {}
+
+/** What has failed although this machine can, and nobody chose wrongly. */
+export class BrokenError extends Error {}
 
 /** Directories that are empty on most machines; one is covered with the mount points, in this namespace only. */
 const COVERED = ["/mnt", "/media", "/srv", "/opt", "/home", "/var/opt", "/var/empty"];
@@ -55,6 +58,8 @@ const FUSE_DEVICE = "/dev/fuse";
 /** Beside the mount points: where a filesystem that lies is told what to do. */
 const CONTROL = "faultfs.control";
 
+type ProvisionRequest = Omit<Extract<ToKeeper, { type: "provision" }>, "type">;
+
 interface Device {
   path: string;
   backing?: string;
@@ -66,7 +71,9 @@ export class Keeper {
     readonly provisioned: Provisioned,
     /** Kernel name of the filesystem on the device. */
     private readonly deviceType: string,
-    /** For a filesystem that lies. */
+    /** For one run of a checker. */
+    private readonly toolSeconds: number,
+    /** Of a filesystem that lies. */
     readonly faultfs?: FaultfsServer,
   ) {}
 
@@ -75,7 +82,8 @@ export class Keeper {
    * @throws UnusableError
    * @throws MountError
    */
-  static async provision(variant: Variant, store: Store, dirtyBytes: number): Promise<Keeper> {
+  static async provision(request: ProvisionRequest): Promise<Keeper> {
+    const { variant, store, dirtyBytes, toolSeconds } = request;
     const family = familyOf(variant);
     const label = variant.name.replaceAll(/[^\w.-]+/g, "-").slice(0, 64);
     // Nothing else can be written beside the mount points: a test whose filesystem is gone must not go on below it.
@@ -86,8 +94,8 @@ export class Keeper {
       throw new UnusableError(`${variant.family} stores nothing on a device: leave out --device`);
     }
     const device = family.mkfs || family.lies ? openStore(variant, store) : undefined;
-    if (family.lies && device) return Keeper.lie(variant, store, device, base, join(base, label));
-    if (device) await format(variant, family, device.path);
+    if (family.lies && device) return Keeper.lie(request, device, base, join(base, label));
+    if (device) await format(variant, family, device.path, toolSeconds);
 
     const [target = "", lower = ""] = directories.map((directory) => join(base, directory));
     const own = { target, type: family.kernelName };
@@ -122,13 +130,13 @@ export class Keeper {
         dirtiedBytes,
       },
       mounts[0]?.type ?? "",
+      toolSeconds,
     );
   }
 
   /** A filesystem of our own, whose server is a process of its own. */
   private static async lie(
-    variant: Variant,
-    store: Store,
+    { variant, store, toolSeconds }: ProvisionRequest,
     device: Device,
     base: string,
     directory: string,
@@ -142,7 +150,7 @@ export class Keeper {
     mountAll(mounts);
     const { path, backing, directIo } = device;
     const provisioned = { directory, mounts, device: path, directIo, dirtiedBytes: 0 };
-    return new Keeper({ ...provisioned, ...(backing !== undefined && { backing }) }, FAULTFS, faultfs);
+    return new Keeper({ ...provisioned, ...(backing !== undefined && { backing }) }, FAULTFS, toolSeconds, faultfs);
   }
 
   /** @throws UnusableError when a rule is wrong, or the filesystem does not lie */
@@ -177,12 +185,12 @@ export class Keeper {
     // What is checked must be on the disk, and read from there.
     unmountAll(mounts);
     const reports: CheckReport[] = [];
-    const mounted = mountedChecker(this.deviceType, level);
+    const mounted = mountedChecker(this.deviceType, level, this.toolSeconds);
     if (mounted && mountFails(mounts) === undefined) {
       reports.push(await mounted(mounts[0]?.target ?? ""));
       unmountAll(mounts);
     }
-    reports.push(...(await checkUnmounted(this.deviceType, device, level)));
+    reports.push(...(await checkUnmounted(this.deviceType, device, level, this.toolSeconds)));
     const unmountable = mountFails(mounts);
     return {
       clean: unmountable === undefined && reports.every(({ verdict }) => verdict === "clean"),
@@ -307,15 +315,16 @@ function openDevice(variant: Variant, path: string): Device {
 }
 
 /** @throws UnavailableError with mkfs's own words */
-async function format(variant: Variant, family: Family, device: string): Promise<void> {
+async function format(variant: Variant, family: Family, device: string, limitSeconds: number): Promise<void> {
   const { mkfs } = family;
   if (!mkfs) return;
   const block = variant.blockBytes === undefined ? [] : (mkfs.block?.(variant.blockBytes) ?? []);
   const given = [...block, ...variant.mkfs];
   const features = featureArguments(mkfs.command, release(), given, await mkfsFacts(mkfs.command));
   const args = [...mkfs.args, ...features, ...given, device];
-  const { exit, output } = await runTool(mkfs.command, args);
+  const { exit, output, hung } = await runTool(mkfs.command, args, limitSeconds);
   if (exit === 0) return;
+  if (hung !== undefined) throw new BrokenError(`${mkfs.command} ${args.join(" ")}: ${hung}`);
   const words = output.split("\n").slice(0, MKFS_LINES_SHOWN).join(" / ");
   throw new UnavailableError(`${mkfs.command} ${args.join(" ")} failed: ${words}`);
 }

@@ -6,16 +6,15 @@ import { readFileSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, resolve } from "node:path";
 import type { FaultReport } from "#native";
-import { packaged } from "../package.js";
 import { reasonOf, UsageError } from "../plan/usage-error.js";
-import { LineProcess } from "../run/line-process.js";
 import { formatBytes } from "../testcase/numbers.js";
+import { surroundingSeconds } from "../testcase/timing.js";
 import type { CheckLevel, CheckResult } from "./checkers.js";
+import { bytesOfDevice } from "./device.js";
+import { KeeperError, KeeperProcess, type Patience } from "./keeper-process.js";
 import type { FromKeeper, Provisioned, Store, ToKeeper } from "./keeper-protocol.js";
 import type { Mount } from "./mounts.js";
 import { familyOf, type Variant } from "./variants.js";
-
-const KEEPER_MAIN = packaged("dist", "ts", "filesystem", "keeper-main.js");
 
 /** The size of a provisioned filesystem where nobody says: large enough for every line of LTP's runtest files. */
 export const DEFAULT_SIZE_BYTES = 2 * 2 ** 30;
@@ -24,6 +23,12 @@ const DEFAULT_DIRTY_BYTES = 128 * 2 ** 20;
 /** How long the kernel may take to clear a loop device, and how often it is looked at. */
 const CLEAR_WAIT_MS = 10_000;
 const CLEAR_POLL_MS = 5;
+/** Each such part of a filesystem gives mkfs and checkers as long again as every request has. */
+const TOOL_BYTES = 2 ** 30;
+/** How long a filesystem of an interrupted run may take to go. */
+const INTERRUPTED_SECONDS = 5;
+/** How long its check may: what has passed is worth as much as the filesystem that it left. */
+const INTERRUPTED_CHECK_SECONDS = 30;
 
 export interface ProvisionOptions {
   /** Absolute directory of the backing file; see {@link defaultBacking}. */
@@ -36,6 +41,13 @@ export interface ProvisionOptions {
   dirtyBytes?: number;
   /** A block device to use instead of a loop device: it is formatted. Only what `claimDevice` has returned. */
   device?: string;
+  /**
+   * How long the keeper may take for an answer, in seconds; what mkfs and checkers get beside it goes by the size.
+   * {@link surroundingSeconds} of the environment by default.
+   */
+  limitSeconds?: number;
+  /** Aborting it ends all waiting for the keeper; the filesystem is gone then. */
+  signal?: AbortSignal;
 }
 
 /** This machine cannot provide the variant. */
@@ -45,11 +57,6 @@ export class Unavailable {
     /** What is missing, and the package or kernel option that brings it. */
     readonly reason: string,
   ) {}
-}
-
-/** A keeper that could not do what was asked. */
-export class KeeperError extends Error {
-  override name = "KeeperError";
 }
 
 export class Filesystem {
@@ -64,6 +71,7 @@ export class Filesystem {
     readonly variant: Variant,
     private readonly keeper: KeeperProcess,
     private readonly provisioned: Provisioned,
+    private readonly limits: Limits,
   ) {
     this.death = keeper.death;
     this.attached = provisioned.backing === undefined ? undefined : attachment(provisioned.device);
@@ -73,22 +81,21 @@ export class Filesystem {
    * Makes and mounts one filesystem.
    *
    * @throws UsageError not root; the size, backing directory or device cannot be used
-   * @throws KeeperError anything else that went wrong
+   * @throws KeeperError anything else that went wrong; KeeperHung where it came to no end
    */
   static async provision(variant: Variant, options: ProvisionOptions): Promise<Filesystem | Unavailable> {
     if (process.geteuid?.() !== 0) {
       throw new UsageError("Making filesystems (--filesystems, --device) needs root: run it with sudo");
     }
+    const store = storeOf(variant, options);
+    const limits = limitsOf(store, options);
+    const { toolSeconds, signal } = limits;
+    const dirtyBytes = options.dirtyBytes ?? DEFAULT_DIRTY_BYTES;
     const keeper = new KeeperProcess();
     try {
-      const answer = await keeper.ask({
-        type: "provision",
-        variant,
-        store: storeOf(variant, options),
-        dirtyBytes: options.dirtyBytes ?? DEFAULT_DIRTY_BYTES,
-      });
-      if (answer.type === "provisioned") return new Filesystem(variant, keeper, answer);
-      await keeper.close();
+      const answer = await keeper.ask({ type: "provision", variant, store, dirtyBytes, toolSeconds }, byTools(limits));
+      if (answer.type === "provisioned") return new Filesystem(variant, keeper, answer, limits);
+      await keeper.close({ seconds: limits.seconds, signal });
       if (answer.type === "unavailable") return new Unavailable(variant, answer.reason);
       throw unexpected(answer, variant);
     } catch (error) {
@@ -132,6 +139,11 @@ export class Filesystem {
     return ["nsenter", `--mount=/proc/${this.keeper.pid}/ns/mnt`, "--"];
   }
 
+  /** Whether its keeper is gone, or given up: nothing can be asked of it, and nothing new enter it. */
+  get dead(): boolean {
+    return this.keeper.dead;
+  }
+
   /** The keeper's process ID. */
   get pid(): number {
     return this.keeper.pid;
@@ -150,9 +162,11 @@ export class Filesystem {
    * Has the filesystem's own checker read it, unmounted. Nothing on it may be open, no working directory be there.
    *
    * @throws KeeperError who holds it, when it is in use
+   * @throws KeeperHung when it comes to no end
    */
   async check(level: CheckLevel = "data"): Promise<CheckResult> {
-    return (await this.ask({ type: "check", level }, "checked")).result;
+    const patience = { ...byTools(this.limits), graceSeconds: INTERRUPTED_CHECK_SECONDS };
+    return (await this.ask({ type: "check", level }, "checked", patience)).result;
   }
 
   /**
@@ -173,11 +187,13 @@ export class Filesystem {
    * Unmounts it and waits until the device is free.
    *
    * @throws KeeperError when somebody still uses it; it goes when they do
+   * @throws KeeperHung when it comes to no end
    */
   async release(): Promise<void> {
     await this.turn.catch(() => {});
-    await this.keeper.close();
-    if (this.attached === undefined) return;
+    await this.keeper.close({ ...this.limits, graceSeconds: INTERRUPTED_SECONDS });
+    // What was given up may never let go.
+    if (this.attached === undefined || this.keeper.givenUp) return;
     const deadline = performance.now() + CLEAR_WAIT_MS;
     while (attachment(this.device) === this.attached) {
       if (performance.now() > deadline) {
@@ -187,11 +203,15 @@ export class Filesystem {
     }
   }
 
-  private ask<T extends FromKeeper["type"]>(request: ToKeeper, type: T): Promise<Extract<FromKeeper, { type: T }>> {
+  private ask<T extends FromKeeper["type"]>(
+    request: ToKeeper,
+    type: T,
+    patience: Patience = this.limits,
+  ): Promise<Extract<FromKeeper, { type: T }>> {
     const answer = this.turn
       .catch(() => {})
       .then(async () => {
-        const answer = await this.keeper.ask(request);
+        const answer = await this.keeper.ask(request, patience);
         if (answer.type !== type) throw unexpected(answer, this.variant);
         return answer as Extract<FromKeeper, { type: T }>;
       });
@@ -245,6 +265,23 @@ function storeOf(variant: Variant, { backing, sizeBytes, directIo = false, devic
   return { backing, sizeBytes: deviceBytes(variant, sizeBytes), directIo };
 }
 
+/** How long its keeper may take. */
+interface Limits extends Patience {
+  /** For one run of mkfs or a checker. */
+  toolSeconds: number;
+}
+
+function limitsOf(store: Store, { limitSeconds, signal }: ProvisionOptions): Limits {
+  const seconds = limitSeconds ?? surroundingSeconds(process.env);
+  const bytes = "device" in store ? bytesOfDevice(store.device) : store.sizeBytes;
+  return { seconds, signal, toolSeconds: seconds * (1 + Math.ceil(bytes / TOOL_BYTES)) };
+}
+
+/** For requests that run programs: two of them at most read or write all there is. */
+function byTools({ seconds, toolSeconds, signal }: Limits): Patience {
+  return { seconds: seconds + 2 * toolSeconds, signal };
+}
+
 function unexpected(answer: FromKeeper, { name }: Variant): Error {
   if (answer.type !== "failed") return new KeeperError(`${name}: the keeper answered ${answer.type}`);
   return new (answer.usage ? UsageError : KeeperError)(`${name}: ${answer.message}`);
@@ -263,53 +300,4 @@ function attachment(device: string | undefined): string | undefined {
   const file = read("loop/backing_file");
   // Inode numbers are used again; the disk's sequence number (Linux 5.15) is not.
   return file === undefined ? undefined : `${file} ${read("diskseq") ?? ""}`;
-}
-
-/** The other end of `keeper-main.ts`. */
-class KeeperProcess {
-  private readonly process: LineProcess;
-  private answered: ((answer: FromKeeper) => void) | undefined;
-  /** What it said on standard error: why it died. */
-  words = "";
-
-  constructor() {
-    this.process = new LineProcess(
-      ["unshare", "--mount", "--propagation", "private", "--", process.execPath, KEEPER_MAIN],
-      process.env,
-    );
-    this.process.onOutput((line) => {
-      this.words = `${this.words} ${line}`.trim().slice(0, 2000);
-    });
-    this.process.onAnswer((line) => {
-      this.answered?.(JSON.parse(line));
-    });
-  }
-
-  get pid(): number {
-    return this.process.pid;
-  }
-
-  get death(): Promise<void> {
-    return this.process.death.then(() => {});
-  }
-
-  /** @throws KeeperError when the keeper is dead */
-  ask(request: ToKeeper): Promise<FromKeeper> {
-    return new Promise((resolve, reject) => {
-      this.answered = resolve;
-      void this.process.death.then(({ code, signal }) => {
-        const how = signal ?? (code === null ? "could not be started (is unshare installed?)" : `status ${code}`);
-        reject(new KeeperError(`The keeper of the filesystem ended: ${how}. ${this.words}`.trim()));
-      });
-      this.process.send(`${JSON.stringify(request)}\n`);
-    });
-  }
-
-  kill(): void {
-    this.process.kill();
-  }
-
-  close(): Promise<void> {
-    return this.process.close();
-  }
 }

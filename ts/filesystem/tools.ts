@@ -2,6 +2,9 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
+import { TIMER_MAX_MS } from "../run/deadline.js";
+import { processStacks } from "../run/kernel-stacks.js";
+import { surroundingSeconds } from "../testcase/timing.js";
 
 /** Bytes of a program's words that are kept; the beginning and the end say most. */
 const OUTPUT_BYTES_MAX = 16_384;
@@ -12,6 +15,8 @@ export interface ToolResult {
   /** Standard output and standard error as they came, shortened in the middle. */
   output: string;
   seconds: number;
+  /** That it was not done in time, and where in the kernel it was then. */
+  hung?: string;
 }
 
 /** Path of a program, or undefined. */
@@ -34,8 +39,15 @@ export function missingTool(name: string, debianPackage: string): string {
   return `${name} is not in PATH: install it (Debian package ${debianPackage})`;
 }
 
-/** Runs a program in English. It is killed when this process dies, so that it holds no device any longer. */
-export function runTool(name: string, args: readonly string[]): Promise<ToolResult> {
+/**
+ * Runs a program in English. It is killed when this process dies, so that it holds no device any longer, and when it is
+ * not done within `limitSeconds`: then nobody waits for it any more, since it may hang in the kernel.
+ */
+export function runTool(
+  name: string,
+  args: readonly string[],
+  limitSeconds = surroundingSeconds(process.env),
+): Promise<ToolResult> {
   const started = performance.now();
   const killer = findTool("setpriv") === undefined ? [] : ["setpriv", "--pdeathsig", "KILL", "--"];
   const [command = name, ...rest] = [...killer, name, ...args];
@@ -51,8 +63,21 @@ export function runTool(name: string, args: readonly string[]): Promise<ToolResu
         output = shortened(output + text);
       });
     }
-    const end = (exit: number | undefined, words: string) =>
-      resolve({ exit, output: words.trim(), seconds: (performance.now() - started) / 1000 });
+    const end = (exit: number | undefined, words: string, hung?: string) => {
+      clearTimeout(timer);
+      const seconds = (performance.now() - started) / 1000;
+      resolve({ exit, output: words.trim(), seconds, ...(hung !== undefined && { hung }) });
+    };
+    const timer = setTimeout(
+      () => {
+        const stacks = processStacks(child.pid ?? 0);
+        child.kill("SIGKILL");
+        child.unref();
+        for (const stream of [child.stdout, child.stderr]) stream.destroy();
+        end(undefined, output, [`not done within ${limitSeconds} s, and killed:`, ...stacks].join("\n"));
+      },
+      Math.min(limitSeconds * 1000, TIMER_MAX_MS),
+    );
     child.on("error", (error) => end(undefined, error.message));
     child.on("close", (code, signal) => end(code ?? undefined, signal ? `${output}\nkilled by ${signal}` : output));
   });

@@ -44,7 +44,7 @@ const finding = z.looseObject({
   shared: z.boolean(),
 });
 
-const checkResult = z.object({
+export const checkResult = z.object({
   clean: z.boolean(),
   reports: z.array(
     z.object({

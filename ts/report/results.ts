@@ -187,7 +187,7 @@ export class Results {
   #suspect(key: string, event: Check): void {
     const { filesystem, result: check } = event;
     const complaint = check.reports.find(({ verdict }) => verdict !== "clean");
-    const what = complaint?.checker ?? check.unmountable ?? check.unchecked ?? "its checker";
+    const what = check.unchecked ?? complaint?.checker ?? check.unmountable ?? "its checker";
     const [result, found] = isDamaged(check)
       ? (["TFAIL", "was found damaged"] as const)
       : (["TWARN", "could not be checked"] as const);

@@ -1,6 +1,7 @@
 /** A child process that takes lines on its descriptor 3 and answers in lines on its descriptor 4. */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
+import { sessionStacks } from "./kernel-stacks.js";
 import { LineSplitter } from "./protocol.js";
 
 /** How a process ended. */
@@ -84,6 +85,11 @@ export class LineProcess {
     try {
       process.kill(-this.pid, "SIGKILL");
     } catch {}
+  }
+
+  /** Where in the kernel it and its children are: what to look at when it does not answer. */
+  kernelStacks(): string[] {
+    return sessionStacks(this.pid);
   }
 
   /** Stops listening to it, and lets this process end before it does. */

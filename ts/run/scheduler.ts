@@ -3,8 +3,9 @@
 import { statfsSync } from "node:fs";
 import type { CheckResult } from "../filesystem/checkers.js";
 import { type ClaimedDevice, changedDevice } from "../filesystem/device.js";
+import { KeeperError, KeeperHung } from "../filesystem/keeper-process.js";
 import { filesystemName } from "../filesystem/magic.js";
-import { Filesystem, KeeperError, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
+import { Filesystem, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
 import { devicesOf } from "../kernel/devices.js";
 import type { Finding, KernelWatch } from "../kernel/watch.js";
@@ -18,6 +19,7 @@ import {
   zeroCounters,
 } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
+import { surroundingSeconds } from "../testcase/timing.js";
 import { flightPath } from "./flight.js";
 import { Slot } from "./slot.js";
 
@@ -136,6 +138,8 @@ class Place {
   private spoiled = false;
   /** Something hung on it: what runs next gets a new one, or it would hang too. */
   private stuck = false;
+  /** For each answer of a keeper. */
+  private readonly limitSeconds: number;
 
   constructor(
     private readonly number: number,
@@ -144,6 +148,7 @@ class Place {
     private readonly queue: Queue,
     private readonly emit: Emit,
   ) {
+    this.limitSeconds = surroundingSeconds(env);
     const { journal, trace = false } = options;
     this.slot = new Slot(env, [], { flight: journal === undefined ? journal : flightPath(journal, number), trace });
   }
@@ -168,7 +173,8 @@ class Place {
   /** Brings the worker to the filesystem that the run needs; false when the run is not to be run, or broken. */
   private async moveTo(run: PlannedRun): Promise<boolean> {
     const { storage } = this.options;
-    if (!storage || (run.filesystem === this.name && !this.spoiled && !this.stuck)) return true;
+    const fit = !this.spoiled && !this.stuck && !this.filesystem?.dead;
+    if (!storage || (run.filesystem === this.name && fit)) return true;
     await this.leave();
     // What the check of the filesystem before this one has found may end the run.
     if (this.queue.over) return false;
@@ -178,16 +184,19 @@ class Place {
     const device = storage.devices[this.number - 1];
     const changed = device && changedDevice(device);
     if (changed !== undefined) {
-      this.breakRun(run, changed);
+      this.breakRun(run, new KeeperError(changed));
       return false;
     }
-    const options = { ...storage.provision, ...(device && { device: device.path }) };
+    const { signal } = this.options;
+    const own = { limitSeconds: this.limitSeconds, signal, ...(device && { device: device.path }) };
+    const options = { ...storage.provision, ...own };
     const made = await Filesystem.provision(variant, options).catch((error: unknown) => {
       if (error instanceof KeeperError) return error;
       throw error;
     });
     if (made instanceof KeeperError) {
-      this.breakRun(run, made.message);
+      // Whoever ends the run may hit its keepers before this process.
+      if (!signal.aborted) this.breakRun(run, made);
       return false;
     }
     if (made instanceof Unavailable) {
@@ -212,12 +221,15 @@ class Place {
   }
 
   /** A run whose filesystem could not be made although this machine has it. */
-  private breakRun({ key }: PlannedRun, text: string): void {
+  private breakRun({ key }: PlannedRun, error: KeeperError): void {
     const counters = zeroCounters();
     count(counters, "TBROK");
     const time = new Date().toISOString();
+    // Where a program has hung follows in further lines.
+    const [text = "", ...more] = error.message.split("\n");
     this.emit({ type: "test-start", time, key, worker: this.number });
     this.emit({ type: "line", key, result: "TBROK", ...callerOf(this.breakRun), text });
+    for (const words of [...more, ...stacksOf(error)]) this.emit({ type: "raw", key, text: words });
     const end = {
       verdict: verdictOf(counters),
       exit: exitStatus(counters),
@@ -230,8 +242,9 @@ class Place {
 
   /** Has the filesystem checked and gives it back. */
   private async leave(): Promise<void> {
-    const { filesystem } = this;
+    const { filesystem, suspects } = this;
     if (!filesystem) return;
+    const { signal } = this.options;
     await this.slot.move([]);
     // After an interruption too: what has passed is worth as much as the filesystem that it left.
     if (!this.spoiled) await this.check(filesystem);
@@ -240,18 +253,21 @@ class Place {
     this.spoiled = false;
     this.stuck = false;
     await filesystem.release().catch((error: unknown) => {
-      // Held by a worker that can't be killed, which its testcase and the check have told; it goes when that one does.
       if (!(error instanceof KeeperError)) throw error;
+      // What can't be unmounted may not be what was found clean. Held by a worker that can't be killed it has been told.
+      if (error instanceof KeeperHung && !signal.aborted) this.tell(filesystem, uncheckable(error), suspects);
     });
   }
 
   private async check(filesystem: Filesystem): Promise<void> {
     const result = await checked(filesystem);
-    this.tellCheck(filesystem, result.clean ? [] : this.suspects, result);
+    // Given up for the interruption's sake: nobody has checked it.
+    if (this.options.signal.aborted && result.unchecked !== undefined) return;
+    this.tell(filesystem, result, result.clean ? [] : this.suspects);
     this.suspects = [];
   }
 
-  private tellCheck({ variant }: Filesystem, suspects: string[], result: CheckResult): void {
+  private tell({ variant }: Filesystem, result: CheckResult, suspects: string[]): void {
     const time = new Date().toISOString();
     this.emit({ type: "check", time, filesystem: variant.name, worker: this.number, suspects, result });
   }
@@ -342,7 +358,7 @@ class Place {
   ): Promise<void> {
     const result = await checked(filesystem);
     // What it does not find clean is the testcase's own affair, and stands in its lines.
-    if (result.clean) this.tellCheck(filesystem, [], result);
+    if (result.clean) this.tell(filesystem, result, []);
     else {
       const { name } = filesystem.variant;
       if (isDamaged(result)) fail(`${name} is damaged`);
@@ -393,6 +409,16 @@ async function checked(filesystem: Filesystem): Promise<CheckResult> {
     return await filesystem.check();
   } catch (error) {
     if (!(error instanceof KeeperError)) throw error;
-    return { clean: false, reports: [], unchecked: error.message, seconds: 0 };
+    return uncheckable(error);
   }
+}
+
+function uncheckable(error: KeeperError): CheckResult {
+  const output = stacksOf(error).join("\n");
+  const reports: CheckResult["reports"] = output === "" ? [] : [{ checker: "its keeper", verdict: "failed", output }];
+  return { clean: false, reports, unchecked: error.message, seconds: 0 };
+}
+
+function stacksOf(error: KeeperError): readonly string[] {
+  return error instanceof KeeperHung ? error.stacks : [];
 }

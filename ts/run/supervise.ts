@@ -1,15 +1,14 @@
 /** Runs one testcase on one worker and answers for its end, whatever happens to the worker. */
 import { type Counters, count, type RunEvent, zeroCounters } from "../report/events.js";
 import { callerOf } from "../testcase/location.js";
+import { TIMER_MAX_MS, within } from "./deadline.js";
 import type { Death } from "./line-process.js";
 import type { RunRequest } from "./protocol.js";
 import type { Worker } from "./worker.js";
 
 /** LTP re-arms its alarm this often before it gives up on a process that SIGKILL does not end. */
 const KILL_ATTEMPTS = 11;
-const KILL_WAIT_MS = 5_000;
-/** setTimeout's longest delay. */
-const TIMER_MAX_MS = 2 ** 31 - 1;
+const KILL_WAIT_SECONDS = 5;
 
 /** How the testcase ended. */
 export interface Ending {
@@ -195,12 +194,7 @@ async function killForSure(worker: Worker): Promise<boolean> {
 
 /** Waits for what ends a worker, but not forever; whether it is dead. */
 async function inTime(end: Promise<unknown>, worker: Worker): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined;
-  const waited = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, KILL_WAIT_MS);
-  });
-  await Promise.race([end, waited]);
-  clearTimeout(timer);
+  await within(end, KILL_WAIT_SECONDS);
   return worker.dead;
 }
 

@@ -1,5 +1,4 @@
 /** The controller's handle of one local worker process: start it, talk to it, end it. */
-import { readdirSync, readFileSync } from "node:fs";
 import { packaged } from "../package.js";
 import { type Death, LineProcess } from "./line-process.js";
 import { encode, FLIGHT_FD, type ToWorker, TRACE_FD } from "./protocol.js";
@@ -93,30 +92,8 @@ export class Worker {
     this.process.abandon();
   }
 
-  /** Where in the kernel its threads are: what to look at when it can't be killed. */
+  /** Where in the kernel its threads and children are: what to look at when it can't be killed. */
   kernelStacks(): string[] {
-    const lines: string[] = [];
-    const read = (path: string) => {
-      try {
-        return readFileSync(path, "utf8").trim();
-      } catch (error) {
-        return `(${(error as NodeJS.ErrnoException).code})`;
-      }
-    };
-    let threads: string[] = [];
-    try {
-      threads = readdirSync(`/proc/${this.pid}/task`);
-    } catch {}
-    for (const thread of threads) {
-      const base = `/proc/${this.pid}/task/${thread}`;
-      const state = /^State:\s*(.*)$/m.exec(read(`${base}/status`))?.[1] ?? "unknown";
-      lines.push(`thread ${thread} (${state}) waits in ${read(`${base}/wchan`)}`);
-      lines.push(
-        ...read(`${base}/stack`)
-          .split("\n")
-          .map((frame) => `  ${frame}`),
-      );
-    }
-    return lines;
+    return this.process.kernelStacks();
   }
 }
