@@ -399,6 +399,42 @@ describe("a run in guests", () => {
     await expect(play([run("A")], unable)).rejects.toThrow("g could not go on: no disk");
   });
 
+  test("what its agent could not do later is no end of the run: the rest runs in a fresh guest", async () => {
+    // Its kernel hangs at the next filesystem.
+    const hanging = (request: ToAgent, machine: FakeMachine) => {
+      if (request.type !== "run") return;
+      const [first, ...rest] = request.plan;
+      if (first) machine.say(startOf(first), endOf(first));
+      machine.say({ type: "ended", ...(rest.length > 0 && { error: "it hangs" }) });
+    };
+    const { machines, verdicts, told } = await play([run("A"), run("B"), run("C")], () => ready(hanging));
+    expect(verdicts).toEqual(["g/btrfs/s:A TPASS", "g/btrfs/s:B TPASS", "g/btrfs/s:C TPASS"]);
+    expect(machines.map(({ killed }) => killed)).toEqual([true, true, true]);
+    expect(told).toEqual(["g could not go on: it hangs", "g could not go on: it hangs"]);
+  });
+
+  test("a testcase that its agent could not bring to an end is TBROK", async () => {
+    const failing = (request: ToAgent, machine: FakeMachine) => {
+      if (request.type !== "run") return;
+      if (request.plan[0]?.id !== "A") return agent()(request, machine);
+      machine.say(startOf(request.plan[0]), { type: "ended", error: "it hangs" });
+    };
+    const { verdicts } = await play([run("A"), run("B")], () => ready(failing));
+    expect(verdicts).toEqual(["g/btrfs/s:A TBROK", "g/btrfs/s:B TPASS"]);
+  });
+
+  test("a fresh guest that can't even begin breaks what is left in it, and no other guest's", async () => {
+    const unable = (request: ToAgent, machine: FakeMachine) => {
+      if (request.type === "run" && request.plan[0]?.id !== "B") return agent()(request, machine);
+      machine.say({ type: "ended", error: "no disk" });
+    };
+    const plan = [run("A"), run("B", "xfs"), run("C", "ext4"), run("D", "btrfs", "h")];
+    const { machines, verdicts, events } = await play(plan, () => ready(unable));
+    expect(verdicts).toEqual(["g/btrfs/s:A TPASS", "g/xfs/s:B TBROK", "g/ext4/s:C TBROK", "h/btrfs/s:D TPASS"]);
+    expect(machines).toHaveLength(3);
+    expect(events).toContainEqual(expect.objectContaining({ result: "TBROK", text: "g could not go on: no disk" }));
+  });
+
   test("an interrupt reaches the agent, and a guest that ignores it is killed", async () => {
     const abort = new AbortController();
     const deaf = () =>

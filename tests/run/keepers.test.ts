@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseFilesystems } from "../../ts/filesystem/variants.js";
 import type { PlannedRun, RunEvent } from "../../ts/report/events.js";
-import { runPlan, type Storage } from "../../ts/run/scheduler.js";
+import { type RunOptions, runPlan, type Storage } from "../../ts/run/scheduler.js";
 import { ACTIONS, elapse, fakes, MESSAGES, type Message, only, resetFakes } from "../support/fake-processes.js";
 
 vi.mock("../../ts/run/line-process.js", async () => ({
@@ -29,7 +29,7 @@ const planned = (id: string, filesystem = "ext4"): PlannedRun => {
 };
 
 /** Begins a run of A and B on ext4 and C on xfs. */
-function begin(checkEach = false) {
+function begin(checkEach = false, more: Partial<RunOptions> = {}) {
   const events: RunEvent[] = [];
   const interruption = new AbortController();
   const storage: Storage = {
@@ -39,7 +39,7 @@ function begin(checkEach = false) {
   const { signal } = interruption;
   const running = runPlan(
     [planned("A"), planned("B"), planned("C", "xfs")],
-    { directory: "/fake", workers: 1, timeoutMul: 2, storage, marker() {}, signal },
+    { directory: "/fake", workers: 1, timeoutMul: 2, storage, marker() {}, signal, ...more },
     (event) => events.push(event),
   );
   const verdicts = () => {
@@ -138,6 +138,32 @@ describe.each(["die", "tear", "garble", "error"] as const)("a keeper whose answe
     await elapse(running, 10);
     expect(verdicts()).toEqual(["A TPASS", "B TPASS", "C TPASS", "A B not clean"]);
   });
+});
+
+describe("what could be had before", () => {
+  test.each([true, false])(
+    "and can't any more breaks only its line, but for a usage error at the start (%s)",
+    async (first) => {
+      fakes.usage = true;
+      fakes.action = only("keeper", "provision", "error", first ? 1 : 2);
+      const { running, verdicts } = begin();
+      if (first) await expect(elapse(running, 10).then(() => running)).rejects.toThrow("ext4: no provision");
+      else await elapse(running, 10);
+      expect(verdicts()).toEqual(first ? [] : ["A TPASS", "B TPASS", "C TBROK"]);
+    },
+  );
+
+  test.each(["hang", "error"] as const)(
+    "and now is to %s ends what runs on a machine that can be replaced",
+    async (action) => {
+      fakes.usage = true;
+      fakes.action = only("keeper", "provision", action, 2);
+      const { running, verdicts } = begin(false, { replaceable: true });
+      await elapse(running, 1000);
+      await expect(running).rejects.toThrow(action === "hang" ? "did not answer 'provision'" : "xfs: no provision");
+      expect(verdicts()).toEqual(["A TPASS", "B TPASS", "C TBROK"]);
+    },
+  );
 });
 
 test("a keeper that dies under a testcase takes no further one with it", async () => {

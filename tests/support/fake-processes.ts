@@ -59,6 +59,8 @@ export const fakes = {
   action: (_asked: Asked): Action => "right",
   /** A checker's answer. */
   checked: { clean: true, reports: [], seconds: 0 } as CheckResult,
+  /** Whether a keeper's `error` is the user's. */
+  usage: false,
   /** All that were started. */
   processes: [] as FakeProcess[],
   /** All that was asked, as `keeper 1 provision`. */
@@ -69,6 +71,7 @@ export const fakes = {
 export function resetFakes(): void {
   fakes.action = () => "right";
   fakes.checked = { clean: true, reports: [], seconds: 0 };
+  fakes.usage = false;
   fakes.processes = [];
   fakes.asked = [];
 }
@@ -193,7 +196,7 @@ export class FakeProcess {
     const removed = (error?: string): FromWorker => ({ type: "removed", ...(error !== undefined && { error }) });
     const right = message === "remove" ? removed() : (RIGHT[message]?.() as FromKeeper);
     const error: FromKeeper | FromWorker =
-      message === "remove" ? removed("it can't") : { type: "failed", message: `no ${message}`, usage: false };
+      message === "remove" ? removed("it can't") : { type: "failed", message: `no ${message}`, usage: fakes.usage };
     this.act(message, right, error);
   }
 

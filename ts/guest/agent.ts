@@ -46,7 +46,7 @@ export function serve(inputFd: number, outputFd: number, place: (request: AgentR
     for (const { plan, ...where } of await place(request)) {
       if (signal.aborted) break;
       const marker = (id: string) => void log.mark(`aiodio-ltp: Starting ${id}`);
-      const options = { ...where, workers: 1, defaults, timeoutMul, trace, kernel, marker, signal };
+      const options = { ...where, workers: 1, defaults, timeoutMul, trace, kernel, marker, replaceable: true, signal };
       await runPlan(plan, { ...options, ...(bail && { bail: () => troubled }) }, (event) => {
         troubled ||= isTrouble(event);
         send({ type: "event", event });

@@ -43,8 +43,9 @@ export async function runInGuests(
 ): Promise<{ interrupted: boolean }> {
   const queue = portions(plan, options.workers);
   const places = Math.min(options.workers, queue.length);
+  const seen = { begun: false };
   const ends = await Promise.allSettled(
-    Array.from({ length: places }, (_, index) => new Place(index + 1, options, queue, emit).run()),
+    Array.from({ length: places }, (_, index) => new Place(index + 1, options, queue, emit, seen).run()),
   );
   for (const end of ends) if (end.status === "rejected") throw end.reason;
   return { interrupted: options.signal.aborted };
@@ -70,6 +71,8 @@ export function portions(plan: readonly PlannedRun[], workers: number): PlannedR
 interface Booted {
   running: Guest;
   timeoutMul: number;
+  /** Whether a testcase was, in it. */
+  begun: boolean;
   /** It has said what it has no business to say, which has been told. */
   distrusted?: boolean;
 }
@@ -85,6 +88,8 @@ class Place {
     private readonly options: GuestRunOptions,
     private readonly queue: PlannedRun[][],
     private readonly emit: Emit,
+    /** Of all places. */
+    private readonly seen: { begun: boolean },
   ) {}
 
   async run(): Promise<void> {
@@ -108,8 +113,7 @@ class Place {
     const name = first?.guest ?? "";
     const guest = await this.bring(name);
     if (typeof guest === "string") {
-      const why = { text: `${name} is not there: ${guest}`, words: [] };
-      for (const run of runs) this.breakRun(run, why);
+      for (const run of runs) this.breakRun(run, { text: guest, words: [] });
       return [];
     }
     const { request, bail, signal } = this.options;
@@ -128,7 +132,11 @@ class Place {
           guest.distrusted = true;
           return;
         }
-        if (event.type === "test-start") running = { key: event.key, startedMs: performance.now() };
+        if (event.type === "test-start") {
+          running = { key: event.key, startedMs: performance.now() };
+          guest.begun = true;
+          this.seen.begun = true;
+        }
         if (event.type === "unavailable") for (const key of event.keys) done.add(key);
         if (event.type === "test-end") {
           running = undefined;
@@ -151,12 +159,36 @@ class Place {
       if (this.stops(troubled)) return [];
       return left.filter((run) => run !== victim);
     }
-    if (ending.error !== undefined) throw new Error(`${name} could not go on: ${ending.error}`);
+    if (ending.error !== undefined && !signal.aborted) {
+      const victim = left.find(({ key }) => key === running?.key);
+      const text = `${name} could not go on: ${ending.error}`;
+      if (victim) {
+        this.breakRun(victim, { text, words: [] }, running?.startedMs);
+        troubled = true;
+      }
+      await this.replace(name, text);
+      return this.stops(troubled) ? [] : left.filter((run) => run !== victim);
+    }
     if (this.stops(troubled)) return [];
     // The guest knows nothing of known issues: what it has stopped at may be one.
     if (bail && troubled) return left;
     if (left.length > 0 && !signal.aborted) throw new Error(`${name} left out ${left.length} testcases`);
     return [];
+  }
+
+  /**
+   * A guest that could not go on gives way to another one, since its kernel may hang. One in which nothing was begun gets
+   * none: the next would be no better.
+   *
+   * @throws Error where nothing was begun anywhere: it is how the run was asked for
+   */
+  private async replace(name: string, text: string): Promise<void> {
+    const { guest, seen, options } = this;
+    this.guest = undefined;
+    await guest?.running.stop();
+    if (!seen.begun) throw new Error(text);
+    if (!guest?.begun) this.broken.set(name, text);
+    options.tell(text);
   }
 
   /** Begins nothing more where that is wanted after this trouble. */
@@ -179,7 +211,7 @@ class Place {
       const running = await Guest.boot(machine, signal, limits);
       const slower = Math.min(Math.max(running.calibrationMs / calibrationMs, 1), TIMEOUT_MUL_MAX);
       const timeoutMul = Math.round(slower * this.options.timeoutMul * 10) / 10;
-      this.guest = { name, running, timeoutMul };
+      this.guest = { name, running, timeoutMul, begun: false };
       this.emit({
         type: "guest",
         time: new Date().toISOString(),
@@ -190,10 +222,11 @@ class Place {
       return this.guest;
     } catch (error) {
       if (!(error instanceof BootError)) throw error;
-      if (signal.aborted) return error.message;
-      this.broken.set(name, error.message);
+      const text = `${name} is not there: ${error.message}`;
+      if (signal.aborted) return text;
+      this.broken.set(name, text);
       for (const line of [`${name}: ${error.message}`, ...error.words.map((word) => `    ${word}`)]) tell(line);
-      return error.message;
+      return text;
     }
   }
 

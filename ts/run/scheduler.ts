@@ -9,6 +9,7 @@ import { Filesystem, type ProvisionOptions, Unavailable } from "../filesystem/pr
 import type { Variant } from "../filesystem/variants.js";
 import { devicesOf } from "../kernel/devices.js";
 import type { Finding, KernelWatch } from "../kernel/watch.js";
+import { UsageError } from "../plan/usage-error.js";
 import {
   count,
   exitStatus,
@@ -56,6 +57,8 @@ export interface RunOptions {
   marker: (id: string) => void;
   /** What the kernel says meanwhile. */
   kernel?: KernelWatch;
+  /** Whether another machine can take what is left: a kernel that hangs on making a filesystem ends the run then. */
+  replaceable?: boolean;
   /** Aborting it kills what runs and starts nothing more. */
   signal: AbortSignal;
 }
@@ -98,6 +101,8 @@ class Queue {
   private next = 0;
   private readonly dropped = new Set<string>();
   closed = false;
+  /** Whether a testcase was. */
+  begun = false;
 
   constructor(
     private readonly plan: readonly PlannedRun[],
@@ -191,12 +196,14 @@ class Place {
     const own = { limitSeconds: this.limitSeconds, signal, ...(device && { device: device.path }) };
     const options = { ...storage.provision, ...own };
     const made = await Filesystem.provision(variant, options).catch((error: unknown) => {
-      if (error instanceof KeeperError) return error;
+      // What could be had at the start, and can't be now, is no fault of the user's: a kernel that hangs holds on to it.
+      if (error instanceof KeeperError || (error instanceof UsageError && this.queue.begun)) return error;
       throw error;
     });
-    if (made instanceof KeeperError) {
+    if (made instanceof Error) {
       // Whoever ends the run may hit its keepers before this process.
       if (!signal.aborted) this.breakRun(run, made);
+      if (this.options.replaceable && !signal.aborted && isStuck(made)) throw made;
       return false;
     }
     if (made instanceof Unavailable) {
@@ -221,7 +228,8 @@ class Place {
   }
 
   /** A run whose filesystem could not be made although this machine has it. */
-  private breakRun({ key }: PlannedRun, error: KeeperError): void {
+  private breakRun({ key }: PlannedRun, error: Error): void {
+    this.queue.begun = true;
     const counters = zeroCounters();
     count(counters, "TBROK");
     const time = new Date().toISOString();
@@ -278,6 +286,7 @@ class Place {
     const { kernel } = options;
     const own = filesystem && (filesystem.device === undefined ? [] : devicesOf(filesystem.device));
     const devices = own ?? options.devices;
+    this.queue.begun = true;
     options.marker(id);
     kernel?.begin(key, devices && { devices });
     const permitted = new Map<string, string>();
@@ -419,6 +428,11 @@ function uncheckable(error: KeeperError): CheckResult {
   return { clean: false, reports, unchecked: error.message, seconds: 0 };
 }
 
-function stacksOf(error: KeeperError): readonly string[] {
+/** What hangs, or is held by what hangs, will be so for the next testcase, too. */
+function isStuck(error: Error): boolean {
+  return error instanceof KeeperHung || error instanceof UsageError;
+}
+
+function stacksOf(error: Error): readonly string[] {
   return error instanceof KeeperHung ? error.stacks : [];
 }
