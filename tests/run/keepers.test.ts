@@ -43,7 +43,9 @@ function begin(checkEach = false, more: Partial<RunOptions> = {}) {
     (event) => events.push(event),
   );
   const verdicts = () => {
-    const told = events.flatMap((event) => (event.type === "test-end" ? [`${event.key} ${event.verdict}`] : []));
+    const told = events.flatMap((event) =>
+      event.type === "test-end" ? [`${event.key} ${event.interrupted ? "interrupted" : event.verdict}`] : [],
+    );
     const checks = events.flatMap((event) => (event.type === "check" ? [event] : []));
     const blamed = checks.flatMap(({ result, suspects }) => (result.clean ? [] : [`${suspects.join(" ")} not clean`]));
     return [...told, ...blamed];
@@ -121,6 +123,25 @@ describe("a keeper that hangs", () => {
     interrupt();
     expect(await elapse(running, 10)).toBeLessThanOrEqual(5);
     expect(verdicts().filter((text) => text.includes("TBROK"))).toEqual([]);
+  });
+});
+
+describe("whoever ends the run may hit its processes first: none of their testcases has ended", () => {
+  test.each([
+    ["keeper", "provision", 1, []],
+    ["worker", "run", 2, ["A interrupted"]],
+    ["worker", "made", 2, ["A interrupted"]],
+    ["worker", "done", 2, ["A interrupted"]],
+  ] as const)("%s in %s", async (role, message, number, expected) => {
+    const run = begin();
+    fakes.action = (asked) => {
+      if (only(role, message, "die", number)(asked) === "right") return "right";
+      // The signal arrives when the process's end has been seen, and nothing has been made of it.
+      void Promise.resolve().then(() => Promise.resolve().then(run.interrupt));
+      return "die";
+    };
+    await elapse(run.running, 100);
+    expect(run.verdicts()).toEqual(expected);
   });
 });
 
