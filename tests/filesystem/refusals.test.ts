@@ -12,6 +12,7 @@ import type { RunEvent } from "../../ts/report/events.js";
 import { runPlan } from "../../ts/run/scheduler.js";
 import { command, fakeSystem, temporaryFolder } from "../cli/fixture.js";
 import { eventsOf } from "../support/journal.js";
+import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, MiB, provision, variant, withOnly } from "./fixture.js";
 
 const backing = backingDirectory();
@@ -45,11 +46,21 @@ describe("provisioning refuses", () => {
     expect((answer as Unavailable).reason).toBe("mkfs.ext4 is not in PATH: install it (Debian package e2fsprogs)");
   });
 
-  test("options that mkfs or the kernel refuses, with their words", async () => {
-    const mkfs = await refused("ext4:mkfs=-O no_such_feature", {});
-    expect(mkfs).toMatchObject({ reason: expect.stringMatching(/mkfs.ext4 .* failed: .*no_such_feature/) });
-    const mount = await refused("ext4:mount=no_such_option", {});
-    expect(mount).toMatchObject({ reason: expect.stringMatching(/Kernel log: .*no_such_option.*EINVAL/) });
+  test("settings of the user's own that mkfs or the kernel refuses, with their words", async () => {
+    needsFilesystems("ext4");
+    for (const [name, words] of [
+      ["ext4:mkfs=-O no_such_feature", /mkfs.ext4 .* failed: .*no_such_feature.*: correct mkfs=, or leave it out$/m],
+      ["ext4:mount=no_such_option", /Kernel log: .*no_such_option.*EINVAL.*: correct mount=, or leave it out$/m],
+    ] as const) {
+      await expect(refused(name, {})).rejects.toThrow(UsageError);
+      await expect(refused(name, {})).rejects.toThrow(words);
+      // Before anything runs, on whatever other filesystem.
+      const system = fakeSystem({ cwd: temporaryFolder() });
+      const line = ["ltp-aiodio.part1", "-s", "^AD001$", "--size", "64m", "--backing", backing];
+      const run = await command([...line, "--filesystems", `ext2,${name}`, "--journal", "j"], system);
+      expect(run).toMatchObject({ status: 2, out: "", err: expect.stringMatching(words) });
+      expect(existsSync(join(system.cwd, "j"))).toBe(false);
+    }
     await expectNoTraces(backing);
   });
 

@@ -33,12 +33,14 @@ describe("--filesystems", () => {
         sizeBytes: 2 ** 30,
         mkfs: ["-m", "rmapbt=1"],
         mount: ["noatime"],
+        own: ["mount"],
       },
       {
         name: "ext4:mkfs=-O ^has_journal -m 0:mount=a\\,b:mount=c\\:d",
         family: "ext4",
         mkfs: ["-O", "^has_journal", "-m", "0"],
         mount: ["a", "b", "c:d"],
+        own: ["mkfs", "mount"],
       },
     ]);
   });

@@ -32,7 +32,7 @@ import { EXIT } from "./main.js";
 import { checkOutput } from "./output.js";
 import { repeatOf } from "./repeat.js";
 import { makeReporters } from "./reporters.js";
-import { storageOf } from "./storage.js";
+import { refuseBadSettings, storageOf } from "./storage.js";
 import type { System } from "./system.js";
 
 export async function run(flags: Flags, operands: readonly string[], system: System): Promise<number> {
@@ -136,6 +136,7 @@ async function runOn(
   }
   const pending = plan.filter(({ key }) => !results.completed(key));
   if (pending.length > 0 && !filesystems && !elsewhere) checkDirectory(directory, Math.min(workers, pending.length));
+  if (pending.length > 0 && storage) await refuseBadSettings(storage);
   const runPlan = prepared?.runPlan ?? system.runPlan;
 
   let journal = resumed?.journal ?? (journalPath === undefined ? undefined : await Journal.create(journalPath));

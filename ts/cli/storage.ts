@@ -1,7 +1,8 @@
 /** What `--filesystems` and its companions ask for, checked before the first filesystem is made. */
 import { resolve } from "node:path";
 import { type ClaimedDevice, claimDevice, refuseSharing } from "../filesystem/device.js";
-import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes } from "../filesystem/provision.js";
+import { KeeperError } from "../filesystem/keeper-process.js";
+import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes, Filesystem } from "../filesystem/provision.js";
 import { ltpFilesystems, parseFilesystems, type Variant } from "../filesystem/variants.js";
 import { UsageError } from "../plan/usage-error.js";
 import type { Storage } from "../run/scheduler.js";
@@ -41,6 +42,23 @@ export async function storageOf(flags: Flags, cwd: string, env: NodeJS.ProcessEn
     devices,
     checkEach: flags.verify === "full",
   };
+}
+
+/**
+ * Makes each filesystem for which the user has written settings of mkfs or mount, on a loop device and for nothing else
+ * than to hear whether they are accepted.
+ *
+ * @throws UsageError with the words of mkfs or the kernel
+ */
+export async function refuseBadSettings({ variants, provision }: Storage): Promise<void> {
+  for (const variant of [...variants.values()].filter(({ own }) => own)) {
+    const made = await Filesystem.provision(variant, { ...provision, dirtyBytes: 0 }).catch((error: unknown) => {
+      // What breaks for another reason will be some testcase's TBROK, if it breaks again.
+      if (error instanceof KeeperError) return undefined;
+      throw error;
+    });
+    if (made instanceof Filesystem) await made.release().catch(() => {});
+  }
 }
 
 function chosenVariants(list: string, only: string | undefined): Variant[] {

@@ -8,8 +8,9 @@ import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { SIGNALS } from "../run/interruption.js";
 import { writeAll } from "../run/protocol.js";
-import { Keeper, UnavailableError, UnusableError } from "./keeper.js";
+import { Keeper } from "./keeper.js";
 import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";
+import { UnavailableError, UnusableError } from "./refusal.js";
 
 const REQUESTS_FD = 3;
 const ANSWERS_FD = 4;

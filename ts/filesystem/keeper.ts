@@ -31,23 +31,14 @@ import { sectorBytesOf } from "./device.js";
 import { featureArguments, mkfsFacts } from "./features.js";
 import type { Provisioned, Store, ToKeeper } from "./keeper-protocol.js";
 import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
+import { BrokenError, refusedByMkfs, refusedByMount, UnavailableError, UnusableError } from "./refusal.js";
 import { findTool, missingTool, runTool } from "./tools.js";
 import { type Family, familyOf, type Variant } from "./variants.js";
-
-/** What this machine cannot do; the message is the reason. */
-export class UnavailableError extends Error {}
-/** What the user chose wrongly; the message says what to do. */
-export class UnusableError extends Error {}
-
-/** What has failed although this machine can, and nobody chose wrongly. */
-export class BrokenError extends Error {}
 
 /** Directories that are empty on most machines; one is covered with the mount points, in this namespace only. */
 const COVERED = ["/mnt", "/media", "/srv", "/opt", "/home", "/var/opt", "/var/empty"];
 /** btrfs scrub leaves a file for each filesystem here. */
 const BTRFS_STATE = "/var/lib/btrfs";
-/** Errors of mount(2) that say: not with this kernel. */
-const NOT_SUPPORTED = ["ENODEV", "EINVAL", "EOPNOTSUPP", "ENOSYS"];
 /** The same in every run, so that what is found on a disk explains itself. */
 const STALE_STAMPS = { seed: 0n, fileId: STALE_DISK_FILE, generation: 0 };
 /** A third of the free space: the rest is for the tests, and for filesystems that copy what they write. */
@@ -314,7 +305,7 @@ function openDevice(variant: Variant, path: string): Device {
   return { path, directIo: false };
 }
 
-/** @throws UnavailableError with mkfs's own words */
+/** @throws with mkfs's own words: by {@link refusedByMkfs}, or BrokenError where it came to no end */
 async function format(variant: Variant, family: Family, device: string, limitSeconds: number): Promise<void> {
   const { mkfs } = family;
   if (!mkfs) return;
@@ -326,7 +317,7 @@ async function format(variant: Variant, family: Family, device: string, limitSec
   if (exit === 0) return;
   if (hung !== undefined) throw new BrokenError(`${mkfs.command} ${args.join(" ")}: ${hung}`);
   const words = output.split("\n").slice(0, MKFS_LINES_SHOWN).join(" / ");
-  throw new UnavailableError(`${mkfs.command} ${args.join(" ")} failed: ${words}`);
+  throw refusedByMkfs(variant, `${mkfs.command} ${args.join(" ")} failed: ${words}`, exit, output);
 }
 
 /** Mounts, or says why it can't. */
@@ -339,19 +330,13 @@ function mountFails(mounts: readonly Mount[]): string | undefined {
   }
 }
 
-/** @throws UnavailableError where the kernel does not support it, MountError where it fails otherwise */
+/** @throws by {@link refusedByMount}, or MountError where it fails otherwise */
 function tryMount(mounts: readonly Mount[], variant: Variant, family: Family): void {
   try {
     mountAll(mounts);
   } catch (error) {
-    if (!(error instanceof MountError) || !NOT_SUPPORTED.includes(error.code ?? "")) throw error;
-    const { pageBytes } = limits();
-    const { blockBytes = 0 } = variant;
-    const need =
-      blockBytes > pageBytes && family.largeBlocks !== undefined
-        ? `${variant.family} blocks of ${formatBytes(blockBytes)} on pages of ${formatBytes(pageBytes)} need ${family.largeBlocks}. `
-        : "";
-    throw new UnavailableError(`${need}${error.reason}`);
+    if (!(error instanceof MountError)) throw error;
+    throw refusedByMount(variant, family, error, limits().pageBytes);
   }
 }
 

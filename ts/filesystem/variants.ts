@@ -22,7 +22,13 @@ export interface Variant {
   mount: string[];
   /** Fault rules, for `faultfs`. */
   faults?: string[];
+  /** Settings that the user has written out and that mkfs or mount may refuse; absent where all is the table's. */
+  own?: OwnSetting[];
 }
+
+/** Settings whose values only mkfs or the kernel can judge. */
+const OWN_SETTINGS = ["block", "mkfs", "mount"] as const;
+type OwnSetting = (typeof OWN_SETTINGS)[number];
 
 /** What a variant is made of, as the user writes it: `key=value`. */
 type Setting = readonly [key: string, value: string];
@@ -319,6 +325,8 @@ function parseVariant(name: string): Variant {
   }
   const variant: Variant = { name, family, mkfs: [], mount: [] };
   for (const part of parts) {
+    const own = OWN_SETTINGS.find((key) => part.startsWith(`${key}=`));
+    if (own) variant.own = [...new Set(variant.own).add(own)];
     for (const [key, value] of settingsOf(family, row, part)) {
       if (!Object.hasOwn(KEYS, key)) {
         const suggestion = didYouMean(key, Object.keys(KEYS));

@@ -166,8 +166,9 @@ class Place {
         this.breakRun(victim, { text, words: [] }, running?.startedMs);
         troubled = true;
       }
-      await this.replace(name, text);
-      return this.stops(troubled) ? [] : left.filter((run) => run !== victim);
+      const unable = await this.replace(text);
+      if (unable) for (const run of left) this.breakRun(run, { text, words: [] });
+      return unable || this.stops(troubled) ? [] : left.filter((run) => run !== victim);
     }
     if (this.stops(troubled)) return [];
     // The guest knows nothing of known issues: what it has stopped at may be one.
@@ -177,18 +178,18 @@ class Place {
   }
 
   /**
-   * A guest that could not go on gives way to another one, since its kernel may hang. One in which nothing was begun gets
-   * none: the next would be no better.
+   * A guest that could not go on gives way to another one, since its kernel may hang.
    *
+   * @returns whether it was new, and nothing was begun in it: the next would be no better
    * @throws Error where nothing was begun anywhere: it is how the run was asked for
    */
-  private async replace(name: string, text: string): Promise<void> {
+  private async replace(text: string): Promise<boolean> {
     const { guest, seen, options } = this;
     this.guest = undefined;
     await guest?.running.stop();
     if (!seen.begun) throw new Error(text);
-    if (!guest?.begun) this.broken.set(name, text);
     options.tell(text);
+    return !guest?.begun;
   }
 
   /** Begins nothing more where that is wanted after this trouble. */
