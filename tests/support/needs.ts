@@ -48,7 +48,7 @@ export function without(reason: string, packageName: string): never {
   return skipFor(reason);
 }
 
-/** Ends the test that runs now because an archive does not have today what it needs, in CI too. */
+/** Ends the test that runs now, in CI too: an archive does not have today what it needs, or a container may not do it. */
 export function skipFor(reason: string): never {
   const test = TestRunner.getCurrentTest();
   if (!test) throw new Error(`outside of a test: ${reason}`);

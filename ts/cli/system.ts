@@ -3,6 +3,7 @@ import type { EventEmitter } from "node:events";
 import { type KernelWatch, openKernelWatch } from "../kernel/watch.js";
 import type { PlannedRun, RunEvent } from "../report/events.js";
 import { processTerminal, type Terminal } from "../report/terminal.js";
+import { shieldFromOom } from "../run/oom.js";
 import type { RunOptions } from "../run/scheduler.js";
 import { prepareElsewhere } from "./guests.js";
 
@@ -50,6 +51,9 @@ export function processSystem(): System {
     watchKernel: () => openKernelWatch(),
     exit: (status) => process.exit(status),
     prepareElsewhere,
-    runPlan: async (plan, options, emit) => (await import("../run/scheduler.js")).runPlan(plan, options, emit),
+    runPlan: async (plan, options, emit) => {
+      shieldFromOom();
+      return (await import("../run/scheduler.js")).runPlan(plan, options, emit);
+    },
   };
 }

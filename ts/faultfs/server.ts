@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { type FaultReport, faultsFired, setFaultRules } from "#native";
 import { MountError } from "../filesystem/mounts.js";
 import { packaged } from "../package.js";
+import { unshielded } from "../run/oom.js";
 import type { ServerStart } from "./server-protocol.js";
 
 const SERVER_MAIN = packaged("dist", "ts", "faultfs", "server-main.js");
@@ -27,10 +28,8 @@ export class FaultfsServer {
    */
   static async start(start: ServerStart): Promise<FaultfsServer> {
     const outside = ["--mount", "--propagation", "private", "--"];
-    const child = spawn("unshare", [...outside, process.execPath, SERVER_MAIN, JSON.stringify(start)], {
-      cwd: "/",
-      stdio: ["pipe", "pipe", "pipe"],
-    });
+    const argv = [...outside, process.execPath, SERVER_MAIN, JSON.stringify(start)];
+    const child = unshielded(() => spawn("unshare", argv, { cwd: "/", stdio: ["pipe", "pipe", "pipe"] }));
     let words = "";
     child.stderr.on("data", (bytes) => {
       words = `${words}${bytes}`.slice(0, 2000);

@@ -7,6 +7,7 @@
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { SIGNALS } from "../run/interruption.js";
+import { shieldFromOom } from "../run/oom.js";
 import { writeAll } from "../run/protocol.js";
 import { Keeper } from "./keeper.js";
 import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";
@@ -17,6 +18,7 @@ const ANSWERS_FD = 4;
 
 // A service manager signals all processes of its group at once: the controller's signal decides, by the stream's end.
 for (const signal of SIGNALS) process.on(signal, () => {});
+shieldFromOom();
 
 let keeper: Keeper | undefined;
 

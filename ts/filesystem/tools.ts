@@ -4,6 +4,7 @@ import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
 import { TIMER_MAX_MS } from "../run/deadline.js";
 import { processStacks } from "../run/kernel-stacks.js";
+import { unshielded } from "../run/oom.js";
 import { surroundingSeconds } from "../testcase/timing.js";
 
 /** Bytes of a program's words that are kept; the beginning and the end say most. */
@@ -52,11 +53,8 @@ export function runTool(
   const killer = findTool("setpriv") === undefined ? [] : ["setpriv", "--pdeathsig", "KILL", "--"];
   const [command = name, ...rest] = [...killer, name, ...args];
   return new Promise((resolve) => {
-    const child = spawn(command, rest, {
-      env: { ...process.env, LC_ALL: "C" },
-      stdio: ["ignore", "pipe", "pipe"],
-      cwd: "/",
-    });
+    const env = { ...process.env, LC_ALL: "C" };
+    const child = unshielded(() => spawn(command, rest, { env, stdio: ["ignore", "pipe", "pipe"], cwd: "/" }));
     let output = "";
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding("utf8").on("data", (text: string) => {

@@ -8,6 +8,7 @@ import { openKernelLog } from "../kernel/kmsg.js";
 import { openKernelWatch } from "../kernel/watch.js";
 import { version } from "../package.js";
 import { isTrouble, type PlannedRun } from "../report/events.js";
+import { shieldFromOom } from "../run/oom.js";
 import { encode, LineSplitter, writeAll } from "../run/protocol.js";
 import { type RunOptions, runPlan } from "../run/scheduler.js";
 import { type AgentRun, ALIVE_MS, calibrate, decodeToAgent, type FromAgent } from "./agent-protocol.js";
@@ -35,6 +36,7 @@ export function serve(inputFd: number, outputFd: number, place: (request: AgentR
       throw error;
     }
   };
+  shieldFromOom();
   const kernel = openKernelWatch();
   const log = openKernelLog(KMSG);
   let abort = new AbortController();

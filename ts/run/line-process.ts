@@ -2,6 +2,7 @@
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
 import { sessionStacks } from "./kernel-stacks.js";
+import { unshielded } from "./oom.js";
 import { LineSplitter } from "./protocol.js";
 
 /** How a process ended. */
@@ -30,7 +31,7 @@ export class LineProcess {
   ) {
     // A session of its own: Ctrl-C reaches the controller only, and one signal ends it with all its children.
     const stdio = ["ignore", "pipe", "pipe", "pipe", "pipe", ...more] satisfies StdioOptions;
-    const child = spawn(program, args, { env, detached: true, stdio });
+    const child = unshielded(() => spawn(program, args, { env, detached: true, stdio }));
     this.child = child;
     this.pid = child.pid ?? -1;
     this.requests = child.stdio[3] as Writable;

@@ -5,6 +5,7 @@
 import { LegacyLines, legacyExitStatus } from "../report/legacy.js";
 import { formatLogLine, formatSummary, ltpStyle } from "../report/ltp.js";
 import { onInterrupt } from "./interruption.js";
+import { shieldFromOom } from "./oom.js";
 import { Slot } from "./slot.js";
 
 /** What a shell says of a command that SIGINT has ended. */
@@ -13,6 +14,7 @@ const INTERRUPTED = 130;
 /** Runs `program` with its arguments and returns its exit status. */
 export async function runStandalone(program: string, argv: string[]): Promise<number> {
   const trace = argv.includes("--trace");
+  shieldFromOom();
   const slot = new Slot(process.env, [], { trace });
   const interruption = new AbortController();
   onInterrupt(process, () => performance.now(), {
