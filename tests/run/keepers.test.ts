@@ -114,15 +114,20 @@ describe("a keeper that hangs", () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  test.each(["provision", "check", "release"] as const)("in %s does not hold up Ctrl-C", async (message) => {
+  test.each([
+    ["provision", 0],
+    // What has passed is worth as much as the filesystem: it is checked after an interruption, too.
+    ["check", 30],
+    ["release", 5],
+  ] as const)("in %s holds up Ctrl-C for %i s", async (message, seconds) => {
     fakes.action = only("keeper", message, "hang", 1);
     const { running, verdicts, interrupt } = begin();
     await elapse(Promise.resolve(), 0);
     await vi.advanceTimersByTimeAsync(2000);
     expect(fakes.asked.at(-1)).toBe(`keeper 1 ${message}`);
     interrupt();
-    expect(await elapse(running, 10)).toBeLessThanOrEqual(5);
-    expect(verdicts().filter((text) => text.includes("TBROK"))).toEqual([]);
+    expect(await elapse(running, 100)).toBe(seconds);
+    expect(verdicts().filter((text) => /TBROK|not clean/.test(text))).toEqual([]);
   });
 });
 

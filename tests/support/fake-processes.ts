@@ -52,6 +52,9 @@ export interface Asked {
   message: Message;
   number: number;
   count: number;
+  /** What a worker runs, and where: the request's first argument and directory. */
+  subject?: string | undefined;
+  directory?: string | undefined;
 }
 
 export const fakes = {
@@ -84,15 +87,19 @@ export function only(role: Role, message: Message, action: Action, number?: numb
       : "right";
 }
 
-/** Where a fake filesystem is mounted. */
-export const FAKE_DIRECTORY = "/fake";
+/** Where the fake filesystem of the keeper with this number is mounted. */
+export function fakeDirectory(keeper: number): string {
+  return `/fake/${keeper}`;
+}
 
 /** The time limit of a fake testcase. */
 export const TESTCASE_SECONDS = 60;
 
 /** Answers that all is well. */
-const RIGHT: Partial<Record<Message, () => FromKeeper>> = {
-  provision: () => ({ type: "provisioned", directory: FAKE_DIRECTORY, mounts: [], directIo: false, dirtiedBytes: 0 }),
+const RIGHT: Partial<Record<Message, (keeper: number) => FromKeeper>> = {
+  provision: (keeper) => ({
+    ...{ type: "provisioned", directory: fakeDirectory(keeper), mounts: [], directIo: false, dirtiedBytes: 0 },
+  }),
   remount: () => ({ type: "remounted" }),
   check: () => ({ type: "checked", result: fakes.checked }),
   "set-faults": () => ({ type: "faults-set" }),
@@ -115,6 +122,8 @@ export class FakeProcess {
   /** Before anybody listens, as the stream keeps it. */
   private unheard: string[] = [];
   private hung = false;
+  private subject: string | undefined;
+  private directory: string | undefined;
   private readonly counts = new Map<Message, number>();
 
   constructor(argv: readonly string[]) {
@@ -140,7 +149,9 @@ export class FakeProcess {
   onPipe(): void {}
 
   send(text: string): void {
-    const request: { type: string } = JSON.parse(text);
+    const request: { type: string; argv?: string[]; parent?: string } = JSON.parse(text);
+    this.subject = request.argv?.[0];
+    this.directory = request.parent;
     // As a process does: not while it is being asked.
     void Promise.resolve().then(() => this.answer(request.type as Message));
   }
@@ -170,7 +181,8 @@ export class FakeProcess {
     const count = (this.counts.get(message) ?? 0) + 1;
     this.counts.set(message, count);
     fakes.asked.push(`${this.role} ${this.number} ${message}`);
-    return fakes.action({ role: this.role, message, number: this.number, count });
+    const { role, number, subject, directory } = this;
+    return fakes.action({ role, message, number, count, subject, directory });
   }
 
   private end(signal: NodeJS.Signals): void {
@@ -194,17 +206,17 @@ export class FakeProcess {
       return;
     }
     const removed = (error?: string): FromWorker => ({ type: "removed", ...(error !== undefined && { error }) });
-    const right = message === "remove" ? removed() : (RIGHT[message]?.() as FromKeeper);
+    const right = () => (message === "remove" ? removed() : (RIGHT[message]?.(this.number) as FromKeeper));
     const error: FromKeeper | FromWorker =
       message === "remove" ? removed("it can't") : { type: "failed", message: `no ${message}`, usage: fakes.usage };
     this.act(message, right, error);
   }
 
-  /** `error`: what is said in the place of `right`. */
-  private act(message: Message, right: FromKeeper | FromWorker, error: FromKeeper | FromWorker): Action {
+  /** `error`: what is said in the place of `right`, which whoever chooses the action may still change. */
+  private act(message: Message, right: () => FromKeeper | FromWorker, error: FromKeeper | FromWorker): Action {
     const action = this.actionFor(message);
-    const text = JSON.stringify(right);
-    if (action === "right") this.say(right);
+    const text = JSON.stringify(right());
+    if (action === "right") this.sayText(text);
     if (action === "error") this.say(error);
     if (action === "hang") this.hung = true;
     if (action === "tear" || action === "garble") this.sayText(text.slice(0, text.length / 2));
@@ -217,14 +229,14 @@ export class FakeProcess {
     const broken = line("TBROK", "it can't");
     const done: FromWorker = { type: "done", summary: true };
     const silent = () => this.dead || this.hung;
-    this.act("run", { type: "directory", path: `${FAKE_DIRECTORY}/LTP_fake${this.number}` }, broken);
+    this.act("run", () => ({ type: "directory", path: `${this.directory}/LTP_fake${this.number}` }), broken);
     if (silent()) return;
     this.say({ type: "deadline", seconds: TESTCASE_SECONDS });
-    this.act("made", line("TPASS", "said"), broken);
+    this.act("made", () => line("TPASS", "said"), broken);
     if (silent()) return;
     this.say({ type: "deadline", seconds: 30, over: true });
     this.say({ type: "directory", path: undefined });
-    if (this.act("done", done, broken) === "error") this.say(done);
+    if (this.act("done", () => done, broken) === "error") this.say(done);
   }
 }
 
