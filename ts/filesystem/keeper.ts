@@ -30,13 +30,12 @@ import { type CheckLevel, type CheckReport, type CheckResult, checkUnmounted, mo
 import { sectorBytesOf } from "./device.js";
 import { featureArguments, mkfsFacts } from "./features.js";
 import type { Provisioned, Store, ToKeeper } from "./keeper-protocol.js";
+import { findMountPoint, MOUNT_POINTS } from "./mount-point.js";
 import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
 import { BrokenError, refusedByMkfs, refusedByMount, UnavailableError, UnusableError } from "./refusal.js";
 import { findTool, missingTool, runTool } from "./tools.js";
 import { type Family, familyOf, type Variant } from "./variants.js";
 
-/** Directories that are empty on most machines; one is covered with the mount points, in this namespace only. */
-const COVERED = ["/mnt", "/media", "/srv", "/opt", "/home", "/var/opt", "/var/empty"];
 /** btrfs scrub leaves a file for each filesystem here. */
 const BTRFS_STATE = "/var/lib/btrfs";
 /** The same in every run, so that what is found on a disk explains itself. */
@@ -79,7 +78,7 @@ export class Keeper {
     const label = variant.name.replaceAll(/[^\w.-]+/g, "-").slice(0, 64);
     // Nothing else can be written beside the mount points: a test whose filesystem is gone must not go on below it.
     const directories = family.below === undefined ? [label] : [label, `${label}-${family.below}`];
-    const base = cover(directories);
+    const base = cover(directories, "backing" in store ? [store.backing] : []);
     probe(family, base);
     if (family.lies && "device" in store) {
       throw new UnusableError(`${variant.family} stores nothing on a device: leave out --device`);
@@ -210,9 +209,14 @@ function refuseBadRules(rules: readonly string[]): void {
  * Makes directories for mount points in a small filesystem in memory, mounted over a directory that nobody misses, so
  * that none is left when the namespace is gone.
  */
-function cover(directories: readonly string[]): string {
-  const base = COVERED.find(isEmpty) ?? COVERED.find((directory) => !isNeeded(directory) && isDirectory(directory));
-  if (base === undefined) throw new UnusableError(`One of ${COVERED.join(", ")} must exist and be empty, to mount on`);
+function cover(directories: readonly string[], needed: readonly string[]): string {
+  // Workers start programs, and may be given files by paths from the user's working directory.
+  const { PATH = "", TMPDIR } = process.env;
+  const ours = [root, process.execPath, process.cwd(), ...PATH.split(":"), ...(TMPDIR ? [TMPDIR] : []), ...needed];
+  const base = findMountPoint(ours);
+  if (base === undefined) {
+    throw new UnusableError(`To mount on, one of ${MOUNT_POINTS} must exist, with nothing below it that the run needs`);
+  }
   const memory = (target: string, options: string) => {
     const failure = mountFilesystem({ source: "aiodio-ltp", target, type: "tmpfs", options });
     if (failure) throw new MountError(failure);
@@ -239,16 +243,6 @@ function isDirectory(path: string): boolean {
   } catch {
     return false;
   }
-}
-
-function isEmpty(path: string): boolean {
-  return isDirectory(path) && readdirSync(path).length === 0;
-}
-
-/** Whether workers need what lies there. */
-function isNeeded(directory: string): boolean {
-  const needed = [root, process.execPath, ...(process.env.PATH ?? "").split(":")];
-  return needed.some((path) => `${path}/`.startsWith(`${directory}/`));
 }
 
 /** Looks for what is missing before anything is made. @throws UnavailableError that names all of it */

@@ -2,6 +2,8 @@
  * The worker process: the only one that touches the filesystem under test. Reads requests from descriptor 3, answers on
  * descriptor 4, and runs one testcase after the other. When the controller is gone (end of stream) it removes its
  * temporary directory and exits, so that a killed controller leaves nothing behind.
+ *
+ * Its argument is the user's working directory, which relative paths in a testcase's options are meant from.
  */
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
@@ -79,6 +81,11 @@ async function answer(request: ToWorker): Promise<void> {
 
 // A service manager signals all processes of its group at once: the controller's signal decides, by the stream's end.
 for (const signal of SIGNALS) process.on(signal, () => {});
+
+const [, , workingDirectory = "/"] = process.argv;
+try {
+  process.chdir(workingDirectory);
+} catch {} // It is gone, as it may be under any process.
 
 let work: Promise<void> = Promise.resolve();
 const requests = createInterface({ input: new Socket({ fd: REQUESTS_FD, readable: true, writable: false }) });

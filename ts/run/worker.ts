@@ -39,7 +39,8 @@ export class Worker {
     prefix: readonly string[] = [],
     private readonly recording: Recording = { trace: false },
   ) {
-    const [program = process.execPath, ...args] = [...prefix, process.execPath, WORKER_MAIN];
+    // A prefix may enter a mount namespace, and with it the root directory.
+    const [program = process.execPath, ...args] = [...prefix, process.execPath, WORKER_MAIN, process.cwd()];
     const { fd, trace } = recording;
     this.process = new LineProcess([program, ...args], env, [fd ?? "ignore", trace ? "pipe" : "ignore"]);
     if (trace) this.process.onPipe(TRACE_FD, (line) => this.listener?.trace?.(line));
