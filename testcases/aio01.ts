@@ -5,7 +5,8 @@
  * checked, everything read is compared with what was written last, and the file is verified down to the disk. LTP's "prep"
  * tests differ from the others in who fills the control block in, which the kernel can't see: it copies it.
  */
-import { type AioRound, aioRoundsRun, limits } from "#native";
+import { type AioRound, aioRoundsRun } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { choice } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable } from "../ts/testcase/verification.js";
@@ -46,7 +47,7 @@ const options = {
   F: newFile("aiofile", "The file"),
   engine: choice({
     default: "libaio",
-    of: ["libaio", "io_uring", "io_uring-fixed", "sync"],
+    of: ENGINES,
     help: "How the I/O is submitted (default libaio, as LTP)",
   }),
   ...dataOptions,
@@ -67,10 +68,7 @@ export default testcase({
   needs: { directory: true },
 
   setup(test): State {
-    const { F, engine, verify } = test.options;
-    if (engine === "libaio" && limits().aioMax === undefined) {
-      test.unsupported("The kernel has no AIO (CONFIG_AIO): use --engine io_uring or sync");
-    }
+    const { F, verify } = test.options;
     const obstacle = unreachable(test, verify);
     if (obstacle) test.unsupported(obstacle);
     const { path, refusal } = claim(test.directory, F);

@@ -7,6 +7,7 @@
  */
 import { join } from "node:path";
 import { aioRoundsRun } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { choice } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable } from "../ts/testcase/verification.js";
@@ -45,7 +46,7 @@ const CASES = [
 const options = {
   engine: choice({
     default: "libaio",
-    of: ["libaio", "io_uring", "io_uring-fixed", "sync"],
+    of: ENGINES,
     help: "How the I/O is submitted (default libaio, as LTP)",
   }),
   ...dataOptions,
@@ -86,7 +87,6 @@ export default testcase({
       test.sink.data("rounds", outcome);
       data.generation = outcome.generation;
       const { error } = outcome;
-      if (error?.code === "ENOSYS") test.unsupported("AIO not in this kernel");
       if (error?.code === "EINVAL" && error.step === "open" && one.direct) {
         test.unsupported(`O_DIRECT is not supported by this filesystem: ${explainFailure(error)}`);
       }

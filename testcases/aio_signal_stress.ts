@@ -36,6 +36,7 @@ import {
   storageInfo,
   stressRun,
 } from "#native";
+import { absence, ENGINES, type Engine } from "../ts/testcase/engines.js";
 import { parseInteger, parseSeed } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, flag, integer, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
@@ -50,8 +51,6 @@ import {
   unreachable,
   verifyOption,
 } from "../ts/testcase/verification.js";
-
-const ENGINES = ["libaio", "io_uring", "io_uring-fixed", "sync"] as const;
 
 const options = {
   p: integer({ default: 10, help: "Threads (default 10)", invalid: "Invalid number of threads '%s'" }),
@@ -120,7 +119,7 @@ type StressTest = Test<typeof options>;
 
 interface State {
   seed: bigint;
-  engines: (typeof ENGINES)[number][];
+  engines: Engine[];
   storage: StorageInfo;
 }
 
@@ -160,17 +159,13 @@ export default testcase({
 
 const IO = { mix: "direct and buffered I/O in turns", direct: "direct I/O", buffered: "buffered I/O" };
 
-/** The engines to use; a mix goes without those that the kernel does not have. */
-function available(test: StressTest): State["engines"] {
+/** The engines to use; a mix goes without those that can't be had here. */
+function available(test: StressTest): Engine[] {
   const { engine } = test.options;
-  const { aioMax, ioUring, ioUringError } = limits();
-  const missing = (name: string) =>
-    name === "libaio" ? aioMax === undefined : name.startsWith("io_uring") ? !ioUring : false;
-  if (engine !== "mix") {
-    if (missing(engine)) test.unsupported(ioUringError ?? "The kernel has no AIO (CONFIG_AIO)");
-    return [engine];
-  }
-  return ENGINES.filter((name) => !missing(name));
+  if (engine !== "mix") return [engine];
+  const kernel = limits();
+  for (const why of new Set(ENGINES.map((name) => absence(name, kernel)))) if (why !== undefined) test.info(why);
+  return ENGINES.filter((name) => absence(name, kernel) === undefined);
 }
 
 async function once(test: StressTest, { seed, engines, storage }: State): Promise<void> {

@@ -16,6 +16,7 @@ import {
   limits,
   storageInfo,
 } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { formatBytes, parseInteger } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
@@ -98,7 +99,7 @@ const options = {
   }),
   engine: choice({
     default: "libaio",
-    of: ["libaio", "io_uring", "io_uring-fixed", "sync"],
+    of: ENGINES,
     help: "How the I/O is submitted (default libaio, as LTP)",
   }),
   seed: seed(),
@@ -129,7 +130,6 @@ export default testcase({
     const { b, c, d, e, f, g, m, o, O: direct, r, s, t, engine, verify } = test.options;
     const { aioMax } = limits();
     if (aioMax !== undefined) test.info(`Maximum AIO blocks: ${aioMax}`);
-    else if (engine === "libaio") test.unsupported("The kernel has no AIO (CONFIG_AIO): use --engine io_uring or sync");
     if (m) test.broken("Invalid shm option ''");
     const obstacle = unreachable(test, verify);
     if (obstacle) test.unsupported(obstacle);

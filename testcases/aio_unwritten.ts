@@ -21,19 +21,12 @@
  */
 import { join } from "node:path";
 import { unwrittenRun } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { formatBytes } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, integer, seed, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { climb, explainFailure, isBad, reportFailure, unreachable, verifyOption } from "../ts/testcase/verification.js";
-import {
-  ENGINES,
-  needDirect,
-  needMultiple,
-  reportOverlap,
-  reportTroubles,
-  rounds,
-  TIMEOUT_SECONDS,
-} from "./shared/races.js";
+import { needDirect, needMultiple, reportOverlap, reportTroubles, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
 
 const FILE = "testfile";
 
@@ -79,7 +72,7 @@ export default testcase({
 
   setup(test): { seed: bigint; unitBytes: number } {
     const { s, b, d, engine, space, verify } = test.options;
-    const storage = needDirect(test, engine);
+    const storage = needDirect(test);
     const obstacle = unreachable(test, verify);
     if (obstacle) test.unsupported(obstacle);
     needMultiple(test, "The block size", b, storage.dioOffsetAlignBytes);

@@ -33,13 +33,13 @@
  */
 import { join } from "node:path";
 import { invalidateRun, limits } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { formatBytes, parseInteger, parseSize } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, flag, seed, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { climb, explainFailure, isBad, reportFailure, unreachable, verifyOption } from "../ts/testcase/verification.js";
 import {
   describeTrouble,
-  ENGINES,
   needDirect,
   needMultiple,
   reportOverlap,
@@ -131,7 +131,7 @@ export default testcase({
 
   setup(test): { seed: bigint; unitBytes: number; memoryBytes: number; blocks: number[] } {
     const { b, engine, collide, "buffer-offset": offset, verify } = test.options;
-    const storage = needDirect(test, engine);
+    const storage = needDirect(test);
     const obstacle = unreachable(test, verify);
     if (obstacle) test.unsupported(obstacle);
     const unitBytes = test.options.unit ?? storage.dioOffsetAlignBytes;

@@ -20,10 +20,11 @@
  */
 import { join } from "node:path";
 import { racesRun, raceTable } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, seed } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";
-import { ENGINES, needDirect, reportOverlap, reportTroubles, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
+import { needDirect, reportOverlap, reportTroubles, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
 
 const FILE = "testfile";
 const OTHER = "other";
@@ -65,7 +66,7 @@ export default testcase({
   needs: { directory: true },
 
   setup(test): { seed: bigint; unitBytes: number } {
-    const { dioOffsetAlignBytes, dioMemAlignBytes } = needDirect(test, test.options.engine);
+    const { dioOffsetAlignBytes, dioMemAlignBytes } = needDirect(test);
     test.permitKernel("page-cache-invalidation", "most of the races mix direct I/O and the page cache");
     const seed = chooseSeed(test.options.seed);
     test.info(`Seed 0x${seed.toString(16)}, engine ${test.options.engine}`);

@@ -9,6 +9,7 @@
  */
 import { join, resolve } from "node:path";
 import { type FsxOutcome, forgetExpectations, fsx, storageInfo } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
@@ -74,7 +75,7 @@ const options = {
   }),
   engine: choice({
     default: "sync",
-    of: ["sync", "libaio", "io_uring", "io_uring-fixed"],
+    of: ENGINES,
     help: "How reads and writes are submitted (default sync, as LTP)",
   }),
   direct: flag({ help: "Reads and writes with O_DIRECT, begun and ended at logical blocks" }),

@@ -31,19 +31,12 @@
  */
 import { join } from "node:path";
 import { limits, mmapForkRun } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { formatBytes, parseInteger } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, seed, size, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";
-import {
-  ENGINES,
-  needDirect,
-  needMultiple,
-  reportOverlap,
-  reportTroubles,
-  rounds,
-  TIMEOUT_SECONDS,
-} from "./shared/races.js";
+import { needDirect, needMultiple, reportOverlap, reportTroubles, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
 
 const FILE = "testfile";
 const MAPPED = "mapped";
@@ -103,7 +96,7 @@ export default testcase({
 
   setup(test): { seed: bigint; logicalBlockBytes: number } {
     const { s, b, engine, memory, writer, "buffer-offset": offset } = test.options;
-    const storage = needDirect(test, engine);
+    const storage = needDirect(test);
     if (s % b !== 0) test.broken(`The size ${s} is not a multiple of the block size ${b}`);
     needMultiple(test, "The block size", b, storage.dioOffsetAlignBytes);
     needMultiple(test, "The buffer offset", offset, storage.dioMemAlignBytes);

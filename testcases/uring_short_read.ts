@@ -33,6 +33,7 @@ import {
   shortReadRun,
   storageInfo,
 } from "#native";
+import { ENGINES } from "../ts/testcase/engines.js";
 import { formatBytes, parseInteger } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
@@ -55,7 +56,7 @@ const options = {
   }),
   engine: choice({
     default: "io_uring",
-    of: ["io_uring", "io_uring-fixed", "libaio", "sync"],
+    of: ENGINES,
     help: "How the reads are submitted (default io_uring)",
   }),
   "buffer-align": text({
@@ -91,9 +92,6 @@ export default testcase({
 
   async setup(test): Promise<State> {
     const { s, b, engine, resubmit, disturb } = test.options;
-    const { ioUring, ioUringError, aioMax } = limits();
-    if (engine.startsWith("io_uring") && !ioUring) test.unsupported(ioUringError ?? "The kernel has no io_uring");
-    if (engine === "libaio" && aioMax === undefined) test.unsupported("The kernel has no AIO (CONFIG_AIO)");
     if (b % SECTOR !== 0) test.unsupported(`Block size is not a multiple of ${SECTOR}`);
     const seed = chooseSeed(test.options.seed);
     const bytes = Math.floor(s / SECTOR) * SECTOR + TAIL;

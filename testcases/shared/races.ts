@@ -1,6 +1,6 @@
 /** What testcases that provoke a race have in common: what they need, and the words for what they found. */
 import { join } from "node:path";
-import { limits, probeDirect, type RaceTrouble, type RaceTroubles, type StorageInfo, storageInfo } from "#native";
+import { probeDirect, type RaceTrouble, type RaceTroubles, type StorageInfo, storageInfo } from "#native";
 import { formatBytes, parseInteger } from "../../ts/testcase/numbers.js";
 import { type Option, type Options, text } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
@@ -8,9 +8,6 @@ import { describeRanges, explainFailure } from "../../ts/testcase/verification.j
 
 /** Seconds that one of these programs may take. */
 export const TIMEOUT_SECONDS = 300;
-
-export const ENGINES = ["sync", "libaio", "io_uring", "io_uring-fixed"] as const;
-export type Engine = (typeof ENGINES)[number];
 
 /** `-n`: rounds. */
 export function rounds(count: number): Option<number> {
@@ -23,14 +20,12 @@ export function rounds(count: number): Option<number> {
   });
 }
 
-/** Direct I/O in the temporary directory with this engine, or TCONF. */
-export function needDirect(test: Test<Options>, engine: Engine): StorageInfo {
+/** Direct I/O in the temporary directory, or TCONF. */
+export function needDirect(test: Test<Options>): StorageInfo {
   if (test.filesystem === "tmpfs") test.unsupported("O_DIRECT not supported on tmpfs");
   const failure = probeDirect(join(test.directory, "probe"));
   if (failure?.code === "EINVAL") test.unsupported("O_DIRECT is not supported by this filesystem");
   if (failure) test.broken(explainFailure(failure));
-  if (engine === "libaio" && limits().aioMax === undefined)
-    test.unsupported("The kernel has no AIO (CONFIG_AIO): use --engine io_uring or sync");
   return storageInfo(test.directory);
 }
 

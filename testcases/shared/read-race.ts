@@ -15,6 +15,7 @@ import {
   raceFile,
   storageInfo,
 } from "#native";
+import { ENGINES, type Engine } from "../../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, type Option, seed } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
 import {
@@ -27,9 +28,6 @@ import {
   unreachable,
   verifyOption,
 } from "../../ts/testcase/verification.js";
-
-const ENGINES = ["libaio", "io_uring", "io_uring-fixed", "sync"] as const;
-type Engine = (typeof ENGINES)[number];
 
 /** `--engine`. */
 export function engineOption(ltps: Engine): Option<Engine> {
@@ -62,9 +60,6 @@ export function prepareRace(test: RaceTest): RaceState {
   const { verify, engine } = test.options;
   const obstacle = unreachable(test, verify);
   if (obstacle) test.unsupported(obstacle);
-  if (engine === "libaio" && limits().aioMax === undefined) {
-    test.unsupported("The kernel has no AIO (CONFIG_AIO): use --engine io_uring or sync");
-  }
   test.permitKernel("page-cache-invalidation", "readers and writers use direct I/O and the page cache at once");
   const runSeed = chooseSeed(test.options.seed);
   test.info(`Seed 0x${runSeed.toString(16)}${engine === undefined ? "" : `, engine ${engine}`}`);

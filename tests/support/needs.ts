@@ -15,6 +15,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "qemu-system-x86_64": "qemu-system-x86",
   "powerpc64le-linux-gnu-gcc": "gcc-powerpc64le-linux-gnu",
   gcc: "gcc",
+  python3: "python3",
   strace: "strace",
   xfs_repair: "xfsprogs",
 };

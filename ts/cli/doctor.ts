@@ -108,11 +108,13 @@ async function addonFindings(directory: string): Promise<Finding[]> {
     const remedy = "in a clone: npm ci; as a package: install aiodio-ltp again, with optional dependencies";
     return [{ state: "bad", name: "addon", text: `does not load (${reason})`, remedy }];
   }
-  const { aioMax, aioInUse, ioUring, ioUringError, memlockBytes, crc32cHardware } = native.limits();
+  const { aioMax, aioInUse, aioError, ioUringError, memlockBytes, crc32cHardware } = native.limits();
   const findings: Finding[] = [directFinding(native, directory)];
-  if (aioMax === undefined) {
+  if (aioError) {
     const remedy = "boot a kernel with CONFIG_AIO=y, or run with --engine io_uring or --engine sync";
-    findings.push({ state: ioUring ? "less" : "bad", name: "aio", text: "this kernel has no AIO", remedy });
+    findings.push({ state: ioUringError ? "bad" : "less", name: "aio", text: aioError.message, remedy });
+  } else if (aioMax === undefined) {
+    findings.push({ state: "ok", name: "aio", text: "available" });
   } else {
     const free = aioMax - (aioInUse ?? 0);
     const text = `fs.aio-nr ${aioInUse ?? "unknown"} of fs.aio-max-nr ${aioMax}`;
@@ -120,10 +122,10 @@ async function addonFindings(directory: string): Promise<Finding[]> {
     if (free < 1024) findings.push({ state: "bad", name: "aio", text, remedy: "sysctl fs.aio-max-nr=1048576" });
     else findings.push({ state: "ok", name: "aio", text });
   }
-  if (ioUring) findings.push({ state: "ok", name: "io_uring", text: "available" });
+  if (!ioUringError) findings.push({ state: "ok", name: "io_uring", text: "available" });
   else {
     const remedy = "sysctl kernel.io_uring_disabled=0; in a container, allow io_uring in its seccomp profile";
-    findings.push({ state: "less", name: "io_uring", text: `not available (${ioUringError ?? "unknown"})`, remedy });
+    findings.push({ state: "less", name: "io_uring", text: `not available (${ioUringError.message})`, remedy });
   }
   const memlock = memlockBytes === undefined ? "unlimited" : mebibytes(memlockBytes);
   findings.push({ state: "ok", name: "memlock", text: `${memlock} may be locked (fixed buffers of io_uring)` });

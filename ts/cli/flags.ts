@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { checkSeed } from "../plan/shuffle.js";
 import { didYouMean } from "../plan/suggest.js";
 import { UsageError } from "../plan/usage-error.js";
+import { ENGINES } from "../testcase/engines.js";
 import { parseSeed, parseSize } from "../testcase/numbers.js";
 
 export type Command = "run" | "list" | "doctor" | "selftest" | "guest" | "agent" | "explain" | "install-ltproot";
@@ -44,7 +45,6 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
 
 export const REPORTERS = ["progress", "ltp", "json", "quiet"] as const;
 export const RUNGS = ["cache", "disk", "remount", "full"] as const;
-export const ENGINES = ["libaio", "io_uring", "io_uring-fixed", "sync"] as const;
 
 /** What the options come to. */
 export interface Flags {

@@ -1,10 +1,12 @@
 /** Runs one testcase in this process: preamble, setup, iterations, cleanup, in LTP's order and with its words. */
 import { statfsSync, statSync } from "node:fs";
 import { version as kernelVersion, machine, release } from "node:os";
+import { limits as kernelLimits } from "#native";
 import { filesystemName, isServed } from "../filesystem/magic.js";
 import { type Mount, remountAll } from "../filesystem/mounts.js";
 import { version } from "../package.js";
 import type { ResultType } from "../report/events.js";
+import { absence } from "./engines.js";
 import { helpText } from "./help.js";
 import { kernelConfig } from "./kconfig.js";
 import { callerOf } from "./location.js";
@@ -86,10 +88,13 @@ export async function execute(testcase: Testcase, how: Execution, watcher: Watch
       }
     }
     const limits = preamble(testcase, line.seconds, env, say);
+    const lacking = absence(line.values.engine, kernelLimits());
     if (testcase.skipFilesystems?.includes(filesystem)) {
       say("TCONF", `${filesystem} is not supported by the test`);
     } else if (line.valueError !== undefined) {
       say("TBROK", line.valueError);
+    } else if (lacking !== undefined) {
+      say("TCONF", lacking);
     } else {
       const { mounts } = how;
       const remount = mounts && (() => remountAll(mounts));

@@ -1,7 +1,7 @@
 //! What the kernel allows this process.
 
 use crate::buffer::page_bytes;
-use crate::engine::IoUringEngine;
+use crate::engine::{IoUringEngine, libaio};
 use crate::error::Error;
 
 /// System-wide AIO limits (`proc_sys_fs(5)`), in operations.
@@ -20,6 +20,8 @@ pub struct Limits {
     pub page_bytes: usize,
     /// AIO.
     pub aio: Aio,
+    /// Why this process has no AIO at all, if it has none.
+    pub aio_error: Option<Error>,
     /// Why a ring cannot be made, if it can't.
     pub io_uring: Option<Error>,
     /// `RLIMIT_MEMLOCK` in bytes; none: unlimited.
@@ -33,6 +35,7 @@ pub fn current() -> Limits {
     Limits {
         page_bytes: page_bytes(),
         aio: aio(),
+        aio_error: libaio::absent(),
         io_uring: IoUringEngine::new(std::num::NonZeroUsize::MIN, false).err(),
         memlock_bytes: memlock_bytes(),
         crc32c_hardware: crate::stamp::checksums_in_hardware(),

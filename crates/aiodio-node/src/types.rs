@@ -424,8 +424,10 @@ pub struct Limits {
     pub aio_max: Option<f64>,
     /// fs.aio-nr
     pub aio_in_use: Option<f64>,
-    pub io_uring: bool,
-    pub io_uring_error: Option<String>,
+    /// Why this process has no AIO; absent where it has.
+    pub aio_error: Option<Failure>,
+    /// Why no ring can be made; absent where one can.
+    pub io_uring_error: Option<Failure>,
     /// `RLIMIT_MEMLOCK`; absent: unlimited.
     pub memlock_bytes: Option<f64>,
     #[napi(js_name = "crc32cHardware")]
@@ -438,8 +440,8 @@ impl From<limits::Limits> for Limits {
             page_bytes: limits.page_bytes as f64,
             aio_max: limits.aio.max.map(|number| number as f64),
             aio_in_use: limits.aio.in_use.map(|number| number as f64),
-            io_uring: limits.io_uring.is_none(),
-            io_uring_error: limits.io_uring.map(|error| error.message),
+            aio_error: limits.aio_error.map(Into::into),
+            io_uring_error: limits.io_uring.map(Into::into),
             memlock_bytes: limits.memlock_bytes.map(|bytes| bytes as f64),
             crc32c_hardware: limits.crc32c_hardware,
         }

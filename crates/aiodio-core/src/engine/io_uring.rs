@@ -41,7 +41,7 @@ impl IoUringEngine {
     /// A ring of `entries` submissions and `completions` (by default twice as many) that takes on `capacity` operations, even if
     /// that is more than the completion ring holds.
     pub fn with_rings(entries: u32, completions: Option<u32>, capacity: NonZeroUsize, fixed: bool) -> Result<Self> {
-        let ring = build(entries, completions).map_err(|error| setup_error(Errno::from(&error)))?;
+        let ring = build(entries, completions).map_err(|error| setup_error(Errno::from(&error), limits::io_uring_disabled()))?;
         // Before Linux 5.5 a completion that did not fit was lost.
         let capacity = if ring.params().is_feature_nodrop() {
             capacity.get()
@@ -196,16 +196,18 @@ unsafe impl RawEngine for IoUringEngine {
     }
 }
 
-/// Why there is no ring, and what to do about it.
-pub(crate) fn setup_error(errno: Errno) -> Error {
+/// Why there is no ring, and what to do about it. `disabled` is [`limits::io_uring_disabled`].
+fn setup_error(errno: Errno, disabled: Option<u64>) -> Error {
     let message = match errno.0 {
         libc::ENOSYS => "This kernel has no io_uring: use the engine libaio".to_owned(),
-        libc::EPERM => match limits::io_uring_disabled() {
+        libc::EPERM | libc::EACCES => match disabled {
             Some(level) if level > 0 => format!(
                 "io_uring is disabled here (kernel.io_uring_disabled is {level}): run sysctl -w kernel.io_uring_disabled=0, or use \
                  the engine libaio"
             ),
-            _ => "io_uring is forbidden here, as in many containers (seccomp): use the engine libaio".to_owned(),
+            _ => {
+                "io_uring is forbidden here, by a container's seccomp filter or a security module: use the engine libaio".to_owned()
+            }
         },
         libc::ENOMEM => {
             "The ring is more memory than RLIMIT_MEMLOCK allows: raise it (ulimit -l) or use fewer control blocks".to_owned()
@@ -213,4 +215,22 @@ pub(crate) fn setup_error(errno: Errno) -> Error {
         _ => "The ring could not be made".to_owned(),
     };
     Error::new(Step::Setup, message).errno(errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forbidden_ring_names_what_forbids_it() {
+        let words = |errno, disabled| setup_error(Errno(errno), disabled).message;
+        for level in [1, 2] {
+            let text = words(libc::EPERM, Some(level));
+            assert!(text.contains(&format!("kernel.io_uring_disabled is {level}")), "{text}");
+        }
+        for disabled in [None, Some(0)] {
+            let text = words(libc::EPERM, disabled);
+            assert!(text.contains("seccomp") && !text.contains("sysctl"), "{text}");
+        }
+    }
 }

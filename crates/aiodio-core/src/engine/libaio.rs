@@ -254,6 +254,15 @@ impl Drop for LibaioEngine {
     }
 }
 
+/// Why this process has no AIO, if it has none: asks for a context of no operations, which is EINVAL wherever AIO is, and makes none.
+pub(crate) fn absent() -> Option<Error> {
+    let mut context: c_ulong = 0;
+    // SAFETY: `context` outlives the call.
+    unsafe { libc::syscall(libc::SYS_io_setup, 0 as c_long, &raw mut context) };
+    let errno = Errno::last();
+    (errno.0 != libc::EINVAL).then(|| setup_error(0, errno))
+}
+
 fn setup_error(depth: usize, errno: Errno) -> Error {
     let message = match errno.0 {
         libc::EAGAIN => {
@@ -268,7 +277,11 @@ fn setup_error(depth: usize, errno: Errno) -> Error {
             )
         }
         libc::EINVAL => format!("An AIO context for {depth} operations is larger than Linux can make one"),
-        libc::ENOSYS => "This kernel was built without asynchronous I/O (CONFIG_AIO)".to_owned(),
+        libc::ENOSYS => "The kernel has no AIO (CONFIG_AIO): use the engine io_uring or sync".to_owned(),
+        libc::EPERM | libc::EACCES => {
+            "AIO is forbidden here, by a container's seccomp filter or a security module: use the engine io_uring or sync"
+                .to_owned()
+        }
         _ => format!("An AIO context for {depth} operations could not be made"),
     };
     Error::new(Step::Setup, message).errno(errno)
