@@ -1,5 +1,5 @@
 /** Reading and damaging files behind the back of the testcase that works on them. */
-import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, readSync, writeSync } from "node:fs";
 
 export function readAt(path: string, offset: number, length: number): Buffer {
   const bytes = Buffer.alloc(length);
@@ -24,4 +24,15 @@ export function invertAt(path: string, offset: number, length = 1): void {
     offset,
     readAt(path, offset, length).map((byte) => ~byte),
   );
+}
+
+/** Replaces every copy of some content in a filesystem's image, behind the filesystem's back; how many there were. */
+export function replaceOnDisk(image: string, from: Buffer, to: Buffer): number {
+  const content = readFileSync(image);
+  let replaced = 0;
+  for (let at = content.indexOf(from); at >= 0; at = content.indexOf(from, at + from.length)) {
+    writeAt(image, at, to);
+    replaced += 1;
+  }
+  return replaced;
 }

@@ -3,12 +3,12 @@
  * be named for what it is. What faults in the system calls do is in aiocp-syscalls.test.ts.
  */
 import { execFileSync } from "node:child_process";
-import { readFileSync, truncateSync } from "node:fs";
+import { truncateSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { startRecord } from "#native";
 import type { ResultLine } from "../../ts/report/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
-import { readAt, writeAt } from "../support/damage.js";
+import { readAt, replaceOnDisk, writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems, imageOf } from "../support/filesystems.js";
 
@@ -52,17 +52,6 @@ function flipped(bytes: Buffer): Buffer {
   const copy = Buffer.from(bytes);
   copy[200] = (copy[200] ?? 0) ^ 0x10;
   return copy;
-}
-
-/** Replaces every copy of a sector's content on the disk, behind the filesystem's back. */
-function replaceOnDisk(image: string, from: Buffer, to: Buffer): number {
-  const content = readFileSync(image);
-  let replaced = 0;
-  for (let at = content.indexOf(from); at >= 0; at = content.indexOf(from, at + SECTOR)) {
-    writeAt(image, at, to);
-    replaced += 1;
-  }
-  return replaced;
 }
 
 interface Fault {

@@ -58,7 +58,7 @@ export interface WatchOptions {
   /** /dev/kmsg. */
   path?: string;
   /** Instead of the path's; for tests. */
-  reader?: KernelReader;
+  reader?: Pick<KernelReader, "drain" | "close">;
   clock?: KernelClock;
   taint?: () => bigint | undefined;
   /** Whether a thread belongs to a process. */

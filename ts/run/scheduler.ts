@@ -8,7 +8,8 @@ import { filesystemName } from "../filesystem/magic.js";
 import { Filesystem, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
 import { devicesOf } from "../kernel/devices.js";
-import type { Finding, KernelWatch } from "../kernel/watch.js";
+import { judge } from "../kernel/judge.js";
+import type { KernelWatch } from "../kernel/watch.js";
 import { UsageError } from "../plan/usage-error.js";
 import {
   count,
@@ -338,24 +339,9 @@ class Place {
     fail: (text: string) => void,
     note: (text: string) => void,
   ): void {
-    // What a rule means is said once: a kernel that complains at all complains for every block.
-    const explained = new Set<string>();
-    for (const heard of this.options.kernel?.end(key) ?? []) {
-      const finding = excused(heard, permitted);
+    for (const { finding, lines } of judge(this.options.kernel?.end(key) ?? [], permitted)) {
       this.emit({ type: "kernel", key, finding });
-      const { rule, verdict, text, explanation, shared, elsewhere, class: kind } = finding;
-      if (rule === undefined || elsewhere || kind === undefined) continue;
-      const [first = ""] = text.split("\n");
-      const whose = finding.permitted
-        ? ` (permitted: ${finding.permitted})`
-        : shared
-          ? " (may be of a testcase that ran at the same time)"
-          : "";
-      if (verdict === "TFAIL") fail(`kernel: ${first}${whose}`);
-      else note(`kernel: ${first}${whose}`);
-      if (explanation === undefined || explained.has(rule)) continue;
-      explained.add(rule);
-      note(`kernel: ${rule}: ${explanation}`);
+      for (const { result, text } of lines) result === "TFAIL" ? fail(text) : note(text);
     }
   }
 
@@ -402,14 +388,6 @@ function notDirect(made: Filesystem, { directIo, backing }: ProvisionOptions): {
   if (why === undefined) return {};
   const what = "the loop device goes through the page cache in spite of --loop-direct-io";
   return { note: `${what}: ${backing} is on ${below}, ${why} (name another filesystem by --backing)` };
-}
-
-/** A finding that the testcase itself explains judges nothing. */
-function excused(finding: Finding, permitted: ReadonlyMap<string, string>): Finding {
-  const because = finding.rule === undefined ? undefined : permitted.get(finding.rule);
-  if (because === undefined || finding.verdict === undefined) return finding;
-  const { verdict: _, ...rest } = finding;
-  return { ...rest, permitted: because };
 }
 
 /** What the checker says. A filesystem that can't even be unmounted and mounted for it is not known to be clean. */

@@ -2,14 +2,19 @@
  * A testcase as a command of its own (`aiocp -b 4k`): one worker, LTP's output on standard error, LTP's exit status; with
  * `--legacy-output` those of LTP's old library, on standard output.
  */
+import { count, exitStatus, type ResultType } from "../report/events.js";
 import { LegacyLines, legacyExitStatus } from "../report/legacy.js";
 import { formatLogLine, formatSummary, ltpStyle } from "../report/ltp.js";
+import { callerOf } from "../testcase/location.js";
 import { onInterrupt } from "./interruption.js";
 import { shieldFromOom } from "./oom.js";
 import { Slot } from "./slot.js";
+import type { Report } from "./supervise.js";
 
 /** What a shell says of a command that SIGINT has ended. */
 const INTERRUPTED = 130;
+/** The kernel's log is a ring: it is read this often, so that nothing is overwritten unread. */
+const KERNEL_POLL_MS = 1_000;
 
 /** Runs `program` with its arguments and returns its exit status. */
 export async function runStandalone(program: string, argv: string[]): Promise<number> {
@@ -26,18 +31,33 @@ export async function runStandalone(program: string, argv: string[]): Promise<nu
   for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
   const style = ltpStyle(process.env, process.stderr.isTTY);
   let legacy: LegacyLines | undefined;
-  const outcome = await slot.run(
+  const show = (event: Report) => {
+    if (event.type === "legacy") {
+      legacy = new LegacyLines(event.id, ltpStyle(process.env, process.stdout.isTTY).colour);
+    } else if (event.type === "trace") process.stderr.write(`${event.text}\n`);
+    else if (event.type === "line" && legacy) process.stdout.write(legacy.format(event));
+    else if (event.type === "line" || event.type === "raw") process.stderr.write(formatLogLine(event, style));
+  };
+  // The worker takes longer to start than going to the log's end.
+  const { KernelWindow } = await import("./kernel-window.js");
+  const kernel = new KernelWindow();
+  const timer = setInterval(() => kernel.poll(), KERNEL_POLL_MS).unref();
+  const { counters, summary } = await slot.run(
     { program, argv: argv.filter((word) => word !== "--trace") },
     (event) => {
-      if (event.type === "legacy") {
-        legacy = new LegacyLines(event.id, ltpStyle(process.env, process.stdout.isTTY).colour);
-      } else if (event.type === "trace") process.stderr.write(`${event.text}\n`);
-      else if (event.type === "line" && legacy) process.stdout.write(legacy.format(event));
-      else if (event.type === "line" || event.type === "raw") process.stderr.write(formatLogLine(event, style));
+      kernel.hear(event);
+      show(event);
     },
     interruption.signal,
   );
-  if (outcome.summary && !legacy) process.stderr.write(formatSummary(outcome.counters));
+  clearInterval(timer);
+  const say = ({ result, text }: { result: ResultType; text: string }) => {
+    count(counters, result);
+    show({ type: "line", result, ...callerOf(say), text });
+  };
+  for (const line of await kernel.end()) say(line);
+  kernel.close();
+  if (summary && !legacy) process.stderr.write(formatSummary(counters));
   await slot.close();
-  return legacy ? legacyExitStatus(outcome.counters) : outcome.exit;
+  return legacy ? legacyExitStatus(counters) : exitStatus(counters);
 }
