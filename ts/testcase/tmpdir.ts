@@ -1,5 +1,5 @@
 /** A testcase's temporary directory: LTP's names and rules. */
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { lchownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { basename, dirname, isAbsolute, join, normalize } from "node:path";
 import { MARKS, withVariables } from "../plan/runtest.js";
 
@@ -15,7 +15,8 @@ export function errnoText(error: unknown): string {
 }
 
 /**
- * Makes `<parent>/LTP_<first three characters of the program><six random ones>`, mode 0777, owned by the caller's group.
+ * Makes `<parent>/LTP_<first three characters of the program><six random ones>`, owned by the caller's group. LTP's has mode
+ * 0777; this one has 0700, or any user could plant a link in the place of a file that root is about to write.
  *
  * @throws TmpdirError for a relative or unusable parent
  */
@@ -31,8 +32,7 @@ export function makeTmpdir(parent: string, program: string): string {
     throw new TmpdirError(`tst_tmpdir: mkdtemp(${prefix}XXXXXX) failed: ${errnoText(error)}`);
   }
   try {
-    chownSync(directory, -1, process.getgid?.() ?? -1);
-    chmodSync(directory, 0o777);
+    lchownSync(directory, -1, process.getgid?.() ?? -1);
   } catch (error) {
     rmSync(directory, { recursive: true, force: true });
     throw new TmpdirError(`tst_tmpdir: preparing ${directory} failed: ${errnoText(error)}`);
@@ -76,6 +76,7 @@ export function removeTmpdir(directory: string): void {
     throw new TmpdirError(`tst_rmdir: ${directory} is no temporary directory of a testcase`);
   }
   try {
+    // By its path: nobody else may put anything into it (0700) or, in a sticky parent such as /tmp, into its place.
     // Retried: while a worker is stopped from outside, its workload may still create a file in there.
     rmSync(directory, { recursive: true, force: true, maxRetries: 3, retryDelay: 10 });
   } catch (error) {

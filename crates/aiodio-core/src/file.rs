@@ -19,8 +19,10 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    fn bits(self) -> i32 {
-        (if self.direct { libc::O_DIRECT } else { 0 }) | (if self.sync { libc::O_SYNC } else { 0 })
+    /// With `O_NOFOLLOW`: no testcase has a reason to put a symbolic link in its file's place, so whoever did is somebody else, who
+    /// would have root write through it.
+    pub(crate) fn bits(self) -> i32 {
+        libc::O_NOFOLLOW | (if self.direct { libc::O_DIRECT } else { 0 }) | (if self.sync { libc::O_SYNC } else { 0 })
     }
 }
 
@@ -46,6 +48,7 @@ fn open_error(path: &Path, flags: Flags, error: &std::io::Error) -> Error {
     let message = match errno.0 {
         libc::EINVAL if flags.direct => "The filesystem refuses direct I/O (O_DIRECT)",
         libc::ENOENT => "There is no such file",
+        libc::ELOOP => "There is a symbolic link in the file's place, which is not followed",
         libc::EACCES | libc::EPERM => "The file may not be opened by this user",
         libc::EROFS => "The filesystem is mounted read-only",
         _ => "The file cannot be opened",
@@ -63,4 +66,26 @@ pub(crate) fn size(path: &Path, file: &File) -> Result<u64> {
 /// `fsync(2)` on any descriptor.
 pub(crate) fn fsync(path: &Path, file: impl AsFd) -> Result<()> {
     sys::sync(path, &Calls::on(file.as_fd()), file.as_fd(), Kind::Fsync)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symbolic_link_in_a_files_place_is_not_followed() {
+        let place = tempfile::tempdir().expect("directory");
+        let (target, link) = (place.path().join("target"), place.path().join("link"));
+        std::fs::write(&target, "somebody's").expect("target");
+        std::os::unix::fs::symlink(&target, &link).expect("link");
+        for opened in [open_to_write(&link, true, Flags::default()), open_to_read(&link, Flags::default())] {
+            let error = opened.expect_err("followed");
+            assert_eq!((error.step, error.errno), (Step::Open, Some(Errno(libc::ELOOP))));
+        }
+        // Nor is what it points to made.
+        std::fs::remove_file(&target).expect("target");
+        open_to_write(&link, false, Flags::default()).expect_err("followed");
+        assert!(!target.exists());
+        open_to_write(&target, false, Flags::default()).expect("a file that is none");
+    }
 }

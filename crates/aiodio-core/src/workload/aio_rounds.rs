@@ -13,6 +13,7 @@ use super::pattern::{Fault, Pattern};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Kind, Operation, Queue, RawEngine};
 use crate::error::{Errno, Error, Result, Step};
+use crate::file;
 use crate::stamp::Key;
 
 /// What a round does.
@@ -133,7 +134,7 @@ impl<'options> Rounds<'options> {
             .create(options.write)
             .truncate(options.truncate)
             .mode(0o600)
-            .custom_flags(if options.direct { libc::O_DIRECT } else { 0 })
+            .custom_flags(file::Flags { direct: options.direct, sync: false }.bits())
             .open(&options.path)
             .map_err(|error| Error::new(Step::Open, "The file cannot be opened").errno(Errno::from(&error)).path(&options.path))?;
         let pool = Pool::new(depth.get(), options.bytes, Align::Offset(0))?;

@@ -422,7 +422,7 @@ fn open(path: &Path, read: bool, write: bool, flags: i32) -> Result<File> {
     OpenOptions::new()
         .read(read)
         .write(write)
-        .custom_flags(flags)
+        .custom_flags(flags | libc::O_NOFOLLOW)
         .open(path)
         .map(|file| File::new(path, file))
         .map_err(|error| Error::new(Step::Open, "The file cannot be opened with O_DIRECT").errno(Errno::from(&error)).path(path))

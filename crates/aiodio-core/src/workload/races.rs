@@ -782,7 +782,7 @@ fn exit_in_flight(course: &mut Course<'_>) -> Result<()> {
         }
         let body = |_| {
             // SAFETY: a path that ends in NUL.
-            let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_DIRECT) };
+            let fd = unsafe { libc::open(path.as_ptr(), libc::O_RDWR | libc::O_DIRECT | libc::O_NOFOLLOW) };
             let mut context: libc::c_ulong = 0;
             // SAFETY: room for a context.
             let made = unsafe { libc::syscall(libc::SYS_io_setup, pointers.len(), &raw mut context) };
