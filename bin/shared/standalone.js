@@ -4,7 +4,7 @@
  * Runs the testcase as a command. What is wrong with the installation or with the runner is TBROK: Node's own exit
  * status would be 1, which means that the kernel failed.
  */
-export async function standalone(program) {
+export async function standalone(program, argv = process.argv.slice(2)) {
   const broken = (text) => {
     process.stderr.write(`${program.replaceAll("-", "_")}.js:1: TBROK: ${text}\n`);
     process.exit(2);
@@ -16,5 +16,5 @@ export async function standalone(program) {
   } catch (error) {
     broken(`not built (${error.message.split("\n")[0]}): run \`npm ci\` in the package's directory`);
   }
-  process.exit(await run(program, process.argv.slice(2)));
+  process.exit(await run(program, argv));
 }

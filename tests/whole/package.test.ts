@@ -5,7 +5,10 @@ import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packaged } from "../../ts/package.js";
+import { programs } from "../../ts/testcase/registry.js";
 import { plainEnvironment } from "../support/command.js";
+
+const SINGLE = ["exec", "aiocp", "-b", "4k", "-n", "4", "-f", "DIRECT"];
 
 const base = mkdtempSync(join(tmpdir(), "aiodio-package-"));
 const home = join(base, "home");
@@ -45,10 +48,16 @@ describe("installed from the tarballs", () => {
     expect(exitCode).toBe(0);
   });
 
-  test("npx aiocp -b 4k -n 4 -f DIRECT", async () => {
-    const { exitCode, all } = await execa("npx", ["aiocp", "-b", "4k", "-n", "4", "-f", "DIRECT"], settings());
+  test("npx aiodio-ltp exec aiocp -b 4k -n 4 -f DIRECT", async () => {
+    const { exitCode, all } = await execa("npx", ["aiodio-ltp", ...SINGLE], settings());
     expect(all).toMatch(/^aiocp\.ts:\d+: TPASS: Files are identical$/m);
     expect(exitCode).toBe(0);
+  });
+
+  test("no name of LTP's gets on PATH", () => {
+    const commands = readdirSync(join(home, "node_modules", ".bin"));
+    expect(commands).toContain("aiodio-ltp");
+    expect(commands.filter((name) => programs.has(name))).toEqual([]);
   });
 
   test.runIf(process.getuid?.() === 0)("as another user than root, without a word about root", async () => {
@@ -85,7 +94,7 @@ describe("installed from the tarballs", () => {
     );
     expect(run.all).toContain("49 TPASS");
     expect(run.exitCode).toBe(0);
-    const single = await execa(node, ["node_modules/.bin/aiocp", "-b", "4k", "-n", "4", "-f", "DIRECT"], settings());
+    const single = await execa(node, ["node_modules/.bin/aiodio-ltp", ...SINGLE], settings());
     expect(single.exitCode, single.all).toBe(0);
     expect(readdirSync(work)).toEqual([]);
   });

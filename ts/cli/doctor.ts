@@ -1,16 +1,18 @@
 /** `aiodio-ltp doctor`: what this machine can test, and for each thing missing the command that brings it. */
 import { accessSync, constants, statfsSync } from "node:fs";
 import { machine, release } from "node:os";
-import { delimiter } from "node:path";
+import { delimiter, dirname } from "node:path";
 import { filesystemName } from "../filesystem/magic.js";
 import { findTool } from "../filesystem/tools.js";
 import { version } from "../package.js";
 import { UsageError } from "../plan/usage-error.js";
 import { paint } from "../report/ltp.js";
+import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory, freeBytes, mebibytes } from "./directory.js";
 import type { Flags } from "./flags.js";
 import { pageBytes } from "./machine.js";
 import { EXIT } from "./main.js";
+import { programFolders, shadows } from "./shadows.js";
 import type { System } from "./system.js";
 
 /** One thing looked at. `bad` keeps the main job from running, `less` only takes something away. */
@@ -59,6 +61,7 @@ export async function doctor(flags: Flags, operands: readonly string[], system: 
     ...(await addonFindings(directory)),
     ...permissionFindings(),
     ...toolFindings(env),
+    ...shadowFindings(env),
   ];
   const words = { ok: ["TPASS", "ok"], less: ["TCONF", "less"], bad: ["TFAIL", "BAD"] } as const;
   const width = Math.max(...findings.map(({ name }) => name.length));
@@ -178,6 +181,19 @@ function permissionFindings(): Finding[] {
       ? { state: "ok", name: "kernel log", text: kmsg }
       : { state: "less", name: "kernel log", text: `${kmsg}: no marks there`, remedy: "run as root" },
   ];
+}
+
+function shadowFindings(env: NodeJS.ProcessEnv): Finding[] {
+  const found = shadows(programs.keys(), programFolders(env));
+  const [one] = found;
+  if (!one)
+    return [{ state: "ok", name: "PATH", text: "hides no program of LTP's behind one of ours, nor the reverse" }];
+  const more = found.length > 1 ? ` (and ${found.length - 1} more)` : "";
+  const text = `${one.name} is ${one.first}, ${one.ours ? "ours" : "not ours"}, and hides ${one.hidden}${more}`;
+  const remedy = one.ours
+    ? `a comparison with LTP would be with ourselves: take ${dirname(one.first)} out of PATH, or install aiodio-ltp again`
+    : `start ours by aiodio-ltp exec ${one.name}`;
+  return [{ state: "less", name: "PATH", text, remedy }];
 }
 
 function toolFindings(env: NodeJS.ProcessEnv): Finding[] {

@@ -6,7 +6,16 @@ import { UsageError } from "../plan/usage-error.js";
 import { ENGINES } from "../testcase/engines.js";
 import { parseSeed, parseSize } from "../testcase/numbers.js";
 
-export type Command = "run" | "list" | "doctor" | "selftest" | "guest" | "agent" | "explain" | "install-ltproot";
+export type Command =
+  | "run"
+  | "list"
+  | "doctor"
+  | "selftest"
+  | "guest"
+  | "agent"
+  | "explain"
+  | "exec"
+  | "install-ltproot";
 
 export const COMMANDS: readonly { name: Command; usage: string; text: string }[] = [
   {
@@ -39,6 +48,11 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
     name: "selftest",
     usage: "selftest [--faults LIST] [--testcases LIST] [--ltp DIR]",
     text: "plant each known fault under each testcase, on a filesystem that lies, and show what is noticed",
+  },
+  {
+    name: "exec",
+    usage: "exec PROGRAM [ARG...]",
+    text: "run one testcase as LTP runs its program of that name: the same options, output and exit status",
   },
   { name: "install-ltproot", usage: "install-ltproot DIR", text: "write a tree that kirk and openQA run unchanged" },
 ];
@@ -526,7 +540,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     help: false,
   };
   const { tokens } = parseArgs({
-    args: [...args],
+    // What follows a program's name is for the program.
+    args: args[0] === "exec" ? args.slice(0, 2) : [...args],
     // Our own messages say what to do, parseArgs' do not; so it only splits.
     strict: false,
     tokens: true,

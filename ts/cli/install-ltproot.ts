@@ -20,6 +20,9 @@ import type { System } from "./system.js";
 /** Marks a tree as ours and lists the files in it: only such a tree is ever written over. */
 const MARKER = ".aiodio-ltp";
 
+/** Begins what each script of a tree says of itself. */
+export const WRITTEN_BY = "# Written by aiodio-ltp install-ltproot";
+
 interface Entry {
   text: string;
   executable?: boolean;
@@ -114,7 +117,7 @@ function wrapper(program: string, directory: string): string {
   if (!existsSync(command)) throw new Error(`the package has no ${command}`);
   const again = quoted(`aiodio-ltp install-ltproot ${quoted(directory)}`);
   return `#!/bin/sh
-# Written by aiodio-ltp install-ltproot: runs ${program} of the npm package aiodio-ltp.
+${WRITTEN_BY}: runs ${program} of the npm package aiodio-ltp.
 node=${quoted(process.execPath)}
 command=${quoted(command)}
 for needed in "$node" "$command"; do

@@ -1,0 +1,56 @@
+/** Programs that PATH has twice, ours and LTP's: who starts one by its name gets the first, and may mean the other. */
+import { closeSync, openSync, readFileSync, readSync, realpathSync } from "node:fs";
+import { delimiter, dirname, join } from "node:path";
+import { findTool } from "../filesystem/tools.js";
+import { WRITTEN_BY } from "./install-ltproot.js";
+
+export interface Shadow {
+  name: string;
+  /** What its name starts. */
+  first: string;
+  /** What it does not. */
+  hidden: string;
+  /** Whether the first is this package's, and the hidden one is not. */
+  ours: boolean;
+}
+
+/**
+ * The directories that a program's name is looked up in: PATH's, and behind them what kirk appends, LTP's own
+ * (`$LTPROOT`, by default /opt/ltp).
+ */
+export function programFolders({ PATH = "", LTPROOT = "/opt/ltp" }: NodeJS.ProcessEnv): string[] {
+  return [...PATH.split(delimiter).filter(Boolean), join(LTPROOT, "testcases", "bin")];
+}
+
+/** Those of the programs that `folders`, in this order, have from us and from somebody else. */
+export function shadows(names: Iterable<string>, folders: readonly string[]): Shadow[] {
+  return [...names].flatMap((name) => {
+    const places = folders
+      .flatMap((folder) => findTool(name, folder) ?? [])
+      .map((path) => ({ path, ours: isOurs(path) }));
+    const [first] = places;
+    const hidden = places.find(({ ours }) => ours !== first?.ours);
+    return first && hidden ? [{ name, first: first.path, hidden: hidden.path, ours: first.ours }] : [];
+  });
+}
+
+/** A file of some version of this package, or what it wrote into a tree for kirk. */
+function isOurs(path: string): boolean {
+  try {
+    if (start(path).includes(WRITTEN_BY)) return true;
+    const manifest = join(dirname(dirname(realpathSync(path))), "package.json");
+    return JSON.parse(readFileSync(manifest, "utf8")).name === "aiodio-ltp";
+  } catch {
+    return false;
+  }
+}
+
+function start(path: string): string {
+  const bytes = Buffer.alloc(200);
+  const fd = openSync(path, "r");
+  try {
+    return bytes.toString("latin1", 0, readSync(fd, bytes));
+  } finally {
+    closeSync(fd);
+  }
+}
