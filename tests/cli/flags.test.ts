@@ -23,6 +23,7 @@ describe("a command line", () => {
           noJournal: false,
           resume: false,
           trace: false,
+          refresh: false,
           loopDirectIo: false,
           devices: [],
           guests: [],

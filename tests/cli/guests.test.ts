@@ -1,10 +1,14 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { release } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Flags, parseCommandLine } from "../../ts/cli/flags.js";
 import { elsewhereOf } from "../../ts/cli/guests.js";
 import { machineFacts } from "../../ts/cli/machine.js";
+import { addonEntry } from "../../ts/guest/addon.js";
+import { kernelEntry } from "../../ts/guest/kernel.js";
+import { parseGuest } from "../../ts/guest/name.js";
+import { rootEntries } from "../../ts/guest/root.js";
 import { eventsOf } from "../support/journal.js";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
 
@@ -90,12 +94,61 @@ describe("guest", () => {
     rmSync(join(cache, "aiodio-ltp", "other"));
   });
 
-  test.each(["guest pripare", "guest prepare", "guest list amd64", "guest shell amd64 arm64"])(
-    "%s is one clear error",
-    async (line) => {
-      const { status, err } = await command(line);
+  /** A cache with the kernel and the busybox or root that amd64:sid needs, fetched so many days ago, and a verdict about KVM. */
+  function filled(days: number): string {
+    const cache = temporaryFolder();
+    const guests = join(cache, "aiodio-ltp", "guest");
+    const time = new Date(Date.now() - days * 86_400_000).toISOString();
+    const amd64 = parseGuest("amd64:sid");
+    const entries = [kernelEntry(amd64) ?? "", ...rootEntries(amd64.architecture), addonEntry(amd64.architecture)];
+    for (const entry of entries) {
+      mkdirSync(join(guests, entry), { recursive: true });
+      const manifest = { time, fetched: {}, files: {}, facts: { release: "6.99-amd64" } };
+      writeFileSync(join(guests, entry, "manifest.json"), JSON.stringify(manifest));
+    }
+    writeFileSync(join(guests, "kvm.json"), JSON.stringify({ machine: "x", accelerator: "tcg", time }));
+    return cache;
+  }
+
+  test.each([
+    [3, /^ {2}amd64-4k:sid {2}6\.99-amd64, fetched 3 days ago$/m, /^ {2}does not work, tried 3 days ago$/m],
+    [
+      31,
+      /^ {2}amd64-4k:sid {2}6\.99-amd64, fetched 31 days ago \(old: `guest prepare NAME --refresh`\)$/m,
+      /^ {2}does not work, tried 31 days ago \(old: /m,
+    ],
+  ])("list shows how old it is: %d days", async (days, kernel, kvm) => {
+    const { out } = await command("guest list", fakeSystem({ env: { XDG_CACHE_HOME: filled(days) } }));
+    expect(out).toMatch(kernel);
+    expect(out).toMatch(kvm);
+  });
+
+  test("clean and prepare --refresh take nothing from under a running guest", async () => {
+    const cache = filled(1);
+    const users = join(cache, "aiodio-ltp", "guest", "users");
+    mkdirSync(users);
+    const [, , , , , , , , , , , , , , , , , , , start] = readFileSync(`/proc/${process.ppid}/stat`, "latin1")
+      .replace(/^.*\) /s, "")
+      .split(" ");
+    writeFileSync(join(users, `${process.ppid}-${start}`), "");
+    for (const line of ["guest clean", "guest prepare amd64:sid --refresh"]) {
+      const { status, err } = await command(line, fakeSystem({ env: { XDG_CACHE_HOME: cache } }));
       expect(status).toBe(2);
-      expect(err).toMatchSnapshot();
-    },
-  );
+      expect(err).toMatch(new RegExp(`^aiodio-ltp: guest .*: process ${process.ppid} uses what is kept here`));
+    }
+    expect(readdirSync(join(cache, "aiodio-ltp", "guest"))).toContain("kernel");
+  });
+
+  test.each([
+    "guest clean --refresh",
+    "guest list --refresh",
+    "guest pripare",
+    "guest prepare",
+    "guest list amd64",
+    "guest shell amd64 arm64",
+  ])("%s is one clear error", async (line) => {
+    const { status, err } = await command(line);
+    expect(status).toBe(2);
+    expect(err).toMatchSnapshot();
+  });
 });

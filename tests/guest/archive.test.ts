@@ -1,5 +1,5 @@
 /** An archive with holes: programs of the test's own stand for the host's apt. */
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -93,6 +93,19 @@ describe("a root filesystem", () => {
     told = [];
     expect(await rootFor(PPC, cache, tell)).toEqual(root);
     expect(told).toEqual([]);
+  });
+
+  test("is fetched anew when asked for, and stays when it can't be", async () => {
+    archive({ packages: [], files: ROOT });
+    const cache = new Cache(join(folder, "cache"));
+    const first = await rootFor(PPC, cache, tell);
+    archive({ packages: [], missing: ".", files: [] });
+    const fresh = new Cache(cache.directory, Date.now() + 1000);
+    await expect(rootFor(PPC, fresh, tell)).rejects.toThrow(ArchiveError);
+    expect(await rootFor(PPC, cache, tell)).toEqual(first);
+    archive({ packages: [], files: [...ROOT, "usr/bin/new"] });
+    await rootFor(PPC, fresh, tell);
+    expect(existsSync(join(first.directory, "usr/bin/new"))).toBe(true);
   });
 
   test("that no suite has is one message with each reason and what to do", async () => {

@@ -1,9 +1,11 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expect, onTestFinished, test } from "vitest";
-import { Cache, cacheDirectory } from "../../ts/guest/cache.js";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { ago, Cache, cacheDirectory, daysSince } from "../../ts/guest/cache.js";
+import { root } from "../../ts/package.js";
 
 function newCache(): Cache {
   const directory = mkdtempSync(join(tmpdir(), "cache-"));
@@ -88,4 +90,89 @@ test("the cache is where the XDG specification puts it", () => {
   expect(cacheDirectory({ XDG_CACHE_HOME: "/c", HOME: "/h" })).toBe("/c/aiodio-ltp");
   expect(cacheDirectory({ XDG_CACHE_HOME: "relative", HOME: "/h" })).toBe("/h/.cache/aiodio-ltp");
   expect(cacheDirectory({ HOME: "/h" })).toBe("/h/.cache/aiodio-ltp");
+});
+
+test("renewed, what was made before is made again and takes its place, and what is made since counts", async () => {
+  const cache = newCache();
+  await cache.entry("kernel/x", maker("old").make);
+  const path = join(cache.directory, "kernel", "x", "manifest.json");
+  const manifest = JSON.parse(readFileSync(path, "utf8"));
+  writeFileSync(path, JSON.stringify({ ...manifest, time: "2026-01-01T00:00:00.000Z" }));
+  const fresh = cache.renewed();
+  expect(await fresh.find("kernel/x")).toBeUndefined();
+  const { make, made } = maker("new");
+  for (let times = 0; times < 2; times += 1) {
+    const { directory } = await fresh.entry("kernel/x", make);
+    expect(readFileSync(join(directory, "file"), "utf8")).toBe("new");
+  }
+  expect(made()).toBe(1);
+  expect(readdirSync(join(cache.directory, "kernel"))).toEqual(["x"]);
+});
+
+test("renewed, what can't be fetched leaves the old one", async () => {
+  const cache = newCache();
+  await cache.entry("x", maker("old").make);
+  const fresh = new Cache(cache.directory, Number.POSITIVE_INFINITY);
+  const fails = async () => {
+    throw new Error("no network");
+  };
+  await expect(fresh.entry("x", fails)).rejects.toThrow("no network");
+  expect(readFileSync(join((await cache.find("x"))?.directory ?? "", "file"), "utf8")).toBe("old");
+});
+
+describe("what another process uses", () => {
+  /** A process that says that it uses the cache and lives until its input ends. */
+  const user = async (cache: Cache) => {
+    const script = `import("${root}/dist/ts/guest/cache.js").then(({ Cache }) => {
+      new Cache(process.argv[1]).use(); console.log("used"); process.stdin.resume(); });`;
+    const child = spawn(process.execPath, ["-e", script, cache.directory], { stdio: ["pipe", "pipe", "inherit"] });
+    const gone = once(child, "exit");
+    onTestFinished(() => void child.kill("SIGKILL"));
+    await once(child.stdout, "data");
+    return { child, gone };
+  };
+
+  test("is not taken away, until that one has ended", async () => {
+    const cache = newCache();
+    await cache.entry("x", maker().make);
+    const { child, gone } = await user(cache);
+    expect(() => cache.clear()).toThrow(`guest clean: process ${child.pid} uses what is kept here`);
+    expect(await cache.find("x")).toBeDefined();
+    child.stdin.end();
+    await gone;
+    expect(readdirSync(join(cache.directory, "users"))).toEqual([]);
+    cache.clear();
+    expect(existsSync(cache.directory)).toBe(false);
+  });
+
+  test("is free when it was killed", async () => {
+    const cache = newCache();
+    const { child, gone } = await user(cache);
+    child.kill("SIGKILL");
+    await gone;
+    expect(readdirSync(join(cache.directory, "users"))).toHaveLength(1);
+    cache.refuseWhileUsed("x");
+    expect(readdirSync(join(cache.directory, "users"))).toEqual([]);
+  });
+
+  test("is free when another process has its ID by now, or it is this process", () => {
+    const cache = newCache();
+    cache.use();
+    writeFileSync(join(cache.directory, "users", `${process.ppid}-1`), "");
+    cache.clear();
+    expect(existsSync(cache.directory)).toBe(false);
+  });
+});
+
+test.each([
+  ["2026-03-01T00:00:00Z", 0, "today"],
+  ["2026-02-27T23:00:00Z", 1, "1 day ago"],
+  ["2026-01-01T00:00:00Z", 59, "59 days ago"],
+  ["2026-03-05T00:00:00Z", 0, "today"],
+  [undefined, Number.POSITIVE_INFINITY, "at an unknown time"],
+  ["nonsense", Number.POSITIVE_INFINITY, "at an unknown time"],
+])("on the first of March, %s is %d days ago", (time, days, words) => {
+  const now = Date.parse("2026-03-01T12:00:00Z");
+  expect(daysSince(time, now)).toBe(days);
+  expect(ago(days)).toBe(words);
 });

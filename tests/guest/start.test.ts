@@ -8,7 +8,8 @@ import { calibrate } from "../../ts/guest/agent-protocol.js";
 import { ARCHITECTURES, type Architecture } from "../../ts/guest/architectures.js";
 import { initramfs, initScript, quoted } from "../../ts/guest/init.js";
 import { pageSizeOf } from "../../ts/guest/kernel.js";
-import { commonDirectory } from "../../ts/guest/prepare.js";
+import { parseGuest } from "../../ts/guest/name.js";
+import { commonDirectory, oldNote } from "../../ts/guest/prepare.js";
 import { type MachineOptions, qemuArguments } from "../../ts/guest/qemu.js";
 import { needs } from "../support/needs.js";
 
@@ -98,4 +99,16 @@ test("the calibration is the best of its rounds, by the clock that it is given",
   const rounds = [300, 250, 900, 260, 400];
   const clock = rounds.flatMap((ms, index) => [index * 1000, index * 1000 + ms]);
   expect(calibrate(() => clock.shift() ?? 0)).toBe(250);
+});
+
+test("what was fetched 30 days ago is told, and what was not fetched never", () => {
+  const guest = parseGuest("ppc64le-64k:sid");
+  const before = (days: number) => new Date(Date.now() - days * 86_400_000).toISOString();
+  expect(oldNote(guest, before(29), before(29))).toEqual([]);
+  expect(oldNote(guest, undefined, undefined)).toEqual([]);
+  const remedy = "`aiodio-ltp guest prepare ppc64le-64k:sid --refresh` brings today's";
+  expect(oldNote(guest, before(30), before(365))).toEqual([
+    `its kernel was fetched 30 days ago: ${remedy}`,
+    `its root was fetched 365 days ago: ${remedy}`,
+  ]);
 });

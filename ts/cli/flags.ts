@@ -102,6 +102,7 @@ export interface Flags {
   /** `force`: although it is another kernel, version or size than before. */
   resume: false | "same" | "force";
   trace: boolean;
+  refresh: boolean;
   reporter: (typeof REPORTERS)[number];
   output?: string;
   /** For `selftest`. */
@@ -395,6 +396,14 @@ export const FLAGS: readonly Flag[] = [
     },
   },
   {
+    name: "refresh",
+    commands: ["guest"],
+    text: "with `guest prepare`: fetch the kernel and the root anew, and try again whether KVM works",
+    set: (flags) => {
+      flags.refresh = true;
+    },
+  },
+  {
     name: "known-issues",
     value: "FILE",
     commands: ["run"],
@@ -530,6 +539,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     noJournal: false,
     resume: false,
     trace: false,
+    refresh: false,
     loopDirectIo: false,
     devices: [],
     guests: [],

@@ -4,9 +4,10 @@ import { existsSync } from "node:fs";
 import { parseFilesystems } from "../filesystem/variants.js";
 import { addonEntry } from "../guest/addon.js";
 import { ARCHITECTURES } from "../guest/architectures.js";
-import type { Cache } from "../guest/cache.js";
+import { ago, type Cache, daysSince, OLD_DAYS } from "../guest/cache.js";
 import { kernelEntry } from "../guest/kernel.js";
 import { type GuestName, parseGuest, parseGuests, SUITES } from "../guest/name.js";
+import { knownVerdict } from "../guest/qemu.js";
 import { isHost, rootEntries } from "../guest/root.js";
 import { packaged } from "../package.js";
 import { didYouMean } from "../plan/suggest.js";
@@ -21,6 +22,8 @@ export async function guest(flags: Flags, operands: readonly string[], system: S
   const [word = "list", ...names] = operands;
   const action = ACTIONS.find((candidate) => candidate === word);
   if (!action) throw new UsageError(`guest: no "${word}"${didYouMean(word, ACTIONS)}: choose ${ACTIONS.join(", ")}`);
+  if (flags.refresh && action !== "prepare")
+    throw new UsageError(`guest ${action}: --refresh is for \`guest prepare\``);
   const cache = guestCache(system.env);
   if (action === "list" || action === "clean") {
     if (names.length > 0) throw new UsageError(`guest ${action} takes no names: drop ${names.join(" ")}`);
@@ -35,8 +38,10 @@ export async function guest(flags: Flags, operands: readonly string[], system: S
   const { prepareGuest } = await import("../guest/prepare.js");
   const tell = (name: GuestName) => (text: string) => system.terminal.err(`${name.text}: ${text}\n`);
   if (action === "prepare") {
+    if (flags.refresh) cache.refuseWhileUsed("guest prepare --refresh");
+    const fetched = flags.refresh ? cache.renewed() : cache;
     for (const name of guests) {
-      await prepareGuest(name, variants, "agent", disk, cache, tell(name));
+      await prepareGuest(name, variants, "agent", disk, cache, tell(name), fetched);
       tell(name)("ready");
     }
     return 0;
@@ -65,18 +70,32 @@ function listText(cache: Cache): string {
       SUITES.map((suite) => parseGuest(`${architecture.name}-${size}:${suite}`)).filter((name) => isKept(name, cache)),
     ),
   );
-  const ready = kept.length > 0 ? kept.map(({ text }) => `  ${text}\n`).join("") : "  none yet\n";
+  const width = Math.max(...kept.map(({ text }) => text.length));
+  const ready = kept.map((name) => `  ${name.text.padEnd(width)}  ${keptText(name, cache)}\n`).join("");
+  const kvm = knownVerdict(cache);
   return [
     `Guests (--guest ARCH[-PAGESIZE][:SUITE]):\n${lines.join("")}`,
     `Suites of their kernels:\n  ${SUITES.join(", ")}\n`,
-    `Ready without network, in ${cache.directory}:\n${ready}`,
+    `Ready without network, in ${cache.directory}:\n${ready || "  none yet\n"}`,
+    ...(kvm ? [`KVM:\n  ${kvm.accelerator === "kvm" ? "works" : "does not work"}, tried ${age(kvm.time)}\n`] : []),
   ].join("\n");
+}
+
+/** `6.1.0-50-amd64, fetched 3 days ago`. */
+function keptText(name: GuestName, cache: Cache): string {
+  const kernel = cache.manifest(kernelEntry(name) ?? "");
+  return `${kernel?.facts.release ?? "kernel"}, fetched ${age(kernel?.time)}`;
+}
+
+function age(time: string | undefined): string {
+  const days = daysSince(time);
+  return `${ago(days)}${days >= OLD_DAYS ? " (old: `guest prepare NAME --refresh`)" : ""}`;
 }
 
 function isKept(name: GuestName, cache: Cache): boolean {
   const { architecture } = name;
   // Without the sources the addon is installed as a package, or it is not.
   const built = !isHost(architecture) && existsSync(packaged("Cargo.toml"));
-  const has = (entry: string | undefined) => entry === undefined || existsSync(cache.path(entry, "manifest.json"));
+  const has = (entry: string | undefined) => entry === undefined || cache.manifest(entry) !== undefined;
   return has(kernelEntry(name)) && rootEntries(architecture).some(has) && (!built || has(addonEntry(architecture)));
 }

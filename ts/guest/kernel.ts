@@ -16,6 +16,8 @@ export interface Kernel {
   config?: string;
   /** What `uname -r` will say, where the package or the modules' directory tell it. */
   release?: string;
+  /** When it was fetched, ISO 8601; absent for the user's own. */
+  time?: string;
 }
 
 /** What of a kernel package stays in the cache: the rest is drivers that no guest has a device for. */
@@ -84,6 +86,7 @@ async function debianKernel(name: GuestName, suite: string, cache: Cache, tell: 
     // Debian's packages hold none since 6.19.
     ...(existsSync(join(entry.directory, CONFIG)) && { config: join(entry.directory, CONFIG) }),
     ...(entry.manifest.facts.release !== undefined && { release: entry.manifest.facts.release }),
+    time: entry.manifest.time,
   };
 }
 

@@ -8,13 +8,13 @@ import type { KnownFacts } from "../kernel/known-issues.js";
 import { root as packageRoot } from "../package.js";
 import { addonFor } from "./addon.js";
 import type { Tell } from "./apt.js";
-import type { Cache } from "./cache.js";
+import { ago, type Cache, daysSince, OLD_DAYS } from "./cache.js";
 import { initramfs, PACKAGE_MOUNT, type Purpose } from "./init.js";
 import { kernelFor } from "./kernel.js";
 import { modulesFor, modulesInOrder } from "./modules.js";
 import type { GuestName } from "./name.js";
 import { chooseAccelerator, type DiskOptions, findQemu, type MachineOptions, MEMORY_BYTES } from "./qemu.js";
-import { rootFor } from "./root.js";
+import { isHost, rootFor } from "./root.js";
 
 export interface PreparedGuest {
   /** What a `Machine` is made from. */
@@ -24,9 +24,10 @@ export interface PreparedGuest {
 }
 
 /**
- * Has everything that a guest needs.
+ * Has everything that a guest needs, and keeps it from being taken away while this process lives.
  *
  * @param variants the filesystems that the guest's kernel must have
+ * @param fetched what of the cache is taken for the kernel, the root and the verdict about KVM: all, unless it is `renewed`
  * @throws UsageError that says what is missing and what brings it
  */
 export async function prepareGuest(
@@ -36,14 +37,17 @@ export async function prepareGuest(
   disk: DiskOptions,
   cache: Cache,
   tell: Tell,
+  fetched = cache,
 ): Promise<PreparedGuest> {
   const { architecture } = name;
   findQemu(architecture);
-  const kernel = await kernelFor(name, cache, tell);
-  const root = await rootFor(architecture, cache, tell);
+  cache.use();
+  const kernel = await kernelFor(name, fetched, tell);
+  const root = await rootFor(architecture, fetched, tell);
+  for (const text of oldNote(name, kernel.time, isHost(architecture) ? undefined : root.time)) tell(text);
   const addon = await addonFor(architecture, cache, tell);
   const boot = { kernel: kernel.image, busybox: root.busybox };
-  const accelerator = await chooseAccelerator(architecture, boot, cache, tell);
+  const accelerator = await chooseAccelerator(architecture, boot, fetched, tell);
   const { modules } = modulesInOrder(kernel.modules, modulesFor(variants, kernel.modules));
   const shared = sharedPackage();
   const inGuest = (...path: string[]) => join(PACKAGE_MOUNT, relative(shared.directory, shared.root), ...path);
@@ -68,6 +72,16 @@ export async function prepareGuest(
     ...distributionOf(root.directory),
   };
   return { machine, facts };
+}
+
+/** What is told of a kernel or root that is old: a bug that is looked for may long be mended, or not be there yet. */
+export function oldNote({ text }: GuestName, kernel: string | undefined, root: string | undefined): string[] {
+  return Object.entries({ kernel, root }).flatMap(([what, time]) => {
+    // Not fetched: the user's own, or the host's.
+    if (time === undefined || daysSince(time) < OLD_DAYS) return [];
+    const remedy = `\`aiodio-ltp guest prepare ${text} --refresh\` brings today's`;
+    return [`its ${what} was fetched ${ago(daysSince(time))}: ${remedy}`];
+  });
 }
 
 /** The lowest directory that holds this package and what it imports: npm puts that beside it or into it. */

@@ -14,12 +14,12 @@ import {
   writeSync,
 } from "node:fs";
 import { availableParallelism, release, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
 import { findTool, missingTool } from "../filesystem/tools.js";
 import { UsageError } from "../plan/usage-error.js";
 import type { Architecture } from "./architectures.js";
-import type { Cache } from "./cache.js";
+import { type Cache, daysSince, OLD_DAYS } from "./cache.js";
 import { dyingWithUs, runCommand } from "./command.js";
 import { Console } from "./console.js";
 import { initramfs, PACKAGE_TAG, ROOT_TAG } from "./init.js";
@@ -198,10 +198,12 @@ function namelessFile(parent: string, content: Uint8Array | number): number {
 /** A Debian kernel comes to its init well within this, where KVM works. */
 const PROBE_MS = 20_000;
 const KVM = "/dev/kvm";
+/** Where the answer is, in the cache. */
+const VERDICT = "kvm.json";
 
 /**
  * KVM when a guest truly comes up under it, which the existence of /dev/kvm does not tell (nested virtualisation). The
- * answer is remembered in the cache for this kernel and emulator.
+ * answer is remembered in the cache for this kernel and emulator, for {@link OLD_DAYS}: a busy host may be at fault.
  */
 export async function chooseAccelerator(
   architecture: Architecture,
@@ -217,26 +219,36 @@ export async function chooseAccelerator(
   }
   const emulator = (await runCommand([architecture.qemu, "--version"])).split("\n")[0] ?? "";
   const machine = `${release()} ${emulator} ${architecture.name}`;
-  const path = cache.path("kvm.json");
-  const known = remembered(path, machine);
-  if (known) return known;
+  const known = knownVerdict(cache);
+  if (known?.machine === machine && cache.counts(known.time) && daysSince(known.time) < OLD_DAYS)
+    return known.accelerator;
   tell(`trying whether KVM works here (${PROBE_MS / 1000} s at most)`);
   const works = await comesUp(architecture, boot);
   const accelerator = works ? "kvm" : "tcg";
   tell(works ? "KVM works" : "KVM does not bring up a guest here, so it is emulated (TCG)");
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${JSON.stringify({ machine, accelerator })}\n`);
+  mkdirSync(cache.directory, { recursive: true });
+  const verdict: KvmVerdict = { machine, accelerator, time: new Date().toISOString() };
+  writeFileSync(cache.path(VERDICT), `${JSON.stringify(verdict)}\n`);
   return accelerator;
 }
 
-function remembered(path: string, machine: string): Accelerator | undefined {
+/** What was found out about KVM. */
+export interface KvmVerdict {
+  /** The host's kernel, the emulator and the architecture. */
+  machine: string;
+  accelerator: Accelerator;
+  /** ISO 8601; absent in what earlier versions wrote. */
+  time?: string;
+}
+
+/** The last answer, which may be about another kernel or emulator; undefined when there is none. */
+export function knownVerdict(cache: Cache): KvmVerdict | undefined {
   try {
-    const known: { machine?: unknown; accelerator?: unknown } = JSON.parse(readFileSync(path, "utf8"));
-    if (known.machine === machine && (known.accelerator === "kvm" || known.accelerator === "tcg")) {
-      return known.accelerator;
-    }
-  } catch {}
-  return undefined;
+    const known = JSON.parse(readFileSync(cache.path(VERDICT), "utf8"));
+    return known.accelerator === "kvm" || known.accelerator === "tcg" ? known : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function comesUp(

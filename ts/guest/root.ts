@@ -15,6 +15,8 @@ export interface Root {
   node: string;
   /** Path, on the host, of a static busybox of the guest's architecture. */
   busybox: string;
+  /** When it was fetched, ISO 8601; of the host's own root, that busybox. */
+  time: string;
 }
 
 const PACKAGES = [
@@ -45,12 +47,13 @@ function rootEntry(architecture: Architecture, suite: (typeof ROOT_SUITES)[numbe
 export async function rootFor(architecture: Architecture, cache: Cache, tell: Tell): Promise<Root> {
   const kept = (await Promise.all(rootEntries(architecture).map((name) => cache.find(name)))).find(Boolean);
   const fetch = (suite: (typeof ROOT_SUITES)[number]) => fetchRoot(architecture, suite, cache, tell);
-  const { directory } = kept ?? (await firstOf(`the root of ${architecture.name}`, ROOT_SUITES, fetch, tell));
+  const { directory, manifest } = kept ?? (await firstOf(`the root of ${architecture.name}`, ROOT_SUITES, fetch, tell));
   const root = join(directory, "root");
   return {
     directory: isHost(architecture) ? "/" : root,
     node: isHost(architecture) ? process.execPath : "/usr/bin/node",
     busybox: join(root, BUSYBOX),
+    time: manifest.time,
   };
 }
 
