@@ -131,6 +131,20 @@ describe("a keeper that hangs", () => {
   });
 });
 
+test.each([false, true])(
+  "a check that is given up for Ctrl-C leaves what passed neither TWARN nor checked (each %s)",
+  async (each) => {
+    fakes.action = only("keeper", "check", "hang", 1);
+    const { running, verdicts, checks, interrupt } = begin(each);
+    await elapse(Promise.resolve(), 0);
+    await vi.advanceTimersByTimeAsync(2000);
+    interrupt();
+    await elapse(running, 100);
+    expect(verdicts()).toEqual(each ? ["A TPASS"] : ["A TPASS", "B TPASS"]);
+    expect(checks()).toEqual([]);
+  },
+);
+
 describe("whoever ends the run may hit its processes first: none of their testcases has ended", () => {
   test.each([
     ["keeper", "provision", 1, []],

@@ -182,8 +182,8 @@ class Place {
     const fit = !this.spoiled && !this.stuck && !this.filesystem?.dead;
     if (!storage || (run.filesystem === this.name && fit)) return true;
     await this.leave();
-    // What the check of the filesystem before this one has found may end the run.
-    if (this.queue.over) return false;
+    // What the check of the filesystem before this one has found may end the run, and so may an interruption meanwhile.
+    if (this.queue.over || this.options.signal.aborted) return false;
     const name = run.filesystem ?? "";
     const variant = storage.variants.get(name);
     if (!variant) throw new Error(`the plan names the filesystem ${name}, which nobody asked for`);
@@ -245,6 +245,7 @@ class Place {
       counters,
       durationSeconds: 0,
       summary: true,
+      unbegun: true,
     };
     this.emit({ type: "test-end", time, key, ...end });
   }
@@ -268,10 +269,15 @@ class Place {
     });
   }
 
-  private async check(filesystem: Filesystem): Promise<void> {
+  /** What the checker says; undefined where it was given up for an interruption's sake, so that nobody has checked. */
+  private async lookAt(filesystem: Filesystem): Promise<CheckResult | undefined> {
     const result = await checked(filesystem);
-    // Given up for the interruption's sake: nobody has checked it.
-    if (this.options.signal.aborted && result.unchecked !== undefined) return;
+    return this.options.signal.aborted && result.unchecked !== undefined ? undefined : result;
+  }
+
+  private async check(filesystem: Filesystem): Promise<void> {
+    const result = await this.lookAt(filesystem);
+    if (!result) return;
     this.tell(filesystem, result, result.clean ? [] : this.suspects);
     this.suspects = [];
   }
@@ -351,7 +357,8 @@ class Place {
     fail: (text: string, result?: "TWARN") => void,
     note: (text: string) => void,
   ): Promise<void> {
-    const result = await checked(filesystem);
+    const result = await this.lookAt(filesystem);
+    if (!result) return;
     // What it does not find clean is the testcase's own affair, and stands in its lines.
     if (result.clean) this.tell(filesystem, result, []);
     else {
