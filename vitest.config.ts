@@ -10,11 +10,14 @@ const LONGEST = "tests/whole/suites.test.ts";
 const UNIT_ROOMS = ["cli", "guest", "kernel", "plan", "report", "testcase"];
 /** In the same rooms, and of the addon (it locks journals) or of what is built. */
 const NOT_UNIT = [
+  "tests/cli/exec.test.ts",
   "tests/cli/guests.test.ts",
   "tests/cli/kept-runs.test.ts",
   "tests/cli/run.test.ts",
+  "tests/guest/cache.test.ts",
   "tests/guest/host.test.ts",
   "tests/guest/real.test.ts",
+  "tests/kernel/reader.test.ts",
   "tests/report/journal.test.ts",
   "tests/testcase/diagnosis.test.ts",
 ];

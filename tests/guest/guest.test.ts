@@ -1,79 +1,11 @@
 /** The controller's side of a guest, with a machine that is played by the test. */
-import { Duplex } from "node:stream";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { machineFacts } from "../../ts/cli/machine.js";
 import type { FromAgent, ToAgent } from "../../ts/guest/agent-protocol.js";
-import { Console } from "../../ts/guest/console.js";
-import { BootError, Guest, type GuestLimits, type GuestMachine } from "../../ts/guest/guest.js";
+import { BootError, Guest } from "../../ts/guest/guest.js";
 import { type GuestRunOptions, portions, runInGuests } from "../../ts/guest/scheduler.js";
-import type { Machine, PlannedRun, RunEvent } from "../../ts/report/events.js";
-
-const FACTS: Machine = { ...machineFacts(), kernel: "6.1.0", machine: "ppc64le", pageBytes: 65_536 };
-const READY: FromAgent = { type: "ready", version: "0.1.0", machine: FACTS, calibrationMs: 80 };
-/** Only what must not be waited for in a test is short. */
-const LIMITS: GuestLimits = { boot: 60_000, silence: 60_000, interrupt: 60_000 };
-
-/** A machine whose agent does what `agent` does with each request. */
-class FakeMachine implements GuestMachine {
-  readonly kind = "guest";
-  readonly console = new Console();
-  readonly words = "";
-  killed = false;
-  readonly requests: ToAgent[] = [];
-  readonly port: Duplex;
-  readonly end: Promise<{ code: number | null; signal: string | null }>;
-  die!: (end: { code: number | null; signal: string | null }) => void;
-
-  constructor(agent: (request: ToAgent, machine: FakeMachine) => void = () => {}) {
-    const take = (text: string) => {
-      const request: ToAgent = JSON.parse(text);
-      this.requests.push(request);
-      agent(request, this);
-    };
-    this.port = new Duplex({
-      read() {},
-      write(chunk, _encoding, done) {
-        take(chunk.toString());
-        done();
-      },
-    });
-    this.end = new Promise((resolve) => {
-      this.die = resolve;
-    });
-  }
-
-  say(...messages: FromAgent[]): void {
-    for (const message of messages) this.port.push(`${JSON.stringify(message)}\n`);
-  }
-
-  /** As an emulator whose kernel panics. */
-  panic(): void {
-    this.console.push(Buffer.from("[ 1.0] Oops: bad area [#1]\n[ 1.1] Kernel panic - not syncing: Fatal exception\n"));
-    this.die({ code: 0, signal: null });
-  }
-
-  kill(): void {
-    this.killed = true;
-    this.die({ code: null, signal: "SIGKILL" });
-  }
-}
-
-const run = (id: string, filesystem = "btrfs", guest = "g"): PlannedRun => ({
-  ...{ key: `${guest}/${filesystem}/s:${id}`, suite: "s", id, iteration: 1, guest, filesystem },
-  ...{ program: "aiocp", argv: [], command: "aiocp" },
-});
-
-function startOf({ key }: PlannedRun): FromAgent {
-  return { type: "event", event: { type: "test-start", time: "", key, worker: 1 } };
-}
-
-function endOf({ key }: PlannedRun, verdict: "TPASS" | "TFAIL" = "TPASS"): FromAgent {
-  const counters = { passed: 0, failed: 0, broken: 0, skipped: 0, warnings: 0 };
-  const exit = verdict === "TPASS" ? 0 : 1;
-  const end = { verdict, exit, counters, durationSeconds: 1, summary: true };
-  return { type: "event", event: { type: "test-end", time: "", key, ...end } };
-}
+import type { PlannedRun, RunEvent } from "../../ts/report/events.js";
+import { endOf, FACTS, FakeMachine, LIMITS, ready, run, startOf } from "./fixture.js";
 
 /** An agent that passes everything, but panics in the runs with these IDs. */
 function agent(panics: readonly string[] = [], fails: readonly string[] = []) {
@@ -117,13 +49,6 @@ async function play(
   );
   const verdicts = events.flatMap((event) => (event.type === "test-end" ? [`${event.key} ${event.verdict}`] : []));
   return { machines, told, events, verdicts, result };
-}
-
-/** A machine whose agent is there at once. */
-function ready(handle?: ConstructorParameters<typeof FakeMachine>[0]): FakeMachine {
-  const machine = new FakeMachine(handle);
-  machine.say(READY);
-  return machine;
 }
 
 describe("boot", () => {
@@ -248,8 +173,9 @@ describe("the protocol", () => {
         machine.say(...said, foreign, { type: "ended" });
       }),
     );
-    expect(events.map(({ type }) => type)).toEqual(["guest", "test-start", "test-end"]);
-    expect(events.at(-1)).toMatchObject({ key, verdict: "TPASS" });
+    // Nobody has spoken of a check.
+    expect(events.map(({ type }) => type)).toEqual(["guest", "test-start", "test-end", "unchecked"]);
+    expect(events[2]).toMatchObject({ key, verdict: "TPASS" });
     expect(told).toEqual([expect.stringContaining(`g: its agent has sent ${wrong}`)]);
   });
 
@@ -264,6 +190,7 @@ describe("the protocol", () => {
         );
         const [first, ...rest] = events;
         expect(first).toMatchObject({ type: "guest", guest: "g" });
+        expect(rest.pop()).toMatchObject({ type: "unchecked", suspects: [key] });
         expect(rest.filter(({ type }) => type !== "test-start" && type !== "test-end")).toEqual([]);
         expect(rest.filter((event) => "key" in event && event.key !== key)).toEqual([]);
         expect(rest.filter(({ type }) => type === "test-end")).toHaveLength(1);

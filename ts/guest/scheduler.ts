@@ -121,6 +121,8 @@ class Place {
     const keys = new Set(runs.map(({ key }) => key));
     let running: { key: string; startedMs: number } | undefined;
     let troubled = false;
+    /** On the filesystem that they share, since its checker was heard of. */
+    let unchecked: string[] = [];
     const ending = await guest.running.run(
       { ...request, plan: runs, bail: bail !== undefined, timeoutMul: guest.timeoutMul },
       (event) => {
@@ -139,14 +141,25 @@ class Place {
         }
         if (event.type === "unavailable") for (const key of event.keys) done.add(key);
         if (event.type === "test-end") {
+          // Its begin has been lost on the way: whoever counts what was begun must not miss it.
+          if (running?.key !== event.key) {
+            this.emit({ type: "test-start", time: event.time, key: event.key, worker: this.number });
+          }
           running = undefined;
           done.add(event.key);
+          if (first?.filesystem !== undefined) unchecked.push(event.key);
         }
+        if (event.type === "check") unchecked = [];
         troubled ||= isTrouble(event);
         this.emit(placed(event, name, this.number));
       },
       signal,
     );
+    // The agent gives its filesystem back before it says that it has ended: there is no other check to come.
+    if (unchecked.length > 0) {
+      const filesystem = `${name} ${first?.filesystem}`;
+      this.emit({ type: "unchecked", time: new Date().toISOString(), filesystem, suspects: unchecked });
+    }
     const left = runs.filter(({ key }) => !done.has(key));
     if (ending.how === "lost") {
       this.guest = undefined;

@@ -76,7 +76,10 @@ export class Results {
   constructor(readonly keepLogs = false) {}
 
   add(event: RunEvent): void {
-    this.#unchecked.add(event);
+    this.#unchecked.add(event, (key) => {
+      const run = this.#tests.get(key)?.run;
+      return run?.filesystem === undefined ? undefined : placeOf(run);
+    });
     switch (event.type) {
       case "run-start":
         this.doubtUnchecked();
@@ -131,6 +134,8 @@ export class Results {
         break;
       case "unchecked":
         for (const key of event.suspects) {
+          // What did not pass stands as it is.
+          if (this.#ended.get(key)?.end.verdict !== "TPASS") continue;
           this.#provisional.add(key);
           this.#demote(key, "TWARN", `${event.filesystem} was not checked afterwards`);
         }

@@ -12,8 +12,12 @@ export class UncheckedRuns {
   readonly #open = new Map<number, Unchecked>();
   readonly #lost: Unchecked[] = [];
 
-  /** Takes note of an event; those that say nothing of filesystems change nothing. */
-  add(event: RunEvent): void {
+  /**
+   * Takes note of an event; those that say nothing of filesystems change nothing.
+   *
+   * @param filesystemOf the filesystem of the run's own that a planned run wants
+   */
+  add(event: RunEvent, filesystemOf: (key: string) => string | undefined): void {
     switch (event.type) {
       case "filesystem":
         this.#lose(event.worker);
@@ -23,14 +27,25 @@ export class UncheckedRuns {
         // Whatever this worker had went with the machine before this one.
         this.#lose(event.worker);
         break;
-      case "test-start":
+      case "test-start": {
+        const filesystem = filesystemOf(event.key);
+        if (filesystem !== undefined && !this.#open.has(event.worker)) {
+          // Another machine's word of it has been lost.
+          this.#open.set(event.worker, { filesystem, suspects: [] });
+        }
         this.#open.get(event.worker)?.suspects.push(event.key);
         break;
+      }
       case "check": {
         const open = this.#open.get(event.worker);
-        if (open) open.suspects = [];
+        if (open?.filesystem === event.filesystem) open.suspects = [];
         break;
       }
+      case "unchecked":
+        for (const open of this.#open.values()) {
+          open.suspects = open.suspects.filter((key) => !event.suspects.includes(key));
+        }
+        break;
     }
   }
 
