@@ -9,7 +9,7 @@ import type { Machine, PlannedRun } from "../../ts/report/events.js";
 export const FACTS: Machine = { ...machineFacts(), kernel: "6.1.0", machine: "ppc64le", pageBytes: 65_536 };
 export const READY: FromAgent = { type: "ready", version: "0.1.0", machine: FACTS, calibrationMs: 80 };
 /** Only what must not be waited for in a test is short. */
-export const LIMITS: GuestLimits = { boot: 60_000, silence: 60_000, interrupt: 60_000 };
+export const LIMITS: GuestLimits = { boot: 60_000, silence: 60_000, interrupt: 60_000, gone: 60_000 };
 
 /** A machine whose agent does what `agent` does with each request. */
 export class FakeMachine implements GuestMachine {
@@ -17,6 +17,9 @@ export class FakeMachine implements GuestMachine {
   readonly console = new Console();
   readonly words = "";
   killed = false;
+  abandoned = false;
+  /** Whether SIGKILL ends it. */
+  mortal = true;
   readonly requests: ToAgent[] = [];
   readonly port: Duplex;
   readonly end: Promise<{ code: number | null; signal: string | null }>;
@@ -50,9 +53,13 @@ export class FakeMachine implements GuestMachine {
     this.die({ code: 0, signal: null });
   }
 
+  abandon(): void {
+    this.abandoned = true;
+  }
+
   kill(): void {
     this.killed = true;
-    this.die({ code: null, signal: "SIGKILL" });
+    if (this.mortal) this.die({ code: null, signal: "SIGKILL" });
   }
 }
 

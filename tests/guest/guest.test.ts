@@ -275,6 +275,27 @@ describe("a run in guests", () => {
     expect(events).toContainEqual(expect.objectContaining({ type: "raw", text: "the last line" }));
   });
 
+  test("one that SIGKILL does not end is left behind, and the run goes on in another", async () => {
+    let made = 0;
+    const immortal = () => {
+      const machine = ready(made++ === 0 ? undefined : agent());
+      machine.mortal = made > 1;
+      return machine;
+    };
+    const limits = { ...LIMITS, silence: 20, gone: 20 };
+    const { verdicts, machines } = await play([run("A"), run("B")], immortal, { limits });
+    expect(verdicts).toEqual(["g/btrfs/s:A TBROK", "g/btrfs/s:B TPASS"]);
+    expect(machines.map(({ abandoned }) => abandoned)).toEqual([true, false]);
+  });
+
+  test("one that SIGKILL does not end as it comes up is left behind, too", async () => {
+    const machine = new FakeMachine();
+    machine.mortal = false;
+    const limits = { ...LIMITS, boot: 1, gone: 1 };
+    await expect(Guest.boot(machine, new AbortController().signal, limits)).rejects.toThrow("it did not come up");
+    expect(machine.abandoned).toBe(true);
+  });
+
   test("one that does not come up breaks all its testcases, once tried", async () => {
     const broken = () => {
       const machine = new FakeMachine();

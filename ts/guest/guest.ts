@@ -1,6 +1,7 @@
 /** One running guest, or a host that has been reached, with its agent: boots it, runs testcases in it, and says what became of it when it is gone. */
 import { version } from "../package.js";
 import type { Machine as MachineFacts, PlannedRun, RunEvent } from "../report/events.js";
+import { within } from "../run/deadline.js";
 import { LineSplitter } from "../run/protocol.js";
 import { ProtocolError } from "../run/protocol-check.js";
 import { type AgentRun, ALIVE_MS, decodeFromAgent, type FromAgent, type ToAgent } from "./agent-protocol.js";
@@ -28,6 +29,8 @@ export interface GuestMachine {
   /** What the emulator or ssh complained of. */
   readonly words: string;
   kill(): void;
+  /** Lets this process end before it does. */
+  abandon(): void;
 }
 
 /** How the runs that were handed to a guest ended. */
@@ -44,9 +47,11 @@ export interface GuestLimits {
   silence: number;
   /** From the request to interrupt to the end of what runs. */
   interrupt: number;
+  /** From SIGKILL to the end: what hangs in this machine's own kernel may never end. */
+  gone: number;
 }
 
-export const LIMITS: GuestLimits = { boot: 300_000, silence: 24 * ALIVE_MS, interrupt: 20_000 };
+export const LIMITS: GuestLimits = { boot: 300_000, silence: 24 * ALIVE_MS, interrupt: 20_000, gone: 30_000 };
 
 /** A panic's machine resets itself at once; what hangs in one is given this long. */
 const LAST_WORDS_MS = 5_000;
@@ -106,8 +111,7 @@ export class Guest {
       guest.bootSeconds = (performance.now() - started) / 1000;
       return guest;
     }
-    machine.kill();
-    await machine.end;
+    await guest.stop();
     if (typeof outcome !== "string" && outcome.type === "stranger") {
       throw new BootError(`it has aiodio-ltp ${outcome.version}, and this is ${version}: install the same on both`, []);
     }
@@ -202,8 +206,7 @@ export class Guest {
     if (outcome === "silent" && console.panic !== undefined) {
       await this.waitFor(new Promise<never>(() => {}), LAST_WORDS_MS);
     }
-    this.machine.kill();
-    const { code, signal } = await this.machine.end;
+    const { code, signal } = await this.stop();
     const words = console.explanation();
     if (console.panic !== undefined) return { how: "lost", text: `the ${kind} died: ${console.describe()}`, words };
     if (outcome === "silent") {
@@ -217,10 +220,13 @@ export class Guest {
     return { how: "lost", text: `the ${kind} ended (${why}): ${console.describe()}`, words };
   }
 
-  /** Ends it; its disks are discarded. */
-  async stop(): Promise<void> {
+  /** Ends it; its disks are discarded. One that SIGKILL does not end is left behind. */
+  async stop(): Promise<{ code: number | null; signal: string | null }> {
     this.machine.kill();
-    await this.machine.end;
+    const end = await within(this.machine.end, this.limits.gone / 1000);
+    if (typeof end === "object") return end.value;
+    this.machine.abandon();
+    return { code: null, signal: "SIGKILL, and not gone" };
   }
 }
 

@@ -4,6 +4,7 @@ import { Duplex, type Readable, type Writable } from "node:stream";
 import { findTool, missingTool } from "../filesystem/tools.js";
 import { version } from "../package.js";
 import { UsageError } from "../plan/usage-error.js";
+import { abandonChild } from "../run/line-process.js";
 import type { GuestMachine } from "./guest.js";
 
 const OPTIONS = [
@@ -81,5 +82,9 @@ export class HostMachine implements GuestMachine {
     // The agent's stream ends even where ssh has left somebody behind who holds it open.
     this.child.stdin?.destroy();
     this.child.kill("SIGKILL");
+  }
+
+  abandon(): void {
+    abandonChild(this.child);
   }
 }

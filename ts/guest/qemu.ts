@@ -18,10 +18,13 @@ import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
 import { findTool, missingTool } from "../filesystem/tools.js";
 import { UsageError } from "../plan/usage-error.js";
+import { within } from "../run/deadline.js";
+import { abandonChild } from "../run/line-process.js";
 import type { Architecture } from "./architectures.js";
 import { type Cache, daysSince, OLD_DAYS } from "./cache.js";
 import { dyingWithUs, runCommand } from "./command.js";
 import { Console } from "./console.js";
+import { LIMITS } from "./guest.js";
 import { initramfs, PACKAGE_TAG, ROOT_TAG } from "./init.js";
 import { isHost } from "./root.js";
 
@@ -165,6 +168,10 @@ export class Machine {
   kill(): void {
     this.child.kill("SIGKILL");
   }
+
+  abandon(): void {
+    abandonChild(this.child);
+  }
 }
 
 function start(architecture: Architecture, args: readonly string[], stdio: (string | number)[]): ChildProcess {
@@ -273,6 +280,6 @@ async function comesUp(
   await Promise.race([end, waited]);
   clearTimeout(timer);
   child.kill("SIGKILL");
-  await end;
+  if (typeof (await within(end, LIMITS.gone / 1000)) === "string") abandonChild(child);
   return console.stage === "init";
 }

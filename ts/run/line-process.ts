@@ -5,6 +5,12 @@ import { sessionStacks } from "./kernel-stacks.js";
 import { unshielded } from "./oom.js";
 import { LineSplitter } from "./protocol.js";
 
+/** Stops listening to a process, and lets this one end before it does. */
+export function abandonChild(child: ChildProcess): void {
+  child.unref();
+  for (const stream of child.stdio) stream?.destroy();
+}
+
 /** How a process ended. */
 export interface Death {
   code: number | null;
@@ -95,8 +101,7 @@ export class LineProcess {
 
   /** Stops listening to it, and lets this process end before it does. */
   abandon(): void {
-    this.child.unref();
-    for (const stream of this.child.stdio) stream?.destroy();
+    abandonChild(this.child);
   }
 
   /** Ends an idle process by ending its stream. */
