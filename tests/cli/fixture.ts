@@ -7,6 +7,7 @@ import { onTestFinished } from "vitest";
 import { main } from "../../ts/cli/main.js";
 import type { RunPlan, System } from "../../ts/cli/system.js";
 import { exitStatus, type PlannedRun, type Verdict, zeroCounters } from "../../ts/report/events.js";
+import { placeOf } from "../../ts/report/results.js";
 import { type FakeTerminal, fakeTerminal } from "../report/fixture.js";
 
 const COUNTER = { TPASS: "passed", TFAIL: "failed", TBROK: "broken", TWARN: "warnings", TCONF: "skipped" } as const;
@@ -34,6 +35,11 @@ export function fakeScheduler(verdictOf: (run: PlannedRun) => Verdict = () => "T
         ...{ counters, durationSeconds: 0.01, summary: true },
         ...(interrupted ? { interrupted } : {}),
       });
+      if (run.filesystem !== undefined) {
+        const result = { clean: true, reports: [], seconds: 0 };
+        const facts = { filesystem: placeOf(run), worker: 1, suspects: [], result };
+        emit({ type: "check", time: new Date().toISOString(), ...facts });
+      }
       if (given.bail?.()) break;
     }
     return { interrupted: given.signal.aborted };
