@@ -93,11 +93,11 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
       expect(value[2]).toMatchObject({ sectors: 2048, sectorsBad: 0 });
     }
     const checks = events.filter(({ type }) => type === "check");
-    expect(checks.map(({ filesystem, result }) => [filesystem, result.clean])).toEqual([
-      ["ext4", true],
-      ["xfs", true],
-    ]);
-    expect(checks[1].result.reports[0].checker).toMatch(/^xfs_repair -n /);
+    // When the last testcase on it has run, and with "full" after each of the two.
+    const times = rung === "full" ? 3 : 1;
+    const expected = ["ext4", "xfs"].flatMap((name) => Array(times).fill([name, true]));
+    expect(checks.map(({ filesystem, result }) => [filesystem, result.clean])).toEqual(expected);
+    expect(checks.at(-1).result.reports[0].checker).toMatch(/^xfs_repair -n /);
   });
 
   test.each(["progress", "quiet"])(
