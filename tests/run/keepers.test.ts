@@ -206,6 +206,17 @@ describe("what could be had before", () => {
   );
 });
 
+test("what goes wrong on a filesystem is the last on it", async () => {
+  fakes.action = only("worker", "made", "error", 2);
+  const { running, verdicts } = begin();
+  await elapse(running, 10);
+  expect(verdicts()).toEqual(["A TBROK", "B TPASS", "C TPASS"]);
+  expect(fakes.asked.filter((text) => /keeper \d (provision|check)$/.test(text))).toEqual([
+    ...["keeper 1 provision", "keeper 1 check", "keeper 2 provision", "keeper 2 check"],
+    ...["keeper 3 provision", "keeper 3 check"],
+  ]);
+});
+
 test("a keeper that dies under a testcase takes no further one with it", async () => {
   fakes.action = (asked) => {
     if (

@@ -142,7 +142,7 @@ class Place {
   private suspects: string[] = [];
   /** Found damaged and told: what runs next gets a new one, or it would be blamed too. */
   private spoiled = false;
-  /** Something hung on it: what runs next gets a new one, or it would hang too. */
+  /** Something hung or went wrong on it: what runs next gets a new one, or it would meet the same (a btrfs that is read-only now). */
   private stuck = false;
   /** For each answer of a keeper. */
   private readonly limitSeconds: number;
@@ -328,6 +328,7 @@ class Place {
     if (filesystem) this.suspects.push(key);
     if (filesystem && options.storage?.checkEach && !interrupted) await this.checkAfter(filesystem, fail, note);
     const ended = { ...outcome, verdict: verdictOf(outcome.counters), exit: exitStatus(outcome.counters) };
+    this.stuck ||= ended.verdict !== "TPASS" && ended.verdict !== "TCONF";
     emit({
       type: "test-end",
       time: new Date().toISOString(),
