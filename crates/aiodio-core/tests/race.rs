@@ -211,15 +211,17 @@ fn wrong_data_are_seen_and_named() {
 fn a_lost_write_is_seen_by_readers_and_by_the_verification() {
     for place in workplaces() {
         let sparse = options(place.path(), Scene::Sparse { bytes: 4 << 20, start: 0 });
-        let lost = |number, request: &Request| (number == 0).then_some(request.bytes as i64);
-        let outcome = planted(&sparse, lost);
+        // Of one alone it would be chance whether a reader comes by once it has completed.
+        let outcome = planted(&sparse, |number, request| (number % 2 == 0).then_some(request.bytes as i64));
         assert!(outcome.error.is_none(), "{outcome:?}");
-        // 255 more writes follow, while the readers read from the start on.
         let bad = outcome.bad.expect("a reader sees it");
         assert_eq!(kinds(&bad.found)[0], verify::Kind::Zeros);
-        assert_eq!(kinds(&verify_expected(&sparse.path, &outcome.oracle, Rung::Disk, 8)), [verify::Kind::Zeros]);
+        let found = kinds(&verify_expected(&sparse.path, &outcome.oracle, Rung::Disk, 8));
+        // As many as were lost before the reader ended the race.
+        assert!(!found.is_empty() && found.iter().all(|kind| *kind == verify::Kind::Zeros), "{found:?}");
 
         // Nobody reads, as if nobody had looked there in time.
+        let lost = |number, request: &Request| (number == 0).then_some(request.bytes as i64);
         let unseen = Options { readers: 0, ..sparse };
         let outcome = planted(&unseen, lost);
         let found = verify_expected(&unseen.path, &outcome.oracle, Rung::Disk, 8);
