@@ -32,6 +32,8 @@ import { provision, release, rerunWithPrivateMounts } from "../scripts/filesyste
 
 const self = fileURLToPath(import.meta.url);
 const root = dirname(dirname(self));
+/** Nothing kept, and no more said than what went wrong. */
+const QUIET = ["--no-journal", "--reporter", "quiet"];
 const PART1 = "ltp-aiodio.part1";
 const MIB = 2 ** 20;
 const rounds = Number(process.env.ROUNDS ?? 3);
@@ -130,8 +132,7 @@ function suites(work, directory, tree) {
     row(`${name}, -j 1 / kirk + LTP`, j1 / ltp, `${j1.toFixed(1)} s / ${ltp.toFixed(1)} s`);
     row(`${name}, -j 2 --filesystems ext4 / kirk + LTP`, j2 / ltp, `${j2.toFixed(1)} s / ${ltp.toFixed(1)} s`);
   };
-  const ours = (...args) =>
-    timed(process.execPath, ["bin/aiodio-ltp.js", ...args, "--no-journal", "--reporter", "quiet"]).seconds;
+  const ours = (...args) => timed(process.execPath, ["bin/aiodio-ltp.js", ...args, ...QUIET]).seconds;
   const report = (file, whose) => join(work, `${file}.${whose}.json`);
   for (const file of files) {
     const took = {
@@ -155,18 +156,7 @@ function part1(work, directory, tree) {
     console.log("part1: left out, it needs LTP_SRC= and kirk (pip install kirk, KIRK=)");
     return;
   }
-  const ours = (jobs) =>
-    timed(process.execPath, [
-      "bin/aiodio-ltp.js",
-      PART1,
-      "-d",
-      directory,
-      "-j",
-      jobs,
-      "--no-journal",
-      "--reporter",
-      "quiet",
-    ]);
+  const ours = (jobs) => timed(process.execPath, ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", jobs, ...QUIET]);
   const contenders = {
     kirk: () => theirs(PART1, directory),
     j1: () => ours("1"),
@@ -300,17 +290,7 @@ function lines(work) {
     const wall = (count) => {
       const file = join(work, `lines${count}`);
       writeFileSync(file, Array.from({ length: count }, (_, i) => `L${i} aiocp -b 512 -s 512 -n 1\n`).join(""));
-      return timed(process.execPath, [
-        "bin/aiodio-ltp.js",
-        file,
-        "-d",
-        shm,
-        "-j",
-        "1",
-        "--no-journal",
-        "--reporter",
-        "quiet",
-      ]).seconds;
+      return timed(process.execPath, ["bin/aiodio-ltp.js", file, "-d", shm, "-j", "1", ...QUIET]).seconds;
     };
     const cost = Array.from({ length: pairs }, () => (wall(520) - wall(20)) / 500);
     console.log(`a line of our own, once warm (aiocp of one block on tmpfs): ${(median(cost) * 1000).toFixed(2)} ms`);
@@ -321,14 +301,10 @@ function lines(work) {
 
 /** Peak resident memory of the runner and of its workers over part1. */
 async function memory(directory) {
-  const child = spawn(
-    process.execPath,
-    ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", "2", "--no-journal", "--reporter", "quiet"],
-    {
-      cwd: root,
-      stdio: "ignore",
-    },
-  );
+  const child = spawn(process.execPath, ["bin/aiodio-ltp.js", PART1, "-d", directory, "-j", "2", ...QUIET], {
+    cwd: root,
+    stdio: "ignore",
+  });
   const peaks = { runner: 0, worker: 0 };
   const sample = () => {
     const peak = (pid) => Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0);

@@ -96,10 +96,14 @@ async function run(files: Files, filesystems: readonly string[]): Promise<void> 
   const ends = events.filter((event) => event.type === "test-end");
 
   // One result for every line; what is not as expected is shown with its own words.
-  const keys = filesystems.flatMap((filesystem) =>
-    Object.entries(files).flatMap(([file, lines]) => lines.map((line) => `${filesystem}/${file}:${idOf(line)}`)),
+  const commands = new Map<string, string>(
+    filesystems.flatMap((filesystem) =>
+      Object.entries(files).flatMap(([file, lines]) =>
+        lines.map((line) => [`${filesystem}/${file}:${idOf(line)}`, line] as const),
+      ),
+    ),
   );
-  const texts = filesystems.flatMap(() => Object.values(files).flat());
+  const keys = [...commands.keys()];
   const expected = (key: string) => (key in UNSUPPORTED ? "TCONF" : "TPASS");
   const wrong = ends.filter(({ key, verdict }) => verdict !== expected(key)).map(({ key }) => key);
   const words = events
@@ -117,7 +121,6 @@ async function run(files: Files, filesystems: readonly string[]): Promise<void> 
   expect(new Set(checks.map(({ filesystem }) => filesystem))).toEqual(new Set(filesystems));
   for (const { filesystem, result } of checks) expect(result, filesystem).toMatchObject({ clean: true });
 
-  const commands = new Map(keys.map((key, index) => [key, texts[index] ?? ""]));
   const peaks = ends.map(({ key, peakBytes = Number.NaN }) => ({ key, mib: peakBytes / MIB }));
   // NaN, where a worker has not told, is not below anything.
   expect(peaks.filter(({ key, mib }) => !(mib < limitMib(commands.get(key) ?? "")))).toEqual([]);

@@ -132,22 +132,9 @@ export class Guest {
     limitMs: number,
     signal?: AbortSignal,
   ): Promise<T | "late" | "gone" | "aborted"> {
-    let timer: NodeJS.Timeout | undefined;
-    let abort = () => {};
-    const late = new Promise<"late">((resolve) => {
-      timer = setTimeout(() => resolve("late"), limitMs);
-    });
-    const aborted = new Promise<"aborted">((resolve) => {
-      abort = () => resolve("aborted");
-      if (signal?.aborted) abort();
-      signal?.addEventListener("abort", abort, { once: true });
-    });
-    try {
-      return await Promise.race([promise, late, aborted, this.machine.end.then(() => "gone" as const)]);
-    } finally {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", abort);
-    }
+    const gone = this.machine.end.then(() => "gone" as const);
+    const outcome = await within(Promise.race([promise, gone]), limitMs / 1000, signal);
+    return typeof outcome === "string" ? outcome : outcome.value;
   }
 
   private send(message: ToAgent): void {

@@ -23,10 +23,6 @@ export class UncheckedRuns {
         this.#lose(event.worker);
         this.#open.set(event.worker, { filesystem: event.filesystem, suspects: [] });
         break;
-      case "guest":
-        // Whatever this worker had went with the machine before this one.
-        this.#lose(event.worker);
-        break;
       case "test-start": {
         const filesystem = filesystemOf(event.key);
         if (filesystem !== undefined && !this.#open.has(event.worker)) {

@@ -140,10 +140,10 @@ class Place {
   private name: string | undefined;
   /** What has run on the filesystem since it was last found clean. */
   private suspects: string[] = [];
-  /** Found damaged and told: what runs next gets a new one, or it would be blamed too. */
+  /** Found damaged and told: it needs no further check, which would blame what runs next. */
   private spoiled = false;
   /** Something hung or went wrong on it: what runs next gets a new one, or it would meet the same (a btrfs that is read-only now). */
-  private stuck = false;
+  private unfit = false;
   /** For each answer of a keeper. */
   private readonly limitSeconds: number;
 
@@ -179,7 +179,7 @@ class Place {
   /** Brings the worker to the filesystem that the run needs; false when the run is not to be run, or broken. */
   private async moveTo(run: PlannedRun): Promise<boolean> {
     const { storage } = this.options;
-    const fit = !this.spoiled && !this.stuck && !this.filesystem?.dead;
+    const fit = !this.unfit && !this.filesystem?.dead;
     if (!storage || (run.filesystem === this.name && fit)) return true;
     await this.leave();
     // What the check of the filesystem before this one has found may end the run, and so may an interruption meanwhile.
@@ -261,7 +261,7 @@ class Place {
     this.filesystem = undefined;
     this.name = undefined;
     this.spoiled = false;
-    this.stuck = false;
+    this.unfit = false;
     await filesystem.release().catch((error: unknown) => {
       if (!(error instanceof KeeperError)) throw error;
       // What can't be unmounted may not be what was found clean. Held by a worker that can't be killed it has been told.
@@ -315,7 +315,6 @@ class Place {
       },
       options.signal,
     );
-    this.stuck ||= hung;
     const fail = (text: string, result: "TFAIL" | "TWARN" = "TFAIL") => {
       count(outcome.counters, result);
       emit({ type: "line", key, result, ...callerOf(fail), text });
@@ -328,7 +327,7 @@ class Place {
     if (filesystem) this.suspects.push(key);
     if (filesystem && options.storage?.checkEach && !interrupted) await this.checkAfter(filesystem, fail, note);
     const ended = { ...outcome, verdict: verdictOf(outcome.counters), exit: exitStatus(outcome.counters) };
-    this.stuck ||= ended.verdict !== "TPASS" && ended.verdict !== "TCONF";
+    this.unfit ||= hung || (ended.verdict !== "TPASS" && ended.verdict !== "TCONF");
     emit({
       type: "test-end",
       time: new Date().toISOString(),
