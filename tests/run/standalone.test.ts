@@ -3,7 +3,8 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { childrenOf, command, emptied, goneOf, printed, summaryOf } from "../support/command.js";
+import { childrenOf, command, commandUnderStrace, emptied, goneOf, printed, summaryOf } from "../support/command.js";
+import { needs } from "../support/needs.js";
 
 let directory: string;
 beforeEach(() => {
@@ -145,6 +146,30 @@ describe("aiocp", () => {
     const [worker = Number.NaN] = childrenOf(process_.pid);
     process_.kill("SIGKILL");
     await process_;
+    await emptied(directory);
+    await goneOf(worker);
+  });
+
+  test("nor does it where the workload goes on making files while its directory is removed", async () => {
+    const process_ = command("aio-stress", ["-f", "5000", "-s", "4k", "-r", "4k"], { TMPDIR: directory });
+    const files = () => readdirSync(directory).flatMap((name) => readdirSync(join(directory, name))).length;
+    await expect.poll(files, { timeout: 60_000, interval: 1 }).toBeGreaterThan(100);
+    const [worker = Number.NaN] = childrenOf(process_.pid);
+    process_.kill("SIGKILL");
+    await process_;
+    await emptied(directory);
+    await goneOf(worker);
+  });
+
+  test("what can't be removed while the workload lives is removed when it is gone", async () => {
+    needs("strace");
+    const busy = ["rmdir:error=EBUSY:when=1", "unlinkat:error=EBUSY:when=1"];
+    const strace = commandUnderStrace(busy, "aiocp", LONG, { TMPDIR: directory });
+    await printed(strace, /Copy srcfile/);
+    const [controller = Number.NaN] = childrenOf(strace.pid);
+    const [worker = Number.NaN] = childrenOf(controller);
+    process.kill(controller, "SIGKILL");
+    await strace;
     await emptied(directory);
     await goneOf(worker);
   });

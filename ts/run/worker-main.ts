@@ -7,7 +7,8 @@
  */
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
-import { startRecord } from "#native";
+import { becomeProgram, startRecord } from "#native";
+import { packaged } from "../package.js";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
@@ -36,10 +37,12 @@ function abandon(): never {
   try {
     process.chdir("/");
     removeTmpdir(directory);
-  } finally {
-    // exit() would wait for the workload in libuv's thread pool; the kernel ends it now.
-    process.kill(process.pid, "SIGKILL");
+  } catch {
+    // The workload in libuv's thread pool still makes files or holds them open. A new program has no such threads.
+    becomeProgram(process.execPath, [packaged("dist", "ts", "run", "remove-main.js"), directory]);
   }
+  // exit() would wait for the workload; the kernel ends it now.
+  process.kill(process.pid, "SIGKILL");
   throw new Error("unreachable");
 }
 

@@ -4,6 +4,8 @@ import { basename, dirname, isAbsolute, join, normalize } from "node:path";
 import { MARKS, withVariables } from "../plan/runtest.js";
 
 const PREFIX = "LTP_";
+/** What can't be emptied in so many passes has entries that come back, such as the open files that NFS renames. */
+const PASSES_MAX = 100;
 
 /** A directory that could not be made or removed; `message` is LTP's. */
 export class TmpdirError extends Error {}
@@ -75,11 +77,15 @@ export function removeTmpdir(directory: string): void {
   if (!isAbsolute(directory) || !basename(directory).startsWith(PREFIX)) {
     throw new TmpdirError(`tst_rmdir: ${directory} is no temporary directory of a testcase`);
   }
-  try {
-    // By its path: nobody else may put anything into it (0700) or, in a sticky parent such as /tmp, into its place.
-    // Retried: while a worker is stopped from outside, its workload may still create a file in there.
-    rmSync(directory, { recursive: true, force: true, maxRetries: 3, retryDelay: 10 });
-  } catch (error) {
-    throw new TmpdirError(`tst_rmdir: rmobj(${directory}) failed: ${errnoText(error)}`);
+  for (let pass = 1; ; pass += 1) {
+    try {
+      // By its path: nobody else may put anything into it (0700) or, in a sticky parent such as /tmp, into its place.
+      rmSync(directory, { recursive: true, force: true });
+      return;
+    } catch (error) {
+      // Processes that were killed just now, and a workload that was abandoned, may still put a file into it.
+      if ((error as NodeJS.ErrnoException).code === "ENOTEMPTY" && pass < PASSES_MAX) continue;
+      throw new TmpdirError(`tst_rmdir: rmobj(${directory}) failed: ${errnoText(error)}`);
+    }
   }
 }

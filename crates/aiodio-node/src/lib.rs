@@ -24,6 +24,7 @@ pub mod unwritten;
 use std::fs::{File, TryLockError};
 use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,14 @@ pub fn lock_file(fd: i32) -> bool {
     // SAFETY: the caller says that it is open; it is not closed here.
     let file = ManuallyDrop::new(unsafe { File::from_raw_fd(fd) });
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+}
+
+/// Becomes another program: all threads of this process end, with what they were doing, before it begins (`execve(2)`). Returns only
+/// where that is impossible, with the reason.
+#[napi]
+#[must_use]
+pub fn become_program(program: String, arguments: Vec<String>) -> String {
+    std::process::Command::new(program).args(arguments).exec().to_string()
 }
 
 /// Fills a file with stamps, through the page cache, and syncs it.
