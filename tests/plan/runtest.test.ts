@@ -42,6 +42,7 @@ describe("quoting is the shell's", () => {
     [`p "a\\nb" 'a\\nb' a\\nb`, ["p", "a\\nb", "a\\nb", "anb"]],
     [`p '|;<>&$' "|;<>&*?" \\| "\\$x"`, ["p", "|;<>&$", "|;<>&*?", "|", "$x"]],
     ["p a~b x=~", ["p", "a~b", "x=~"]],
+    ["p a\\  ", ["p", "a "]],
   ])("%s", (command, words) => {
     expect(argv(command)).toEqual(words);
   });

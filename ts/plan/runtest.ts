@@ -129,7 +129,8 @@ function parseLine(text: string, number: number, firstLines: Map<string, number>
     const code = control.charCodeAt(0).toString(16).padStart(2, "0");
     throw new Malformed(`has the control character 0x${code}: remove it`);
   }
-  const trimmed = text.replaceAll(/^[ \t]+|[ \t]+$/g, "");
+  // Blanks at the end stay: the last may be escaped.
+  const trimmed = text.replace(/^[ \t]+/, "");
   const id = /^[^ \t]+/.exec(trimmed)?.[0] ?? "";
   if (!ID.test(id)) {
     throw new Malformed(`the ID ${JSON.stringify(id)} may hold only letters, digits, "_" and "-": rename it`);
