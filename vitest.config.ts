@@ -40,6 +40,7 @@ process.on("exit", () => {
 export default defineConfig({
   test: {
     env: { TMPDIR, XDG_STATE_HOME },
+    setupFiles: ["./tests/support/coverage.ts"],
     // The closing line of CI's log is read by tools: it comes from the runner's own results.
     reporters: ["default", "./tests/support/closing-line.ts"],
     // Only for what hangs: a slow machine under load is no failure.

@@ -9,7 +9,8 @@ import { root } from "../../ts/package.js";
 /** The environment of a user who has set nothing of LTP's but where the tests' temporary directories go. */
 export function plainEnvironment(extra: Record<string, string> = {}): Record<string, string> {
   const kept = Object.entries(process.env).filter(
-    ([name, value]) => value !== undefined && !/^(LTP_|KCONFIG_|FORCE_COLOR$|NO_COLOR$|VITEST|NODE_)/.test(name),
+    ([name, value]) =>
+      value !== undefined && !/^(LTP_|KCONFIG_|FORCE_COLOR$|NO_COLOR$|VITEST|NODE_(?!V8_COVERAGE))/.test(name),
   );
   return { ...(Object.fromEntries(kept) as Record<string, string>), ...extra };
 }
