@@ -44,7 +44,8 @@ fn whole_pages_never_collide_and_the_file_is_as_the_outcome_says() {
                 let outcome = invalidate::run(&options);
                 assert!(outcome.error.is_none(), "{:?}", outcome.error);
                 assert_eq!(outcome.troubles.total, 0, "{collider:?}: {:#?}", outcome.troubles.first);
-                assert_eq!((outcome.rounds, outcome.writes), (6, 24));
+                // More than asked for only until something has met, which no test may demand of a device that is fast.
+                assert!(outcome.rounds >= 6 && outcome.writes == 4 * u64::from(outcome.rounds), "{outcome:?}");
                 assert!(outcome.overlaps <= outcome.collisions && outcome.collisions > 0);
                 // The same range is the same page; others have pages of their own.
                 let shares = matches!(collider, Collider::SameRange | Collider::Reader | Collider::Pinned);
@@ -55,6 +56,17 @@ fn whole_pages_never_collide_and_the_file_is_as_the_outcome_says() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn it_goes_on_until_something_has_met() {
+    for place in workplaces() {
+        let options = Options { rounds: 0, ..options(place.path(), Kind::Sync, Collider::SameRange) };
+        let outcome = invalidate::run(&options);
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        assert!(outcome.overlaps > 0, "{outcome:?}");
+        assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
     }
 }
 

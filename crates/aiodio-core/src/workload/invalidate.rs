@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use super::overlap::Watch;
+use super::overlap::{self, Watch};
 use super::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Memory, Pool, page_bytes};
 use crate::copy::Fsync;
@@ -100,7 +100,7 @@ pub struct Options {
     pub memory_bytes: NonZeroUsize,
     /// Direct writes of a round, all in flight together.
     pub writes: NonZeroUsize,
-    /// How often.
+    /// How often, at least: where nothing has met by then it goes on until it has, for up to [`super::races::EXTRA_ROUNDS`] rounds.
     pub rounds: u32,
     /// The kernel's interface.
     pub engine: engine::Kind,
@@ -280,13 +280,18 @@ fn race(engine: Box<dyn RawEngine>, options: &Options, outcome: &mut Outcome) ->
         // Ends when the sender of orders is gone, on whichever path.
         scope.spawn(move || collide(colliding, &received, &reports));
         let orders = orders;
-        for round in 1..=options.rounds {
+        let mut round = 0;
+        loop {
+            round += 1;
+            let proves = outcome.overlaps > 0 || outcome.troubles.total > 0;
+            if !overlap::goes_on(options.rounds.into(), round.into(), proves) {
+                return Ok(());
+            }
             let mut one = Round::new(options, layout, round, outcome);
             free = one.write(&mut queue, std::mem::take(&mut free), || orders.send(round).map_err(|_| gone()))?;
             let report = reported.recv().map_err(|_| gone())?;
             one.judge(&queue, report, &mut memory)?;
         }
-        Ok(())
     });
     let result = result.and_then(|()| last(&mut queue, free, &mut colliding, &mut memory, outcome));
     let fsyncs = outcome.stats.fsyncs;
@@ -304,7 +309,8 @@ fn last(
     outcome: &mut Outcome,
 ) -> Result<()> {
     let (options, layout) = (colliding.options, colliding.layout);
-    let mut one = Round::new(options, layout, options.rounds + 1, outcome);
+    let round = outcome.rounds + 1;
+    let mut one = Round::new(options, layout, round, outcome);
     // What is still to be reported is of the rounds before.
     one.sync(queue.file(0), None)?;
     one.settle(Vec::new());
@@ -312,7 +318,7 @@ fn last(
     drop(one.write(queue, free, || Ok(()))?);
     let mut report = Report::default();
     for index in 0..layout.writes {
-        colliding.unit(index, options.rounds + 1, &mut report);
+        colliding.unit(index, round, &mut report);
     }
     // They are not collisions.
     report.collisions.clear();

@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::races::EXTRA_ROUNDS;
+use super::overlap;
 use super::scribble::{self, Foreign, Moment, Scribbler, Writer, Written};
 use super::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Memory, Pool};
@@ -67,7 +67,7 @@ pub struct Options {
     pub bytes: usize,
     /// Bytes of each transfer, a multiple of 8.
     pub block_bytes: NonZeroUsize,
-    /// How often, at least: where nothing has met by then it goes on until it has, for up to [`EXTRA_ROUNDS`] rounds.
+    /// How often, at least: where nothing has met by then it goes on until it has, for up to [`super::races::EXTRA_ROUNDS`] rounds.
     pub rounds: u64,
     /// The kernel's interface.
     pub engine: Kind,
@@ -224,7 +224,7 @@ fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Ra
     let mut cached = vec![0; options.bytes];
     let mut error = None;
     for round in 1.. {
-        if !goes_on(options, round, outcome) {
+        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0 || outcome.troubles.total > 0) {
             break;
         }
         match one(&transfers, &scribbler, &mut writes, &mut reads, (from, into), (&buffered, &mut cached), round, outcome) {
@@ -239,12 +239,6 @@ fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Ra
     outcome.stats += writes.finish();
     outcome.stats += reads.finish();
     error.map_or(Ok(()), Err)
-}
-
-/// Whether there is this round. Rounds in which nothing has met prove nothing, so there are more of them, by number and not by time.
-fn goes_on(options: &Options, round: u64, outcome: &Outcome) -> bool {
-    let proves = outcome.overlaps > 0 || outcome.troubles.total > 0;
-    round <= options.rounds.saturating_add(if proves { 0 } else { EXTRA_ROUNDS.into() })
 }
 
 type Buffers = (Vec<Buffer>, Vec<Buffer>);
@@ -329,7 +323,7 @@ fn inherit(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn RawE
     let mut cached = vec![0; options.bytes];
     let mut result = Ok(());
     for round in 1.. {
-        if !goes_on(options, round, outcome) {
+        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0 || outcome.troubles.total > 0) {
             break;
         }
         let key = Key { seed: options.seed, file: 1, generation: round as u32 };

@@ -11,6 +11,15 @@ use std::time::Instant;
 use crate::engine::{Completion, Queue};
 use crate::error::Result;
 
+/// So many rounds more a race gets whose sides have not met: by number and not by time, so that a slow machine gets as many.
+pub const EXTRA_ROUNDS: u32 = 1000;
+
+/// Whether there is this round, of those that were asked for. Rounds that prove nothing yet, since nothing has met and nothing was found,
+/// are followed by more of them.
+pub(super) fn goes_on(asked: u64, round: u64, proves: bool) -> bool {
+    round <= asked.saturating_add(if proves { 0 } else { EXTRA_ROUNDS.into() })
+}
+
 /// The calls of one side.
 #[derive(Debug, Default)]
 pub(super) struct Side {

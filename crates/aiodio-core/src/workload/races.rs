@@ -55,8 +55,7 @@ pub struct Outcome {
     pub overlaps: u64,
 }
 
-/// Rounds beyond [`Options::rounds`] that a race may take for its sides to meet once. A round takes about a millisecond.
-pub const EXTRA_ROUNDS: u32 = 1000;
+pub use super::overlap::EXTRA_ROUNDS;
 
 /// Makes engines of a depth.
 pub type Open<'caller> = &'caller dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>>;
@@ -219,12 +218,12 @@ impl Course<'_> {
         Key { seed: self.options.seed, file: 1, generation }
     }
 
-    /// Whether there is another round. A race that did not meet proves nothing, so it gets more of them, by number and not by time.
+    /// Whether there is another round.
     fn next(&mut self) -> bool {
         self.outcome.rounds = self.round;
         self.round += 1;
         let proves = self.outcome.overlaps > 0 || self.outcome.troubles.total > 0;
-        self.round <= self.options.rounds.saturating_add(if proves { 0 } else { EXTRA_ROUNDS })
+        overlap::goes_on(self.options.rounds.into(), self.round.into(), proves)
     }
 
     /// The length of a round's writes: what direct I/O needs at least in two rounds, in the next two a page. The former meet in a
