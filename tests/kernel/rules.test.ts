@@ -652,6 +652,7 @@ describe("routine is left out", () => {
     "aiodio-ltp: Starting AD001",
     "OpenQA::run_ltp.pm: Starting AD033",
     "printk: node: 11 output lines suppressed due to ratelimiting",
+    "EXT4-fs mount: 4 callbacks suppressed",
     "loop3: detected capacity change from 0 to 1310720",
     "EXT4-fs (loop3): mounted filesystem 4cdf679c-a606-4e22-b72d-9b67d6f86a25 r/w with ordered data mode. Quota mode: none.",
     "EXT4-fs (loop3): unmounting filesystem 4cdf679c-a606-4e22-b72d-9b67d6f86a25.",

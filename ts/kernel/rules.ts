@@ -676,7 +676,7 @@ export const RULES: readonly Rule[] = [
   {
     name: "messages-suppressed",
     class: "info",
-    pattern: /: \d+ callbacks suppressed$/,
+    pattern: /^(?!EXT4-fs mount: ).*: \d+ callbacks suppressed$/,
     means:
       "The kernel left out further messages of the named function, because there were too many at once. What is shown is not all.",
     source: "lib/ratelimit.c",
@@ -687,6 +687,8 @@ export const RULES: readonly Rule[] = [
 const ROUTINE: readonly RegExp[] = [
   /^(?:aiodio-ltp: |OpenQA::|LTP: starting )/,
   /^printk: .*output lines suppressed due to ratelimiting/,
+  // A limit of its own, for nothing but that a filesystem is mounted or unmounted (ext4_mount_msg_ratelimit of fs/ext4/super.c).
+  /^EXT4-fs mount: \d+ callbacks suppressed$/,
   /^loop\d+: (?:detected capacity change|p\d+)/,
   /^EXT[234]-fs \(.*\): (?:(?:re-)?mounted |unmounting |mounting ext\d|recovery complete|orphan cleanup|Using |INFO: )/,
   /^XFS \(.*\): (?:Mounting V\d|Ending (?:clean mount|recovery)|Starting recovery|Unmounting |Quotacheck)/,
