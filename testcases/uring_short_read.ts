@@ -116,7 +116,7 @@ export default testcase({
         logicalBlockBytes: storage.logicalBlockBytes,
         disturb: disturb === "on",
       },
-      (done) => test.sink.progress(done, bytes * passes, "bytes"),
+      (done) => test.sink.progress(Math.min(done, bytes * passes), bytes * passes, "bytes"),
     );
     test.sink.data("reads", outcome);
     describeRun(test, outcome);

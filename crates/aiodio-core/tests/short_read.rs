@@ -46,11 +46,25 @@ fn all_reads_are_complete_and_right() {
                 let outcome = run(&Options { resubmit, ..options(place.path(), engine) }, |_| {});
                 assert!(outcome.error.is_none(), "{:?}", outcome.error);
                 assert_eq!(outcome.troubles_total, 0, "{engine:?}: {:#?}", outcome.troubles);
-                assert_eq!(outcome.reads, READS);
+                // More than asked for only until all disturbers have had a turn, which a busy machine may take its time for.
+                assert!(outcome.reads >= READS && outcome.reads.is_multiple_of(READS / 2), "{outcome:?}");
                 assert!(outcome.at_end > 0, "the end of the file is read, short and rightly so");
                 assert!(outcome.dropped > 0 && outcome.read_ahead > 0);
                 assert!(outcome.reclaimed > 0 || outcome.no_reclaim);
             }
+        }
+    }
+}
+
+#[test]
+fn it_goes_on_until_everything_has_been_disturbed() {
+    for place in workplaces() {
+        for engine in ENGINES {
+            let outcome = run(&Options { passes: 0, ..options(place.path(), engine) }, |_| {});
+            assert!(outcome.error.is_none(), "{:?}", outcome.error);
+            assert!(outcome.reads > 0 && outcome.dropped > 0 && outcome.read_ahead > 0, "{outcome:?}");
+            let none = run(&Options { passes: 0, disturb: false, ..options(place.path(), engine) }, |_| {});
+            assert_eq!(none.reads, 0, "without disturbers there is nothing to wait for");
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::overlap;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::copy::PROGRESS_INTERVAL;
 use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
@@ -38,7 +39,8 @@ pub struct Options {
     pub engine: Kind,
     /// Where the buffers lie in their pages.
     pub align: Align,
-    /// How often the file is read: in order, which the kernel's readahead follows, and in random order, by turns.
+    /// How often the file is read, at least: in order, which the kernel's readahead follows, and in random order, by turns. Where not all
+    /// that disturbs has had its turn by then it goes on until it has, for up to [`super::races::EXTRA_ROUNDS`] passes.
     pub passes: u32,
     /// Go on where a read ended short, as careful programs do, instead of reporting it.
     pub resubmit: bool,
@@ -188,6 +190,15 @@ struct Disturbances {
     no_reclaim: AtomicBool,
 }
 
+impl Disturbances {
+    /// Whether each that is possible has happened.
+    fn met(&self) -> bool {
+        let happened = |count: &AtomicU64| count.load(Ordering::Relaxed) > 0;
+        let reclaimed = happened(&self.reclaimed) || self.no_reclaim.load(Ordering::Relaxed);
+        happened(&self.dropped) && happened(&self.read_ahead) && reclaimed
+    }
+}
+
 struct Reader<'options> {
     options: &'options Options,
     expected: Stamped,
@@ -227,7 +238,7 @@ impl<'options> Reader<'options> {
                 let file = File::new(&self.options.path, file.into());
                 disturb(scope, self.options, file, &beat, &disturbances)?;
             }
-            let result = self.passes(&mut queue, &beat, progress);
+            let result = self.passes(&mut queue, &beat, &disturbances, progress);
             drop(over);
             result
         });
@@ -241,12 +252,17 @@ impl<'options> Reader<'options> {
         self.outcome
     }
 
-    fn passes(&mut self, queue: &mut Queue, beat: &Beat, mut progress: impl FnMut(u64)) -> Result<()> {
+    fn passes(&mut self, queue: &mut Queue, beat: &Beat, disturbances: &Disturbances, mut progress: impl FnMut(u64)) -> Result<()> {
         let block = self.options.block_bytes.get() as u64;
         let blocks = self.options.bytes.div_ceil(block);
         let mut done = Vec::with_capacity(self.free.len());
         let mut reported = Instant::now();
-        for pass in 0..self.options.passes {
+        let mut pass = 0;
+        loop {
+            let proves = !self.options.disturb || disturbances.met() || self.outcome.troubles_total > 0;
+            if !overlap::goes_on(self.options.passes.into(), pass + 1, proves) {
+                break;
+            }
             let mut next = 0;
             while next < blocks || queue.in_flight() > 0 {
                 while next < blocks
@@ -269,6 +285,7 @@ impl<'options> Reader<'options> {
                     progress(self.outcome.reads * block);
                 }
             }
+            pass += 1;
         }
         progress(self.outcome.reads * block);
         Ok(())
