@@ -44,17 +44,21 @@ function verdicts(lines: string[]): string[] {
 
 describe.each(filesystems())("on $name", ({ directory }) => {
   test("every read is complete and right, by every engine, gone on with or not", async () => {
-    // 64 blocks of 64 KiB and the tail, twice.
-    expect(await run(directory)).toContain("TPASS: all 130 reads were complete and right");
+    // It goes on where the disturbing threads of a busy machine have not had their turn yet.
+    expect(await run(directory)).toContainEqual(
+      expect.stringMatching(/^TPASS: all \d{3,} reads were complete and right$/),
+    );
     const resumed = await run(directory, "--resubmit", "-i", "2");
     expect(resumed).toContainEqual(
-      expect.stringMatching(/^TPASS: all 130 reads were complete and right, after \d+ res/),
+      expect.stringMatching(/^TPASS: all \d{3,} reads were complete and right, after \d+ res/),
     );
     expect(verdicts(resumed)).toEqual(["TPASS", "TPASS"]);
     for (const engine of ["io_uring-fixed", "libaio", "sync"]) {
       expect(verdicts(await run(directory, "--engine", engine, "--buffer-align", "512"))).toEqual(["TPASS"]);
     }
     const quiet = await run(directory, "--disturb", "off");
+    // 64 blocks of 64 KiB and the tail, twice.
+    expect(quiet).toContain("TPASS: all 130 reads were complete and right");
     expect(quiet).toContain("TINFO: Dropped pages 0 times, read ahead 0 times, reclaimed 0 times");
   });
 
