@@ -13,6 +13,14 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
 const RESULT_LINE = /^[\w.:/]+\s+(\w+):\s+.*$/;
+/** Kills the command, and waits until its worker and its directory are gone. */
+async function leavesNothing(controller = Number.NaN): Promise<void> {
+  const [worker = Number.NaN] = childrenOf(controller);
+  process.kill(controller, "SIGKILL");
+  await emptied(directory);
+  await goneOf(worker);
+}
+
 /** Long enough to be interfered with. */
 const LONG = ["-b", "1k", "-n", "1", "-s", "128m", "-f", "DIRECT"];
 
@@ -143,22 +151,14 @@ describe("aiocp", () => {
   test("SIGKILL to the command itself leaves no process and no directory", async () => {
     const process_ = command("aiocp", LONG, { TMPDIR: directory });
     await printed(process_, /Copy srcfile/);
-    const [worker = Number.NaN] = childrenOf(process_.pid);
-    process_.kill("SIGKILL");
-    await process_;
-    await emptied(directory);
-    await goneOf(worker);
+    await leavesNothing(process_.pid);
   });
 
   test("nor does it where the workload goes on making files while its directory is removed", async () => {
     const process_ = command("aio-stress", ["-f", "5000", "-s", "4k", "-r", "4k"], { TMPDIR: directory });
     const files = () => readdirSync(directory).flatMap((name) => readdirSync(join(directory, name))).length;
     await expect.poll(files, { timeout: 60_000, interval: 1 }).toBeGreaterThan(100);
-    const [worker = Number.NaN] = childrenOf(process_.pid);
-    process_.kill("SIGKILL");
-    await process_;
-    await emptied(directory);
-    await goneOf(worker);
+    await leavesNothing(process_.pid);
   });
 
   test("what can't be removed while the workload lives is removed when it is gone", async () => {
@@ -167,11 +167,7 @@ describe("aiocp", () => {
     const strace = commandUnderStrace(busy, "aiocp", LONG, { TMPDIR: directory });
     await printed(strace, /Copy srcfile/);
     const [controller = Number.NaN] = childrenOf(strace.pid);
-    const [worker = Number.NaN] = childrenOf(controller);
-    process.kill(controller, "SIGKILL");
-    await strace;
-    await emptied(directory);
-    await goneOf(worker);
+    await leavesNothing(controller);
   });
 
   test("a read-only directory", async () => {

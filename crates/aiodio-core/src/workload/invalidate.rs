@@ -280,18 +280,17 @@ fn race(engine: Box<dyn RawEngine>, options: &Options, outcome: &mut Outcome) ->
         // Ends when the sender of orders is gone, on whichever path.
         scope.spawn(move || collide(colliding, &received, &reports));
         let orders = orders;
-        let mut round = 0;
-        loop {
-            round += 1;
+        for round in 1_u32.. {
             let proves = outcome.overlaps > 0 || outcome.troubles.total > 0;
             if !overlap::goes_on(options.rounds.into(), round.into(), proves) {
-                return Ok(());
+                break;
             }
             let mut one = Round::new(options, layout, round, outcome);
             free = one.write(&mut queue, std::mem::take(&mut free), || orders.send(round).map_err(|_| gone()))?;
             let report = reported.recv().map_err(|_| gone())?;
             one.judge(&queue, report, &mut memory)?;
         }
+        Ok(())
     });
     let result = result.and_then(|()| last(&mut queue, free, &mut colliding, &mut memory, outcome));
     let fsyncs = outcome.stats.fsyncs;

@@ -257,8 +257,7 @@ impl<'options> Reader<'options> {
         let blocks = self.options.bytes.div_ceil(block);
         let mut done = Vec::with_capacity(self.free.len());
         let mut reported = Instant::now();
-        let mut pass = 0;
-        loop {
+        for pass in 0_u64.. {
             let proves = !self.options.disturb || disturbances.met() || self.outcome.troubles_total > 0;
             if !overlap::goes_on(self.options.passes.into(), pass + 1, proves) {
                 break;
@@ -285,7 +284,6 @@ impl<'options> Reader<'options> {
                     progress(self.outcome.reads * block);
                 }
             }
-            pass += 1;
         }
         progress(self.outcome.reads * block);
         Ok(())
