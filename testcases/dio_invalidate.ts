@@ -21,7 +21,9 @@
  * - `buffered`, `mmap`, `reader`, `pinned`: the program uses the page otherwise at the same time, though never the same
  *   bytes for writing. Linux reports such a collision by EIO from fsync (that is what 5a9d929d6e13 is for): it is counted
  *   and shown with the operation that met it, and permitted. Data that are lost without a word are not permitted, except
- *   beside stores through a mapping in the same page, which change the whole page as far as the kernel can know.
+ *   where a buffered write or a store changed the same page meanwhile and the direct write's range has the data from
+ *   before: the kernel changes and writes back whole pages. One that it read before the direct write reached the disk, and
+ *   wrote back before it came to drop it, is clean then, and nothing is left that could tell (the core's `invalidate` says how).
  *   `--strict` permits nothing: ranges of 4 KiB (`--unit 4k`) pass with it on 4 KiB pages, and fail on 64 KiB pages.
  * - `same-range`: both write the same bytes: either content, and EIO, are permitted.
  * When all is over everything is written once more without any collision, and must be right.
@@ -73,8 +75,9 @@ const COLLIDERS = ["direct", "buffered", "mmap", "reader", "pinned", "same-range
 /** What each collision is, and what is proven when nothing is wrong. */
 const PROVEN: Record<(typeof COLLIDERS)[number], string> = {
   direct: "direct writes to other bytes of the pages: all right, fsync without error",
-  buffered: "buffered writes to other bytes of the pages: nothing was lost silently",
-  mmap: "stores through a mapping to other bytes of the pages: nothing was lost but to the page as a whole",
+  buffered:
+    "buffered writes to other bytes of the pages: nothing was lost but what fsync told of or the page went over as a whole",
+  mmap: "stores through a mapping to other bytes of the pages: nothing was lost but what fsync told of or the page went over as a whole",
   reader: "buffered reads of the same pages: no stale page stayed silently",
   pinned: "pages held by splice(2): no stale page stayed silently",
   "same-range": "buffered writes of the same range: each byte is of one of the two writers",

@@ -7,8 +7,12 @@
 //! writeback then puts over the new.
 //!
 //! Linux does not promise to sort that out for a program that mixes direct I/O with other uses of a page; it promises to say so. So a
-//! loss that `fsync` reported is permitted there, and a silent one never is. A program that uses direct I/O alone has no part in it:
-//! there any EIO is the kernel's own doing.
+//! loss that `fsync` reported is permitted there. A silent one is permitted in one case only: something wrote to the same page
+//! meanwhile through the page cache, and the range has the data from before. A page is read, changed and written back as a whole. When it
+//! was read before the direct write reached the device, and was written back before the kernel came to drop it, it was clean then:
+//! nothing was left that could tell. (Shown on Linux 6.18 by a trace of the block layer: direct write queued, block read, direct write
+//! issued, block written, both complete, page dropped. open(2) warns of mixing the two.) A program that uses direct I/O alone has no
+//! part in it: there any loss and any EIO is the kernel's own doing.
 //!
 //! The file is a row of units of whole pages. A direct write covers the middle of a unit; the collider has its head and its tail,
 //! which are in the same pages. No byte is written by both, so each must be what its writer wrote.
@@ -125,7 +129,7 @@ pub struct Outcome {
     pub troubles: Troubles,
     /// `fsync` failed with EIO after a collision that the kernel does not promise to sort out.
     pub permitted: u64,
-    /// Rounds in which data were lost and `fsync` said so, or a mapping's page went over a direct write, likewise.
+    /// Rounds in which data were lost and `fsync` said so, or a page that was changed meanwhile went over a direct write, likewise.
     pub announced: u64,
     /// One of those failures, for a report.
     pub example: Option<Trouble>,
@@ -365,13 +369,21 @@ fn expected(options: &Options, layout: Layout, round: u32) -> Units {
     Units { key: Key { seed: options.seed, file: 1, generation: round }, layout, direct, beside }
 }
 
+/// A direct write, and when it was under way.
+struct DirectWrite {
+    unit: u64,
+    certainly: Range<Instant>,
+    possibly: Range<Instant>,
+}
+
 struct Round<'race> {
     options: &'race Options,
     layout: Layout,
     number: u32,
     outcome: &'race mut Outcome,
-    /// When each direct write was under way.
-    times: Vec<(u64, Range<Instant>)>,
+    writes: Vec<DirectWrite>,
+    /// Units of which a page that the direct write touches was, perhaps, changed while that was under way.
+    changed: Vec<u64>,
     /// What `fsync` said that may be permitted.
     reported: Vec<Trouble>,
     /// Nothing meets: nothing is permitted.
@@ -380,7 +392,7 @@ struct Round<'race> {
 
 impl<'race> Round<'race> {
     fn new(options: &'race Options, layout: Layout, number: u32, outcome: &'race mut Outcome) -> Self {
-        Self { options, layout, number, outcome, times: Vec::new(), reported: Vec::new(), alone: false }
+        Self { options, layout, number, outcome, writes: Vec::new(), changed: Vec::new(), reported: Vec::new(), alone: false }
     }
 
     fn write(&mut self, queue: &mut Queue, mut free: Vec<Buffer>, ready: impl FnOnce() -> Result<()>) -> Result<Vec<Buffer>> {
@@ -403,7 +415,7 @@ impl<'race> Round<'race> {
             for Completion { offset, bytes, buffer, result, .. } in done.drain(..) {
                 free.push(buffer);
                 let index = offset / self.layout.stride;
-                self.times.push((index, watch.certain()));
+                self.writes.push(DirectWrite { unit: index, certainly: watch.certain(), possibly: watch.possible() });
                 self.outcome.writes += 1;
                 let trouble = |kind, detail| Trouble::new(kind, self.number.into(), offset, bytes as u64, detail);
                 match result {
@@ -424,15 +436,8 @@ impl<'race> Round<'race> {
         for trouble in report.troubles {
             self.outcome.troubles.add(trouble);
         }
-        for Collision { unit, range, time } in report.collisions {
-            self.outcome.collisions += 1;
-            let met = |(index, under_way): &(u64, Range<Instant>)| {
-                *index == unit && under_way.start < time.end && time.start < under_way.end
-            };
-            if self.times.iter().any(met) {
-                self.outcome.overlaps += 1;
-                self.outcome.shared_pages += u64::from(self.layout.shares_a_page(unit, &range));
-            }
+        for collision in report.collisions {
+            self.meet(collision);
         }
         let mut lost = self.check(memory, false)?;
         // Without an fsync there is nothing that could report a loss.
@@ -448,31 +453,57 @@ impl<'race> Round<'race> {
         Ok(())
     }
 
+    /// Whether a collision met the direct write of its unit.
+    fn meet(&mut self, Collision { unit, range, time }: Collision) {
+        self.outcome.collisions += 1;
+        let shares = self.layout.shares_a_page(unit, &range);
+        let during = |under_way: &Range<Instant>| under_way.start < time.end && time.start < under_way.end;
+        let mut writes = self.writes.iter().filter(|write| write.unit == unit);
+        if writes.clone().any(|write| during(&write.certainly)) {
+            self.outcome.overlaps += 1;
+            self.outcome.shared_pages += u64::from(shares);
+        }
+        if shares && writes.any(|write| during(&write.possibly)) {
+            self.changed.push(unit);
+        }
+    }
+
     /// What is permitted is counted, what is not is trouble.
     fn settle(&mut self, lost: Vec<Trouble>) {
         let mixes = self.options.collider != Collider::Direct && !self.options.strict && !self.alone;
         let reported = std::mem::take(&mut self.reported);
         let (permitted, refused): (Vec<_>, Vec<_>) =
             reported.into_iter().partition(|trouble| mixes && trouble.errno == Some(Errno(libc::EIO)));
-        // A store through a mapping changes a whole page: the kernel can't know which bytes, and writes back what the page had.
-        let page = page_bytes();
-        let by_page = mixes && self.options.collider == Collider::Mmap && !self.options.unit_bytes.get().is_multiple_of(page);
-        let stale = |trouble: &Trouble| trouble.range.as_ref().is_some_and(|range| range.kind == Kind::Stale);
-        let announced = !permitted.is_empty() || by_page && lost.iter().all(stale);
+        let told = !permitted.is_empty();
+        let silent = refused.is_empty() && !told;
+        let (excused, lost): (Vec<_>, Vec<_>) =
+            lost.into_iter().partition(|trouble| told || mixes && self.went_with_its_page(trouble));
         self.outcome.permitted += permitted.len() as u64;
-        self.outcome.announced += u64::from(announced && !lost.is_empty());
-        if let Some(first) = permitted.into_iter().next() {
-            self.outcome.example.get_or_insert(first);
-        }
-        let silent = refused.is_empty();
-        let lost = if announced { Vec::new() } else { lost };
-        let lost = lost.into_iter().map(|mut trouble| {
+        self.outcome.announced += u64::from(!excused.is_empty());
+        let note = |mut trouble: Trouble| {
             trouble.detail.push_str(if silent { ", and fsync did not tell" } else { ", and fsync told" });
             trouble
-        });
+        };
+        if let Some(first) = permitted.into_iter().next().or_else(|| excused.into_iter().next().map(note)) {
+            self.outcome.example.get_or_insert(first);
+        }
+        let lost = lost.into_iter().map(note);
         for trouble in refused.into_iter().chain(lost) {
             self.outcome.troubles.add(trouble);
         }
+    }
+
+    /// Whether the range has the data from before because the page around it was changed meanwhile, and written back as a whole.
+    fn went_with_its_page(&self, lost: &Trouble) -> bool {
+        let (direct, _) = self.layout.part(lost.offset);
+        lost.range.as_ref().is_some_and(|range| range.kind == Kind::Stale)
+            && !self.options.unit_bytes.get().is_multiple_of(page_bytes())
+            && match self.options.collider {
+                // Only the kernel knows when it looks at what was stored.
+                Collider::Mmap => true,
+                Collider::Buffered => direct && self.changed.contains(&(lost.offset / self.layout.stride)),
+                Collider::Direct | Collider::Reader | Collider::Pinned | Collider::SameRange => false,
+            }
     }
 
     /// Syncs, and says which collision it was that made it fail.
@@ -503,7 +534,9 @@ impl<'race> Round<'race> {
             });
             return Ok(Vec::new());
         }
-        let outcome = check_memory(&expected(self.options, self.layout, self.number), 0, memory, 4);
+        // All of them: one that is permitted must not hide one that is not.
+        let parts = 3 * self.options.writes.get();
+        let outcome = check_memory(&expected(self.options, self.layout, self.number), 0, memory, parts);
         let trouble = |range: BadRange| {
             let kind = match (self.layout.part(range.offset).0, on_disk) {
                 (true, false) => "direct-lost",
@@ -667,5 +700,92 @@ fn collide(colliding: &mut Colliding<'_>, orders: &Receiver<u32>, reports: &Send
         if reports.send(report).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(collider: Collider, unit_bytes: usize) -> Options {
+        let size = |bytes| NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
+        Options {
+            path: PathBuf::new(),
+            block_bytes: size(unit_bytes),
+            unit_bytes: size(unit_bytes),
+            memory_bytes: size(unit_bytes),
+            writes: size(2),
+            rounds: 1,
+            engine: engine::Kind::Sync,
+            collider,
+            fsync: Fsync::Batch,
+            offset_in_page: 0,
+            strict: false,
+            seed: 1,
+        }
+    }
+
+    /// What a round makes of the second unit's direct write when that is lost, with the data from before or something else, and of what
+    /// `fsync` said: losses that it permits, and troubles.
+    fn settled(options: &Options, changed: &[u64], found: Kind, beside: bool) -> (u64, u64) {
+        let layout = Layout::new(options);
+        let mut outcome = Outcome::default();
+        let mut round = Round::new(options, layout, 1, &mut outcome);
+        round.changed.extend(changed);
+        let Range { start, .. } = if beside { layout.unit(1) } else { layout.direct(1) };
+        let range = BadRange { kind: found, ..bad_range(start) };
+        round.settle(vec![Trouble::new("direct-lost", 1, start, 512, "").range(range)]);
+        (outcome.announced, outcome.troubles.total)
+    }
+
+    fn bad_range(offset: u64) -> BadRange {
+        let key = Key { seed: 1, file: 1, generation: 1 };
+        let seen = Units {
+            key,
+            layout: Layout::new(&options(Collider::Buffered, 512)),
+            direct: vec![Content::Zeros],
+            beside: vec![Content::Zeros],
+        };
+        check_memory(&seen, offset, &[7; 512], 1).ranges.remove(0)
+    }
+
+    #[test]
+    fn a_silent_loss_is_permitted_only_where_the_page_was_changed_meanwhile() {
+        let part = page_bytes() / 8;
+        let buffered = options(Collider::Buffered, part);
+        let (permitted, trouble) = ((1, 0), (0, 1));
+        assert_eq!(settled(&buffered, &[1], Kind::Stale, false), permitted);
+        assert_eq!(settled(&buffered, &[0], Kind::Stale, false), trouble, "another page was changed");
+        assert_eq!(settled(&buffered, &[1], Kind::Garbage, false), trouble, "no page had that");
+        assert_eq!(settled(&buffered, &[1], Kind::Stale, true), trouble, "it is the buffered write that is lost");
+        assert_eq!(settled(&Options { strict: true, ..buffered.clone() }, &[1], Kind::Stale, false), trouble);
+        assert_eq!(settled(&options(Collider::Buffered, page_bytes()), &[1], Kind::Stale, false), trouble, "no page is shared");
+        assert_eq!(settled(&options(Collider::Mmap, part), &[], Kind::Stale, false), permitted);
+        for collider in [Collider::Direct, Collider::Reader, Collider::Pinned] {
+            assert_eq!(settled(&options(collider, part), &[1], Kind::Stale, false), trouble, "{collider:?} changes no page");
+        }
+    }
+
+    #[test]
+    fn a_page_was_changed_meanwhile_only_by_what_touched_it_while_the_write_may_have_been_under_way() {
+        let options = options(Collider::Buffered, page_bytes() / 8);
+        let layout = Layout::new(&options);
+        let mut outcome = Outcome::default();
+        let start = Instant::now();
+        let at = |milliseconds| start + std::time::Duration::from_millis(milliseconds);
+        let mut round = Round::new(&options, layout, 1, &mut outcome);
+        round.writes.push(DirectWrite { unit: 1, certainly: at(20)..at(30), possibly: at(10)..at(40) });
+        let [head, _] = layout.beside(1);
+        let mut made = |unit, time| round.meet(Collision { unit, range: head.clone(), time });
+        made(1, at(0)..at(10));
+        made(1, at(40)..at(50));
+        made(0, at(20)..at(30));
+        assert!(round.changed.is_empty());
+        let mut made = |time| round.meet(Collision { unit: 1, range: head.clone(), time });
+        made(at(5)..at(15));
+        assert_eq!((round.outcome.overlaps, round.changed.as_slice()), (0, &[1][..]));
+        let mut made = |time| round.meet(Collision { unit: 1, range: head.clone(), time });
+        made(at(25)..at(26));
+        assert_eq!((round.outcome.overlaps, round.outcome.collisions), (1, 5));
     }
 }

@@ -85,7 +85,7 @@ pub(super) fn transfer(queue: &mut Queue, done: &mut Vec<Completion>, other: &Si
     }
 }
 
-/// When a transfer certainly was with the kernel, for comparing it with calls whose times are known.
+/// When a transfer was with the kernel, for comparing it with calls whose times are known.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
     submitting: Instant,
@@ -113,6 +113,11 @@ impl Watch {
             self.seen = Some(now);
             std::thread::yield_now();
         }
+    }
+
+    /// When what was taken just now may have been in flight at the most: from before its submission until now.
+    pub(super) fn possible(&self) -> std::ops::Range<Instant> {
+        self.submitting..Instant::now()
     }
 
     /// What is taken next was in flight until then, as far as is known.
