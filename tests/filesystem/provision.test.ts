@@ -228,6 +228,7 @@ describe("a planted corruption is found, behind the page cache, by", () => {
   });
 
   test("nobody, where the checker is missing: that is no clean bill", async () => {
+    needsFilesystems("ext4");
     const filesystem = await withOnly(["unshare", "setpriv", "mkfs.ext4"], () =>
       Filesystem.provision(variant("ext4"), { backing, sizeBytes: 512 * MiB, dirtyBytes: 0 }),
     );

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { root, version } from "../../ts/package.js";
 import { childrenOf, command, emptied, goneOf, printed } from "../support/command.js";
+import { needsFilesystems } from "../support/needs.js";
 
 const BIN = join(root, "bin", "aiodio-ltp.js");
 
@@ -94,6 +95,7 @@ describe("--host", { timeout: TIMEOUT }, () => {
   test.skipIf(process.geteuid?.() !== 0)(
     "makes filesystems there, and takes no device from its environment",
     async () => {
+      needsFilesystems("ext4");
       const { exitCode, all } = await onHost("device", "-s", "^AD001$", "--filesystems", "ext4", "--size", "300m");
       expect(exitCode, all).toBe(0);
       expect(all).toMatch(/device\/ext4\/AD001 +TPASS/);

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { modinfo, modulesFor, modulesInOrder, readModule, readModuleTree } from "../../ts/guest/modules.js";
+import { needs } from "../support/needs.js";
 
 /** The smallest ELF file that has a .modinfo section: header, contents, three section headers. */
 function elf(texts: readonly string[], { bits = 64, little = true } = {}): Buffer {
@@ -105,6 +106,7 @@ test("what is built in is not missing, what is neither there nor built in is", (
 test.each(["gz", "xz", "zst"])("a module compressed as .%s is uncompressed", (suffix) => {
   const plain = elf(["depends=a"]);
   const tool = { gz: undefined, xz: "xz", zst: "zstd" }[suffix];
+  if (tool !== undefined) needs(tool);
   const packed = tool === undefined ? gzipSync(plain) : spawnSync(tool, ["-c"], { input: plain }).stdout;
   const path = join(folder(), `m.ko.${suffix}`);
   writeFileSync(path, packed);
@@ -112,6 +114,7 @@ test.each(["gz", "xz", "zst"])("a module compressed as .%s is uncompressed", (su
 });
 
 test("a compressed module that is damaged is named", () => {
+  needs("xz");
   const path = join(folder(), "m.ko.xz");
   writeFileSync(path, "no xz");
   expect(() => readModule(path)).toThrow(`xz cannot read ${path}`);

@@ -124,6 +124,7 @@ provoke("xfs: changed headers of the allocation groups", async () => {
 });
 
 provoke("a device that cannot be read is not the filesystem's fault", async () => {
+  needsFilesystems("ext4");
   // The kernel tells ten such errors in five seconds, whosever they are.
   await vi.waitFor(
     async () => {
@@ -138,6 +139,7 @@ provoke("a device that cannot be read is not the filesystem's fault", async () =
 });
 
 provoke("a device that cannot be written is not the filesystem's fault", async () => {
+  needsFilesystems("ext4");
   const findings = await heard(`mkdir -p small; mount -t tmpfs -o size=24M none small; truncate -s 64M small/w
     mkfs.ext4 -q -E nodiscard small/w; mount -o loop small/w mnt
     ! dd if=/dev/zero of=mnt/f bs=1M count=40 conv=fsync 2> dd.err; ${DEVICE}`);

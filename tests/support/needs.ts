@@ -18,6 +18,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   python3: "python3",
   strace: "strace",
   xfs_repair: "xfsprogs",
+  xz: "xz-utils",
+  zstd: "zstd",
 };
 
 /** What checks each family, which its tests run too. */

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { command } from "../support/command.js";
+import { needsFilesystems } from "../support/needs.js";
 
 let base: string;
 beforeEach(() => {
@@ -12,6 +13,7 @@ beforeEach(() => {
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 
 test.runIf(process.getuid?.() === 0)("a filesystem that states no direct I/O has no disk rung", async () => {
+  needsFilesystems("ext4");
   writeFileSync(join(base, "lines"), "COPY aiocp -b 64k -n 4 -s 1m\n");
   // ext4 opens such files with O_DIRECT and answers from the page cache.
   const { stdout, exitCode } = await command("aiodio-ltp", [
