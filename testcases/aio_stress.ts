@@ -16,8 +16,8 @@ import {
   limits,
   storageInfo,
 } from "#native";
+import { formatBytes, parseInteger } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
-import { formatBytes, parseInteger } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {

@@ -21,8 +21,8 @@
  */
 import { join } from "node:path";
 import { unwrittenRun } from "#native";
+import { formatBytes } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
-import { formatBytes } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, integer, seed, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { climb, explainFailure, isBad, reportFailure, unreachable, verifyOption } from "../ts/testcase/verification.js";

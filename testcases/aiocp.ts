@@ -9,8 +9,8 @@
  */
 import { join } from "node:path";
 import { copyFile, fillFile, limits, type StorageInfo, storageInfo } from "#native";
+import { parseInteger } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
-import { parseInteger } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {

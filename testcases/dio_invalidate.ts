@@ -35,8 +35,8 @@
  */
 import { join } from "node:path";
 import { invalidateRun, limits } from "#native";
+import { formatBytes, parseInteger, parseSize } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
-import { formatBytes, parseInteger, parseSize } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, flag, seed, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { climb, explainFailure, isBad, reportFailure, unreachable, verifyOption } from "../ts/testcase/verification.js";

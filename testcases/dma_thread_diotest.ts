@@ -10,7 +10,7 @@ import { mkdirSync, statfsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fillFile, forkDmaRun, forkDmaWorkersMax, hasRoom, limits, probeDirect, storageInfo } from "#native";
-import { formatBytes, parseInteger } from "../ts/testcase/numbers.js";
+import { formatBytes, parseInteger } from "../ts/base/numbers.js";
 import { type Option, seed, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";

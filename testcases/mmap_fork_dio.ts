@@ -31,8 +31,8 @@
  */
 import { join } from "node:path";
 import { limits, mmapForkRun } from "#native";
+import { formatBytes, parseInteger } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
-import { formatBytes, parseInteger } from "../ts/testcase/numbers.js";
 import { choice, chooseSeed, seed, size, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";

@@ -2,7 +2,7 @@
 import { lstatSync, rmSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import type { Failure, TransferFault, VerifyOptions } from "#native";
-import { parseInteger } from "../../ts/testcase/numbers.js";
+import { parseInteger } from "../../ts/base/numbers.js";
 import { chooseSeed, flag, type Option, seed, text } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
 import {

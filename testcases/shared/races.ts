@@ -1,7 +1,7 @@
 /** What testcases that provoke a race have in common: what they need, and the words for what they found. */
 import { join } from "node:path";
 import { probeDirect, type RaceTrouble, type RaceTroubles, type StorageInfo, storageInfo } from "#native";
-import { formatBytes, parseInteger } from "../../ts/testcase/numbers.js";
+import { formatBytes, parseInteger } from "../../ts/base/numbers.js";
 import { type Option, type Options, text } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
 import { describeRanges, explainFailure } from "../../ts/testcase/verification.js";

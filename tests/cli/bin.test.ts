@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { copyFileSync, cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { packaged, version } from "../../ts/package.js";
+import { packaged, version } from "../../ts/base/package.js";
 import { temporaryFolder } from "./fixture.js";
 
 const bin = packaged("bin/aiodio-ltp.js");

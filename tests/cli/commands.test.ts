@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { version } from "../../ts/package.js";
+import { version } from "../../ts/base/package.js";
 import { command, fakeSystem, temporaryFolder } from "./fixture.js";
 
 test("--help and --version go to standard output, whatever else is given", async () => {

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { main } from "../../ts/cli/main.js";
 import type { RunPlan, System } from "../../ts/cli/system.js";
-import { exitStatus, type PlannedRun, type Verdict, zeroCounters } from "../../ts/report/events.js";
+import { exitStatus, type PlannedRun, type Verdict, zeroCounters } from "../../ts/events/events.js";
 import { placeOf } from "../../ts/report/results.js";
 import { type FakeTerminal, fakeTerminal } from "../report/fixture.js";
 

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { packaged } from "../../ts/base/package.js";
 import { FLAGS, helpText, optionsMarkdown, parseCommandLine } from "../../ts/cli/flags.js";
-import { packaged } from "../../ts/package.js";
 
 const parse = (line: string) => parseCommandLine(line.split(" ").filter(Boolean));
 

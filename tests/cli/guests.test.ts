@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type Flags, parseCommandLine } from "../../ts/cli/flags.js";
 import { elsewhereOf } from "../../ts/cli/guests.js";
-import { machineFacts } from "../../ts/cli/machine.js";
 import { addonEntry } from "../../ts/guest/addon.js";
 import { kernelEntry } from "../../ts/guest/kernel.js";
 import { parseGuest } from "../../ts/guest/name.js";
 import { rootEntries } from "../../ts/guest/root.js";
+import { machineFacts } from "../../ts/linux/machine.js";
 import { eventsOf } from "../support/journal.js";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
 

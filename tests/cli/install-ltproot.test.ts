@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { packaged, version } from "../../ts/package.js";
+import { packaged, version } from "../../ts/base/package.js";
 import { command, fakeSystem, temporaryFolder } from "./fixture.js";
 
 const install = (directory: string, cwd = "/") => command(["install-ltproot", directory], fakeSystem({ cwd }));

@@ -1,8 +1,8 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { packaged } from "../../ts/base/package.js";
 import { programFolders, shadows } from "../../ts/cli/shadows.js";
-import { packaged } from "../../ts/package.js";
 import { command, fakeSystem, temporaryFolder } from "./fixture.js";
 
 /** A machine with LTP in one place, and what an older version of this package, installed globally, put on PATH in another. */

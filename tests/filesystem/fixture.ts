@@ -6,8 +6,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { execa, type Options } from "execa";
 import { expect } from "vitest";
 import { Filesystem, type ProvisionOptions } from "../../ts/filesystem/provision.js";
-import { findTool } from "../../ts/filesystem/tools.js";
 import { parseFilesystems, type Variant } from "../../ts/filesystem/variants.js";
+import { findTool } from "../../ts/process/tools.js";
 import { needsFilesystems } from "../support/needs.js";
 import { temporaryDirectory } from "../support/temporary.js";
 

@@ -4,7 +4,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { packaged } from "../../ts/package.js";
+import { packaged } from "../../ts/base/package.js";
 import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, MiB, mountsHere, traces } from "./fixture.js";
 

@@ -1,6 +1,5 @@
 /** What it means that mkfs or mount(2) fails, by the words of the real ones. */
 import { describe, expect, test } from "vitest";
-import { MountError } from "../../ts/filesystem/mounts.js";
 import {
   BrokenError,
   refusedByMkfs,
@@ -9,6 +8,7 @@ import {
   UnusableError,
 } from "../../ts/filesystem/refusal.js";
 import { familyOf } from "../../ts/filesystem/variants.js";
+import { MountError } from "../../ts/linux/mounts.js";
 import { variant } from "./fixture.js";
 
 const MEANINGS = new Map<unknown, string>([

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { UsageError } from "../../ts/base/errors.js";
 import { FAMILIES, familyOf, ltpFilesystems, parseFilesystems, VARIANT_NAMES } from "../../ts/filesystem/variants.js";
-import { UsageError } from "../../ts/plan/usage-error.js";
 
 describe("--filesystems", () => {
   test("all is every named variant, once", () => {

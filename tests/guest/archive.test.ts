@@ -3,6 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, wr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { UsageError } from "../../ts/base/errors.js";
 import { main } from "../../ts/cli/main.js";
 import { ArchiveError, firstOf } from "../../ts/guest/apt.js";
 import { ARCHITECTURES, type Architecture } from "../../ts/guest/architectures.js";
@@ -10,7 +11,6 @@ import { Cache } from "../../ts/guest/cache.js";
 import { kernelFor, olderKernels } from "../../ts/guest/kernel.js";
 import { parseGuest } from "../../ts/guest/name.js";
 import { rootFor } from "../../ts/guest/root.js";
-import { UsageError } from "../../ts/plan/usage-error.js";
 import { fakeSystem } from "../cli/fixture.js";
 
 const PPC = ARCHITECTURES.find(({ name }) => name === "ppc64le") as Architecture;

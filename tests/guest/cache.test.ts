@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { root } from "../../ts/base/package.js";
 import { ago, Cache, cacheDirectory, daysSince } from "../../ts/guest/cache.js";
-import { root } from "../../ts/package.js";
 
 function newCache(): Cache {
   const directory = mkdtempSync(join(tmpdir(), "cache-"));

@@ -1,10 +1,10 @@
 /** The controller's side of a guest, with a machine that is played by the test. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { PlannedRun, RunEvent } from "../../ts/events/events.js";
 import type { FromAgent, ToAgent } from "../../ts/guest/agent-protocol.js";
 import { BootError, Guest } from "../../ts/guest/guest.js";
 import { type GuestRunOptions, portions, runInGuests } from "../../ts/guest/scheduler.js";
-import type { PlannedRun, RunEvent } from "../../ts/report/events.js";
 import { endOf, FACTS, FakeMachine, LIMITS, ready, run, startOf } from "./fixture.js";
 
 /** An agent that passes everything, but panics in the runs with these IDs. */

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, onTestFinished, test } from "vitest";
-import { root, version } from "../../ts/package.js";
+import { root, version } from "../../ts/base/package.js";
 import { childrenOf, command, emptied, goneOf, printed } from "../support/command.js";
 import { needsFilesystems } from "../support/needs.js";
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import { UsageError } from "../../ts/base/errors.js";
 import { parseGuest, parseGuests } from "../../ts/guest/name.js";
-import { UsageError } from "../../ts/plan/usage-error.js";
 
 test.each([
   ["amd64", "amd64", "4k", "trixie"],

@@ -7,8 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { root } from "../../ts/base/package.js";
 import { guestCache } from "../../ts/cli/guests.js";
-import { findTool } from "../../ts/filesystem/tools.js";
 import { cpio, directory, file, symlink } from "../../ts/guest/cpio.js";
 import { BootError, Guest } from "../../ts/guest/guest.js";
 import { kernelEntry } from "../../ts/guest/kernel.js";
@@ -16,7 +16,7 @@ import { parseGuest } from "../../ts/guest/name.js";
 import { prepareGuest } from "../../ts/guest/prepare.js";
 import { Machine } from "../../ts/guest/qemu.js";
 import { rootFor } from "../../ts/guest/root.js";
-import { root } from "../../ts/package.js";
+import { findTool } from "../../ts/process/tools.js";
 import { childrenOf, command, emptied, goneOf, plainEnvironment, printed } from "../support/command.js";
 import { needs, skipFor } from "../support/needs.js";
 

@@ -4,9 +4,9 @@
  */
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { RunEvent } from "../../ts/events/events.js";
 import type { FromAgent, ToAgent } from "../../ts/guest/agent-protocol.js";
 import { runInGuests } from "../../ts/guest/scheduler.js";
-import type { RunEvent } from "../../ts/report/events.js";
 import { Results } from "../../ts/report/results.js";
 import { elapse } from "../support/fake-processes.js";
 import { endOf, FACTS, FakeMachine, LIMITS, READY, run, startOf } from "./fixture.js";

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Machine } from "../../ts/events/events.js";
 import {
   ATTRIBUTES,
   type Environment,
@@ -13,7 +14,6 @@ import {
   readKnownIssues,
 } from "../../ts/kernel/known-issues.js";
 import { parseYaml } from "../../ts/kernel/yaml.js";
-import type { Machine } from "../../ts/report/events.js";
 
 const SUITE = "ltp-aiodio.part1";
 const run = (id: string, suite = SUITE) => ({ suite, id });

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { root } from "../../ts/base/package.js";
 import { KernelClock, KernelReader, openKernelReader, parseRecord } from "../../ts/kernel/reader.js";
-import { root } from "../../ts/package.js";
 import { FakeLog } from "./fixture.js";
 
 const parse = (text: string) => parseRecord(Buffer.from(text, "latin1"));

@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { root } from "../../ts/base/package.js";
 import { type Classifiable, Classifier, linkOf, RULES } from "../../ts/kernel/rules.js";
-import { root } from "../../ts/package.js";
 
 const said = (text: string, seconds = 1, fromKernel = true): Classifiable => ({ text, seconds, fromKernel });
 const classify = (lines: readonly string[]) => new Classifier().messages(lines.map((line) => said(line)));

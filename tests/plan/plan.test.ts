@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { nearest } from "../../ts/base/suggest.js";
 import { makePlan } from "../../ts/plan/plan.js";
 import type { RuntestFile } from "../../ts/plan/resolve.js";
 import { parseRuntest } from "../../ts/plan/runtest.js";
 import { checkSeed, randomSeed, shuffled, splitmix32 } from "../../ts/plan/shuffle.js";
-import { nearest } from "../../ts/plan/suggest.js";
 
 const file = (suite: string, text: string): RuntestFile => ({
   path: `dir/${suite}`,

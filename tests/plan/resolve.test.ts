@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { packaged } from "../../ts/package.js";
+import { packaged } from "../../ts/base/package.js";
 import { loadRuntest, packagedRuntests } from "../../ts/plan/resolve.js";
 
 let folder = "";

@@ -1,7 +1,7 @@
 /** Known issues of a testcase, and of the checker that complains about its filesystem afterwards. */
 import { expect, test } from "vitest";
+import type { RunEvent } from "../../ts/events/events.js";
 import { KnownIssues, parseKnownIssues } from "../../ts/kernel/known-issues.js";
-import type { RunEvent } from "../../ts/report/events.js";
 import { Excuses } from "../../ts/report/excuses.js";
 import { Results } from "../../ts/report/results.js";
 import { plan, runEvents } from "./fixture.js";

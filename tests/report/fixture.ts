@@ -1,6 +1,5 @@
 /** A run with one of each verdict, at fixed times, and a terminal that remembers what was written to it. */
-import { makePlan } from "../../ts/plan/plan.js";
-import { parseRuntest } from "../../ts/plan/runtest.js";
+
 import {
   count,
   exitStatus,
@@ -10,7 +9,9 @@ import {
   type RunEvent,
   verdictOf,
   zeroCounters,
-} from "../../ts/report/events.js";
+} from "../../ts/events/events.js";
+import { makePlan } from "../../ts/plan/plan.js";
+import { parseRuntest } from "../../ts/plan/runtest.js";
 import type { Results } from "../../ts/report/results.js";
 import type { Terminal } from "../../ts/report/terminal.js";
 

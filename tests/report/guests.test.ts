@@ -1,9 +1,9 @@
 /** The axis of guests: in keys, headers, the table and the journal. */
 import { expect, test } from "vitest";
+import { exitStatus, type RunEvent, zeroCounters } from "../../ts/events/events.js";
+import { checkEvent } from "../../ts/events/schema.js";
 import { makePlan } from "../../ts/plan/plan.js";
 import { parseRuntest } from "../../ts/plan/runtest.js";
-import { exitStatus, type RunEvent, zeroCounters } from "../../ts/report/events.js";
-import { checkEvent } from "../../ts/report/journal-schema.js";
 import { kirkReport } from "../../ts/report/json.js";
 import { formatHeader } from "../../ts/report/ltp-reporter.js";
 import { Results } from "../../ts/report/results.js";

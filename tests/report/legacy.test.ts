@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type ResultType, zeroCounters } from "../../ts/report/events.js";
+import { type ResultType, zeroCounters } from "../../ts/events/events.js";
 import { LegacyLines, legacyExitStatus } from "../../ts/report/legacy.js";
 
 function print(lines: [ResultType, string, boolean?][], id = "aio01", colour = false): string {

@@ -2,9 +2,9 @@
 import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { RunEvent } from "../../ts/events/events.js";
 import { makePlan } from "../../ts/plan/plan.js";
 import { parseRuntest } from "../../ts/plan/runtest.js";
-import type { RunEvent } from "../../ts/report/events.js";
 import { JsonReporter } from "../../ts/report/json.js";
 import { LtpReporter } from "../../ts/report/ltp-reporter.js";
 import { ProgressReporter } from "../../ts/report/progress.js";

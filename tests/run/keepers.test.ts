@@ -1,11 +1,11 @@
 /** Keepers that hang, die or garble at each request: the run goes on within its limits, and passes nothing by mistake. */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { PlannedRun, RunEvent } from "../../ts/events/events.js";
 import { parseFilesystems } from "../../ts/filesystem/variants.js";
-import type { PlannedRun, RunEvent } from "../../ts/report/events.js";
 import { type RunOptions, runPlan, type Storage } from "../../ts/run/scheduler.js";
 import { ACTIONS, elapse, fakes, MESSAGES, type Message, only, resetFakes } from "../support/fake-processes.js";
 
-vi.mock("../../ts/run/line-process.js", async () => ({
+vi.mock("../../ts/process/line-process.js", async () => ({
   LineProcess: (await import("../support/fake-processes.js")).FakeProcess,
 }));
 vi.mock("../../ts/run/flight.js", async (original) => ({

@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import type { PlannedRun, RunEvent } from "../../ts/report/events.js";
-import { peakBytes, restartPeak } from "../../ts/run/memory.js";
+import type { PlannedRun, RunEvent } from "../../ts/events/events.js";
+import { peakBytes, restartPeak } from "../../ts/linux/memory.js";
 import { runPlan } from "../../ts/run/scheduler.js";
 
 const MIB = 2 ** 20;

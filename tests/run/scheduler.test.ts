@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import type { PlannedRun, RunEvent } from "../../ts/events/events.js";
 import type { Finding, KernelWatch } from "../../ts/kernel/watch.js";
-import type { PlannedRun, RunEvent } from "../../ts/report/events.js";
 import { runPlan } from "../../ts/run/scheduler.js";
 
 const directory = mkdtempSync(join(tmpdir(), "aiodio-scheduler-"));

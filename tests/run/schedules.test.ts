@@ -5,9 +5,9 @@
  */
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { PlannedRun, RunEvent } from "../../ts/events/events.js";
 import type { CheckResult } from "../../ts/filesystem/checkers.js";
 import { parseFilesystems } from "../../ts/filesystem/variants.js";
-import type { PlannedRun, RunEvent } from "../../ts/report/events.js";
 import { Results } from "../../ts/report/results.js";
 import { type RunOptions, runPlan } from "../../ts/run/scheduler.js";
 import {
@@ -20,7 +20,7 @@ import {
   resetFakes,
 } from "../support/fake-processes.js";
 
-vi.mock("../../ts/run/line-process.js", async () => ({
+vi.mock("../../ts/process/line-process.js", async () => ({
   LineProcess: (await import("../support/fake-processes.js")).FakeProcess,
 }));
 vi.mock("../../ts/run/flight.js", async (original) => ({

@@ -1,6 +1,6 @@
 /** A worker that still talks while it is ended. */
 import { expect, test, vi } from "vitest";
-import type { Death } from "../../ts/run/line-process.js";
+import type { Death } from "../../ts/process/line-process.js";
 import { supervise } from "../../ts/run/supervise.js";
 import type { Listener, Worker } from "../../ts/run/worker.js";
 

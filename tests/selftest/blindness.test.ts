@@ -3,8 +3,8 @@
  * the program here must notice and tell.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Faultfs } from "../../ts/faultfs/faultfs.js";
-import type { Verdict } from "../../ts/report/events.js";
+import type { Verdict } from "../../ts/events/events.js";
+import { Faultfs } from "../../ts/filesystem/faultfs.js";
 import type { FaultCase } from "../../ts/selftest/cases.js";
 import { type Cell, ourRunner, plant, type Runner } from "../../ts/selftest/selftest.js";
 

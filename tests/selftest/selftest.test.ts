@@ -9,7 +9,7 @@ import { parseCommandLine } from "../../ts/cli/flags.js";
 import { EXIT } from "../../ts/cli/main.js";
 import { selftest } from "../../ts/cli/selftest.js";
 import { details, heading, line, markdown, type Table } from "../../ts/cli/selftest-table.js";
-import type { Faultfs } from "../../ts/faultfs/faultfs.js";
+import type { Faultfs } from "../../ts/filesystem/faultfs.js";
 import {
   covers,
   EXCUSES,

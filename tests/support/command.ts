@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { execa } from "execa";
 import { expect } from "vitest";
-import { root } from "../../ts/package.js";
+import { root } from "../../ts/base/package.js";
 
 /** The environment of a user who has set nothing of LTP's but where the tests' temporary directories go. */
 export function plainEnvironment(extra: Record<string, string> = {}): Record<string, string> {

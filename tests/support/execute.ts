@@ -1,5 +1,5 @@
 /** A testcase run in the tests' own process, so that what it calls can be tampered with. */
-import type { ResultLine } from "../../ts/report/events.js";
+import type { ResultLine } from "../../ts/events/events.js";
 import { execute } from "../../ts/testcase/execute.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 

@@ -1,8 +1,8 @@
 /**
  * Keepers and workers that misbehave: in the place of `LineProcess`, so that all of the runner but the processes is real.
  *
- *   vi.mock("../../ts/run/line-process.js", async () => ({
- *     LineProcess: (await import("../support/fake-processes.js")).FakeProcess,
+ *   vi.mock("../../ts/process/line-process.js", async () => ({
+ *     LineProcess: (await import("./fake-processes.js")).FakeProcess,
  *   }));
  *   // Reads files in real time: the fake clock would not wait for it.
  *   vi.mock("../../ts/run/flight.js", async (original) => ({
@@ -15,7 +15,7 @@
 import { vi } from "vitest";
 import type { CheckResult } from "../../ts/filesystem/checkers.js";
 import type { FromKeeper } from "../../ts/filesystem/keeper-protocol.js";
-import type { Death } from "../../ts/run/line-process.js";
+import type { Death } from "../../ts/process/line-process.js";
 import type { FromWorker } from "../../ts/run/protocol-check.js";
 // Loaded by the runner when a process starts: that must take no time by the fake clock.
 import "../../ts/run/protocol-check.js";

@@ -1,5 +1,5 @@
 /** What a journal holds, for tests: production code never has all of it in memory. */
-import type { RunEvent } from "../../ts/report/events.js";
+import type { RunEvent } from "../../ts/events/events.js";
 import { readJournal } from "../../ts/report/journal.js";
 import { Results } from "../../ts/report/results.js";
 

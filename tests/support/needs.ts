@@ -3,8 +3,8 @@
  * names the package. The closing line tells what was skipped for want of which.
  */
 import { TestRunner } from "vitest";
-import { findTool, missingTool } from "../../ts/filesystem/tools.js";
 import { familyOf, parseFilesystems } from "../../ts/filesystem/variants.js";
+import { findTool, missingTool } from "../../ts/process/tools.js";
 
 /** Debian's packages of the programs that tests run, beside those that `mkfs` rows name. */
 const PACKAGES: Readonly<Record<string, string>> = {

@@ -3,7 +3,7 @@
  * passes on sound filesystems with LTP's words, and that every kind of finding becomes LTP's verdict and is told.
  */
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import type { ResultLine } from "../../ts/report/events.js";
+import type { ResultLine } from "../../ts/events/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 import { commandUnderStrace } from "../support/command.js";
 import { invertAt } from "../support/damage.js";

@@ -6,7 +6,7 @@ import { execFileSync } from "node:child_process";
 import { truncateSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { startRecord } from "#native";
-import type { ResultLine } from "../../ts/report/events.js";
+import type { ResultLine } from "../../ts/events/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 import { readAt, replaceOnDisk, writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
@@ -30,7 +30,7 @@ vi.mock("#native", async (original) => {
 });
 /** Stands in for unmounting and mounting, for faults that show only afterwards. */
 let remount: () => void = () => {};
-vi.mock("../../ts/filesystem/mounts.js", () => ({ remountAll: () => remount() }));
+vi.mock("../../ts/linux/mounts.js", () => ({ remountAll: () => remount() }));
 
 const aiocp = (await import("../../testcases/aiocp.js")).default as unknown as Testcase;
 

@@ -3,7 +3,7 @@ import { readdirSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { root } from "../../ts/package.js";
+import { root } from "../../ts/base/package.js";
 import { programs } from "../../ts/testcase/registry.js";
 import { summaryOf } from "../support/command.js";
 import { needs } from "../support/needs.js";

@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
-import type { ResultLine } from "../../ts/report/events.js";
+import type { ResultLine } from "../../ts/events/events.js";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 import { commandUnderStrace } from "../support/command.js";
 import { invertAt } from "../support/damage.js";

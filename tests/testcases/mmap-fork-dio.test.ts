@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { expect, test } from "vitest";
-import { root } from "../../ts/package.js";
+import { root } from "../../ts/base/package.js";
 import { backingDirectory } from "../filesystem/fixture.js";
 import { plainEnvironment } from "../support/command.js";
 import { filesystems } from "../support/filesystems.js";

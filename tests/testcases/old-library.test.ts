@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { packaged } from "../../ts/package.js";
+import { packaged } from "../../ts/base/package.js";
 import { programs } from "../../ts/testcase/registry.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";

@@ -1,7 +1,7 @@
 /** Runs a testcase in this process, and on a filesystem that lies. */
 import { execa } from "execa";
-import { Faultfs } from "../../ts/faultfs/faultfs.js";
-import { root } from "../../ts/package.js";
+import { root } from "../../ts/base/package.js";
+import { Faultfs } from "../../ts/filesystem/faultfs.js";
 import { programs } from "../../ts/testcase/registry.js";
 import { plainEnvironment } from "../support/command.js";
 import { executed } from "../support/execute.js";

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { packaged } from "../../ts/package.js";
+import { packaged } from "../../ts/base/package.js";
 import { programs } from "../../ts/testcase/registry.js";
 import { plainEnvironment } from "../support/command.js";
 

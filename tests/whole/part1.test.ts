@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { packaged } from "../../ts/package.js";
+import { packaged } from "../../ts/base/package.js";
 import { command } from "../support/command.js";
 import { filesystems } from "../support/filesystems.js";
 import { temporaryDirectory } from "../support/temporary.js";

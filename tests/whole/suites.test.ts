@@ -6,8 +6,8 @@
 import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { packaged } from "../../ts/package.js";
-import type { RunEvent } from "../../ts/report/events.js";
+import { packaged } from "../../ts/base/package.js";
+import type { RunEvent } from "../../ts/events/events.js";
 import { backingDirectory, expectNoTraces, mountsHere } from "../filesystem/fixture.js";
 import { command } from "../support/command.js";
 import { needsFilesystems } from "../support/needs.js";

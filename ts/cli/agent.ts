@@ -1,9 +1,9 @@
 /** `aiodio-ltp agent`: serves a controller on the standard streams; `--host` starts it by ssh. */
 import { realpathSync } from "node:fs";
+import { UsageError } from "../base/errors.js";
 import { type Part, serve } from "../guest/agent.js";
 import type { AgentRun } from "../guest/agent-protocol.js";
-import { knownDevicesBehind } from "../kernel/devices.js";
-import { UsageError } from "../plan/usage-error.js";
+import { knownDevicesBehind } from "../linux/devices.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { parseCommandLine } from "./flags.js";
 import { storageOf } from "./storage.js";

@@ -1,7 +1,7 @@
 /** Checks, before anything runs, that testcases can work in a directory at all. */
 import { mkdtempSync, rmdirSync, statfsSync, statSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
+import { reasonOf, UsageError } from "../base/errors.js";
 
 /** A testcase of part1 holds two files of 1 MiB, rounded up to its blocks; with room for the filesystem's own needs. */
 const FREE_BYTES_PER_WORKER = 8 * 1024 * 1024;

@@ -1,6 +1,7 @@
 /** `aiodio-ltp exec PROGRAM`, where it is not as bin/aiodio-ltp.js, which runs the program, takes it. */
-import { didYouMean } from "../plan/suggest.js";
-import { UsageError } from "../plan/usage-error.js";
+
+import { UsageError } from "../base/errors.js";
+import { didYouMean } from "../base/suggest.js";
 import { programs } from "../testcase/registry.js";
 
 /** @throws UsageError always: says what to write instead */

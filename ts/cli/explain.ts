@@ -1,10 +1,10 @@
 /** `aiodio-ltp explain [JOURNAL [ID]]`: what went wrong, from the journal and the flight records beside it, long after. */
 import { resolve } from "node:path";
 import type { RecordAnswer } from "#native";
+import { UsageError } from "../base/errors.js";
+import { didYouMean } from "../base/suggest.js";
+import type { RunEvent } from "../events/events.js";
 import type { Finding } from "../kernel/watch.js";
-import { didYouMean } from "../plan/suggest.js";
-import { UsageError } from "../plan/usage-error.js";
-import type { RunEvent } from "../report/events.js";
 import { readJournal } from "../report/journal.js";
 import { formatLogLine } from "../report/ltp.js";
 import { explanation, Results, type TestResult } from "../report/results.js";

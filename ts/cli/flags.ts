@@ -1,10 +1,10 @@
 /** One table of all options: it gives the parser, `--help` and the README's table. */
 import { parseArgs } from "node:util";
+import { UsageError } from "../base/errors.js";
+import { parseSeed, parseSize } from "../base/numbers.js";
+import { didYouMean } from "../base/suggest.js";
 import { checkSeed } from "../plan/shuffle.js";
-import { didYouMean } from "../plan/suggest.js";
-import { UsageError } from "../plan/usage-error.js";
 import { ENGINES } from "../testcase/engines.js";
-import { parseSeed, parseSize } from "../testcase/numbers.js";
 
 export type Command =
   | "run"

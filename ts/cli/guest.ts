@@ -1,6 +1,9 @@
 /** `aiodio-ltp guest list|prepare|shell|clean`. */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { UsageError } from "../base/errors.js";
+import { packaged } from "../base/package.js";
+import { didYouMean } from "../base/suggest.js";
 import { parseFilesystems } from "../filesystem/variants.js";
 import { addonEntry } from "../guest/addon.js";
 import { ARCHITECTURES } from "../guest/architectures.js";
@@ -9,9 +12,6 @@ import { kernelEntry } from "../guest/kernel.js";
 import { type GuestName, parseGuest, parseGuests, SUITES } from "../guest/name.js";
 import { knownVerdict } from "../guest/qemu.js";
 import { isHost, rootEntries } from "../guest/root.js";
-import { packaged } from "../package.js";
-import { didYouMean } from "../plan/suggest.js";
-import { UsageError } from "../plan/usage-error.js";
 import type { Flags } from "./flags.js";
 import { diskOf, guestCache, ownKernel } from "./guests.js";
 import type { System } from "./system.js";

@@ -1,5 +1,6 @@
 /** What `--guest`, `--host` and their companions ask for, checked before anything is fetched; the scheduler for it. */
 import { isAbsolute, resolve } from "node:path";
+import { UsageError } from "../base/errors.js";
 import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes } from "../filesystem/provision.js";
 import { parseFilesystems, type Variant } from "../filesystem/variants.js";
 import type { Place } from "../guest/agent-protocol.js";
@@ -7,7 +8,6 @@ import { Cache, cacheDirectory } from "../guest/cache.js";
 import { checkDestination, type GuestName, type OwnKernel, parseGuests } from "../guest/name.js";
 import type { GuestRunOptions } from "../guest/scheduler.js";
 import type { KnownFacts } from "../kernel/known-issues.js";
-import { UsageError } from "../plan/usage-error.js";
 import type { Flags } from "./flags.js";
 import { refuseCompanions } from "./storage.js";
 import type { RunPlan } from "./system.js";

@@ -11,9 +11,9 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { packaged, version } from "../package.js";
+import { reasonOf, UsageError } from "../base/errors.js";
+import { packaged, version } from "../base/package.js";
 import { packagedRuntests } from "../plan/resolve.js";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
 import { programs } from "../testcase/registry.js";
 import type { System } from "./system.js";
 

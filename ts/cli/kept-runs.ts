@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
+import { reasonOf, UsageError } from "../base/errors.js";
 import { isBeingWritten, Journal } from "../report/journal.js";
 
 const KEPT = 5;

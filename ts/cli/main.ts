@@ -1,5 +1,5 @@
 /** The command `aiodio-ltp`: picks what to do, and turns every way to end into an exit status. */
-import { UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../base/errors.js";
 import { type CommandLine, helpText, parseCommandLine } from "./flags.js";
 import { processSystem, type System } from "./system.js";
 
@@ -30,7 +30,7 @@ async function dispatch({ command, flags, operands }: CommandLine, system: Syste
     return EXIT.ok;
   }
   if (flags.version) {
-    terminal.out(`${(await import("../package.js")).version}\n`);
+    terminal.out(`${(await import("../base/package.js")).version}\n`);
     return EXIT.ok;
   }
   // Each command is loaded only when it is asked for.

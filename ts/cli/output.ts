@@ -1,7 +1,7 @@
 /** The file of `--output`. */
 import { accessSync, constants, lstatSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
+import { reasonOf, UsageError } from "../base/errors.js";
 
 /**
  * The path. Told before the run, not after hours of it.

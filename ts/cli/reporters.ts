@@ -1,5 +1,5 @@
 /** The reporters that a run is shown by. */
-import type { Reporter } from "../report/events.js";
+import type { Reporter } from "../events/events.js";
 import type { Results } from "../report/results.js";
 import type { Flags } from "./flags.js";
 import { replaceFile } from "./output.js";

@@ -1,5 +1,5 @@
 /** The selftest's table: for the terminal a row of counts a fault, with the names below it, and for the README. */
-import type { ResultType } from "../report/events.js";
+import type { ResultType } from "../events/events.js";
 import { paint } from "../report/ltp.js";
 import { excuse, FAULT_CASES, type Subject } from "../selftest/cases.js";
 import type { Cell, Outcome, Row } from "../selftest/selftest.js";

@@ -1,9 +1,9 @@
 /** `aiodio-ltp selftest`: plants each known fault under each testcase and prints what was noticed. */
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
-import { Faultfs } from "../faultfs/faultfs.js";
-import { didYouMean } from "../plan/suggest.js";
-import { UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../base/errors.js";
+import { didYouMean } from "../base/suggest.js";
+import { Faultfs } from "../filesystem/faultfs.js";
 import { subjects as allSubjects, FAULT_CASES, isMeant, type Subject } from "../selftest/cases.js";
 import { ltpProgram, ltpRunner, ltpSubject } from "../selftest/ltp.js";
 import {

@@ -1,7 +1,7 @@
 /** Programs that PATH has twice, ours and LTP's: who starts one by its name gets the first, and may mean the other. */
 import { closeSync, openSync, readFileSync, readSync, realpathSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
-import { findTool } from "../filesystem/tools.js";
+import { findTool } from "../process/tools.js";
 import { WRITTEN_BY } from "./install-ltproot.js";
 
 export interface Shadow {

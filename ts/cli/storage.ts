@@ -1,10 +1,10 @@
 /** What `--filesystems` and its companions ask for, checked before the first filesystem is made. */
 import { resolve } from "node:path";
+import { UsageError } from "../base/errors.js";
 import { type ClaimedDevice, claimDevice, refuseSharing } from "../filesystem/device.js";
 import { KeeperError } from "../filesystem/keeper-process.js";
 import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes, Filesystem } from "../filesystem/provision.js";
 import { ltpFilesystems, parseFilesystems, type Variant } from "../filesystem/variants.js";
-import { UsageError } from "../plan/usage-error.js";
 import type { Storage } from "../run/scheduler.js";
 import type { Flags } from "./flags.js";
 

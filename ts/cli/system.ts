@@ -1,9 +1,9 @@
 /** What the command line takes from the process around it; tests give their own. */
 import type { EventEmitter } from "node:events";
+import type { PlannedRun, RunEvent } from "../events/events.js";
 import { type KernelWatch, openKernelWatch } from "../kernel/watch.js";
-import type { PlannedRun, RunEvent } from "../report/events.js";
+import { shieldFromOom } from "../process/oom.js";
 import { processTerminal, type Terminal } from "../report/terminal.js";
-import { shieldFromOom } from "../run/oom.js";
 import type { RunOptions } from "../run/scheduler.js";
 import { prepareElsewhere } from "./guests.js";
 

@@ -3,7 +3,7 @@
  * waits for itself, it could not die. Started by `server.ts`; it ends with its standard input.
  */
 import { serveFaultfs } from "#native";
-import { SIGNALS } from "../run/interruption.js";
+import { SIGNALS } from "../process/interruption.js";
 import { READY, type ServerStart } from "./server-protocol.js";
 
 // A service manager signals all processes of its group at once: this one ends with its keeper.

@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { type FaultReport, faultsFired, setFaultRules } from "#native";
-import { MountError } from "../filesystem/mounts.js";
-import { packaged } from "../package.js";
-import { unshielded } from "../run/oom.js";
+import { packaged } from "../base/package.js";
+import { MountError } from "../linux/mounts.js";
+import { unshielded } from "../process/oom.js";
 import type { ServerStart } from "./server-protocol.js";
 
 const SERVER_MAIN = packaged("dist", "ts", "faultfs", "server-main.js");

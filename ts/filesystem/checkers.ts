@@ -1,5 +1,5 @@
 /** The filesystems' own checkers, and what their exit statuses mean. None of them changes anything here. */
-import { findTool, missingTool, runTool } from "./tools.js";
+import { findTool, missingTool, runTool } from "../process/tools.js";
 
 /** `metadata`: the structure; `data`: the checksums of the data too, where the filesystem has them. */
 export type CheckLevel = "metadata" | "data";

@@ -11,9 +11,9 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
-import { formatBytes } from "../testcase/numbers.js";
-import { findTool, missingTool, runTool } from "./tools.js";
+import { reasonOf, UsageError } from "../base/errors.js";
+import { formatBytes } from "../base/numbers.js";
+import { findTool, missingTool, runTool } from "../process/tools.js";
 
 /** What wipefs(8) finds on a device. */
 const wipefsOutput = z.object({

@@ -4,7 +4,7 @@
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { runTool } from "./tools.js";
+import { runTool } from "../process/tools.js";
 
 /** xfsprogs's files of what its defaults were when a kernel was released (mkfs.xfs(8), CONFIGURATION FILES). */
 const XFS_CONFIGS = "/usr/share/xfsprogs/mkfs";

@@ -6,8 +6,8 @@
  */
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
-import { SIGNALS } from "../run/interruption.js";
-import { shieldFromOom } from "../run/oom.js";
+import { SIGNALS } from "../process/interruption.js";
+import { shieldFromOom } from "../process/oom.js";
 import { writeAll } from "../run/protocol.js";
 import { Keeper } from "./keeper.js";
 import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";

@@ -1,7 +1,8 @@
 /** The controller's handle of one keeper process: nobody waits for its answer for ever, whatever the kernel does to it. */
-import { packaged } from "../package.js";
-import { within } from "../run/deadline.js";
-import { LineProcess } from "../run/line-process.js";
+
+import { within } from "../base/deadline.js";
+import { packaged } from "../base/package.js";
+import { LineProcess } from "../process/line-process.js";
 import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";
 
 const KEEPER_MAIN = packaged("dist", "ts", "filesystem", "keeper-main.js");

@@ -1,6 +1,6 @@
 /** Checks what comes from a keeper: it may have been killed in the middle of an answer. */
 import { z } from "zod";
-import { checkResult } from "../report/journal-schema.js";
+import { checkResult } from "../events/schema.js";
 import type { FromKeeper } from "./keeper-protocol.js";
 
 const mount = z.object({ source: z.string(), target: z.string(), type: z.string(), options: z.string() });

@@ -22,18 +22,18 @@ import {
   STALE_DISK_FILE,
   unmountFilesystem,
 } from "#native";
+import { reasonOf } from "../base/errors.js";
+import { formatBytes } from "../base/numbers.js";
+import { root } from "../base/package.js";
 import { FaultfsServer } from "../faultfs/server.js";
-import { root } from "../package.js";
-import { reasonOf } from "../plan/usage-error.js";
-import { formatBytes } from "../testcase/numbers.js";
+import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "../linux/mounts.js";
+import { findTool, missingTool, runTool } from "../process/tools.js";
 import { type CheckLevel, type CheckReport, type CheckResult, checkUnmounted, mountedChecker } from "./checkers.js";
 import { sectorBytesOf } from "./device.js";
 import { featureArguments, mkfsFacts } from "./features.js";
 import type { Provisioned, Store, ToKeeper } from "./keeper-protocol.js";
 import { findMountPoint, MOUNT_POINTS } from "./mount-point.js";
-import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "./mounts.js";
 import { BrokenError, refusedByMkfs, refusedByMount, UnavailableError, UnusableError } from "./refusal.js";
-import { findTool, missingTool, runTool } from "./tools.js";
 import { type Family, familyOf, type Variant } from "./variants.js";
 
 /** btrfs scrub leaves a file for each filesystem here. */

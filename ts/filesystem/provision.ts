@@ -6,14 +6,14 @@ import { readFileSync, statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, resolve } from "node:path";
 import type { FaultReport } from "#native";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
-import { formatBytes } from "../testcase/numbers.js";
-import { surroundingSeconds } from "../testcase/timing.js";
+import { reasonOf, UsageError } from "../base/errors.js";
+import { formatBytes } from "../base/numbers.js";
+import { surroundingSeconds } from "../base/timing.js";
+import type { Mount } from "../linux/mounts.js";
 import type { CheckLevel, CheckResult } from "./checkers.js";
 import { bytesOfDevice } from "./device.js";
 import { KeeperError, KeeperProcess, type Patience } from "./keeper-process.js";
 import type { FromKeeper, Provisioned, Store, ToKeeper } from "./keeper-protocol.js";
-import type { Mount } from "./mounts.js";
 import { familyOf, type Variant } from "./variants.js";
 
 /** The size of a provisioned filesystem where nobody says: large enough for every line of LTP's runtest files. */

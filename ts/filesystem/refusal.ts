@@ -2,8 +2,8 @@
  * Why a filesystem could not be made: the machine lacks something (TCONF), the user asked for what can't be (a usage
  * error), or it should have worked (TBROK). Only what mkfs or the kernel says in so many words is a lack.
  */
-import { formatBytes } from "../testcase/numbers.js";
-import type { MountError } from "./mounts.js";
+import { formatBytes } from "../base/numbers.js";
+import type { MountError } from "../linux/mounts.js";
 import type { Family, Variant } from "./variants.js";
 
 /** What this machine cannot do; the message is the reason. */

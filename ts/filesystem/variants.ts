@@ -2,9 +2,10 @@
  * The filesystems that can be provisioned, by name: a family (`ext4`), with modifiers (`ext4:1k`) and settings of the
  * user's own (`ext4:1k:mount=data=journal`). A modifier is a short name for settings, so the two combine freely.
  */
-import { didYouMean } from "../plan/suggest.js";
-import { UsageError } from "../plan/usage-error.js";
-import { formatBytes, parseSize } from "../testcase/numbers.js";
+
+import { UsageError } from "../base/errors.js";
+import { formatBytes, parseSize } from "../base/numbers.js";
+import { didYouMean } from "../base/suggest.js";
 
 export interface Variant {
   /** As the user wrote it; unique in a list. */

@@ -1,9 +1,9 @@
 /** The agent in a guest: finds the port that it is to listen on, and the disks for its filesystems. */
 import { openSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { PlannedRun } from "../events/events.js";
 import { ownDevice } from "../filesystem/device.js";
 import { parseFilesystems } from "../filesystem/variants.js";
-import type { PlannedRun } from "../report/events.js";
 import { type Part, serve } from "./agent.js";
 import type { AgentRun } from "./agent-protocol.js";
 import { INIT_MARK } from "./console.js";

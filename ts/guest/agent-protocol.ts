@@ -27,9 +27,9 @@
  * reason, and runs nothing of it; a torn line before the end of the stream is no request.
  */
 import { z } from "zod";
-import { version } from "../package.js";
-import type { Machine, PlannedRun, RunEvent } from "../report/events.js";
-import { checkEvent, machineSchema, plannedRunSchema } from "../report/journal-schema.js";
+import { version } from "../base/package.js";
+import type { Machine, PlannedRun, RunEvent } from "../events/events.js";
+import { checkEvent, machineSchema, plannedRunSchema } from "../events/schema.js";
 import { ProtocolError } from "../run/protocol-check.js";
 
 /** `run`: do these, in this order. */

@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../base/errors.js";
 import { sha256 } from "./cache.js";
 import { CommandError, runCommand, STATUS_FD } from "./command.js";
 

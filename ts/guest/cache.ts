@@ -19,7 +19,7 @@ import {
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../base/errors.js";
 import { runCommand } from "./command.js";
 
 const MANIFEST = "manifest.json";

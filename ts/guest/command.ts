@@ -1,7 +1,7 @@
 /** Runs other programs to their end; they die with this process. */
 import { spawn } from "node:child_process";
-import { findTool, missingTool } from "../filesystem/tools.js";
-import { UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../base/errors.js";
+import { findTool, missingTool } from "../process/tools.js";
 import { LineSplitter } from "../run/protocol.js";
 
 /** Lines of a failed program's complaint that are kept. */

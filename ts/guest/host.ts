@@ -1,10 +1,10 @@
 /** Another machine, with this package installed: its agent is at the other end of ssh's standard streams. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { Duplex, type Readable, type Writable } from "node:stream";
-import { findTool, missingTool } from "../filesystem/tools.js";
-import { version } from "../package.js";
-import { UsageError } from "../plan/usage-error.js";
-import { abandonChild } from "../run/line-process.js";
+import { UsageError } from "../base/errors.js";
+import { version } from "../base/package.js";
+import { abandonChild } from "../process/line-process.js";
+import { findTool, missingTool } from "../process/tools.js";
 import type { GuestMachine } from "./guest.js";
 
 const OPTIONS = [

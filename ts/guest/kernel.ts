@@ -1,7 +1,7 @@
 /** The kernel of a guest: Debian's, kept in the cache, or the user's own build. */
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
+import { reasonOf, UsageError } from "../base/errors.js";
 import { Apt, ArchiveError, checksums, firstOf, type Tell, unpack } from "./apt.js";
 import type { PageSize } from "./architectures.js";
 import type { Cache } from "./cache.js";

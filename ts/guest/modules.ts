@@ -3,8 +3,8 @@ import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { findTool, missingTool } from "../filesystem/tools.js";
-import { UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../base/errors.js";
+import { findTool, missingTool } from "../process/tools.js";
 
 /** Larger than any module, and its debug information. */
 const MODULE_BYTES_MAX = 1 << 30;

@@ -1,6 +1,7 @@
 /** `--guest ARCH[-PAGESIZE][:SUITE]`: what the user asks for, checked before anything is fetched. */
-import { didYouMean } from "../plan/suggest.js";
-import { UsageError } from "../plan/usage-error.js";
+
+import { UsageError } from "../base/errors.js";
+import { didYouMean } from "../base/suggest.js";
 import { ARCHITECTURES, type Architecture, type PageSize } from "./architectures.js";
 
 /** Debian's suites that have kernels for guests, oldest first. */

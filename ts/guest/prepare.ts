@@ -2,10 +2,10 @@
 import { readFileSync, realpathSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join, relative, sep } from "node:path";
-import { distributionOf } from "../cli/machine.js";
+import { root as packageRoot } from "../base/package.js";
 import type { Variant } from "../filesystem/variants.js";
 import type { KnownFacts } from "../kernel/known-issues.js";
-import { root as packageRoot } from "../package.js";
+import { distributionOf } from "../linux/machine.js";
 import { addonFor } from "./addon.js";
 import type { Tell } from "./apt.js";
 import { ago, type Cache, daysSince, OLD_DAYS } from "./cache.js";

@@ -16,10 +16,10 @@ import {
 import { availableParallelism, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
-import { findTool, missingTool } from "../filesystem/tools.js";
-import { UsageError } from "../plan/usage-error.js";
-import { within } from "../run/deadline.js";
-import { abandonChild } from "../run/line-process.js";
+import { within } from "../base/deadline.js";
+import { UsageError } from "../base/errors.js";
+import { abandonChild } from "../process/line-process.js";
+import { findTool, missingTool } from "../process/tools.js";
 import type { Architecture } from "./architectures.js";
 import { type Cache, daysSince, OLD_DAYS } from "./cache.js";
 import { dyingWithUs, runCommand } from "./command.js";

@@ -1,4 +1,6 @@
 /** Spreads planned runs over guests or hosts, as `run/scheduler.ts` spreads them over workers, with the same events. */
+
+import { callerOf } from "../base/location.js";
 import {
   count,
   exitStatus,
@@ -7,8 +9,7 @@ import {
   type RunEvent,
   verdictOf,
   zeroCounters,
-} from "../report/events.js";
-import { callerOf } from "../testcase/location.js";
+} from "../events/events.js";
 import { type AgentRun, misplaced } from "./agent-protocol.js";
 import { BootError, Guest, type GuestMachine, LIMITS } from "./guest.js";
 

@@ -9,9 +9,9 @@
  */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { didYouMean } from "../plan/suggest.js";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
-import type { Machine, PlannedRun, Verdict } from "../report/events.js";
+import { reasonOf, UsageError } from "../base/errors.js";
+import { didYouMean } from "../base/suggest.js";
+import type { Machine, PlannedRun, Verdict } from "../events/events.js";
 
 /** What an entry's conditions are compared with. One that is not known here fits no entry that asks for it. */
 export const ATTRIBUTES = [

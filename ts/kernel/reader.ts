@@ -5,7 +5,7 @@
  * all that was said between. Closing is immediate and nothing here keeps the process alive.
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
-import { reasonOf } from "../plan/usage-error.js";
+import { reasonOf } from "../base/errors.js";
 
 export const LEVELS = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"] as const;
 

@@ -7,7 +7,7 @@
  */
 import { readFileSync } from "node:fs";
 import { z } from "zod";
-import { firstOf, reasonOf, UsageError } from "../plan/usage-error.js";
+import { firstOf, reasonOf, UsageError } from "../base/errors.js";
 import type { Parse } from "./known-issues.js";
 
 /** One reason not to run some tests. */

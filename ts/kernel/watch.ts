@@ -1,9 +1,9 @@
 /** Collects what the kernel says while testcases run, and gives every message to the testcase that it is about. */
 import { existsSync } from "node:fs";
-import { within } from "./devices.js";
+import { within } from "../linux/devices.js";
+import { newTaints, readTaint } from "../linux/taint.js";
 import { KernelClock, type KernelReader, type KernelRecord, type Level, openKernelReader } from "./reader.js";
 import { CLASS_VERDICT, Classifier, linkOf, type Message, type RuleClass } from "./rules.js";
-import { newTaints, readTaint } from "./taint.js";
 
 /** What a testcase uses, as far as it is known. */
 export interface About {

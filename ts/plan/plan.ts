@@ -1,10 +1,11 @@
 /** From runtest files to the planned runs: filters, iterations, order, keys. */
-import type { PlannedRun } from "../report/events.js";
+
+import { firstOf, UsageError } from "../base/errors.js";
+import { didYouMean } from "../base/suggest.js";
+import type { PlannedRun } from "../events/events.js";
 import type { RuntestFile } from "./resolve.js";
 import type { RuntestLine } from "./runtest.js";
 import { shuffled } from "./shuffle.js";
-import { didYouMean } from "./suggest.js";
-import { firstOf, UsageError } from "./usage-error.js";
 
 /** What the user asked for. */
 export interface PlanRequest {

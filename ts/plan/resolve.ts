@@ -1,10 +1,10 @@
 /** From what the user typed to a runtest file: a path, or the name of one of the package's own files. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join, normalize, resolve } from "node:path";
-import { packaged } from "../package.js";
+import { reasonOf, UsageError } from "../base/errors.js";
+import { packaged } from "../base/package.js";
+import { didYouMean } from "../base/suggest.js";
 import { parseRuntest, type RuntestLine } from "./runtest.js";
-import { didYouMean } from "./suggest.js";
-import { reasonOf, UsageError } from "./usage-error.js";
 
 /** A runtest file that was found, read and parsed. */
 export interface RuntestFile {

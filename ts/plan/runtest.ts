@@ -5,7 +5,7 @@
  * patterns) is an error rather than an argument that means something else than it does there. Three words of a shell
  * stand in LTP's own files of up to 2023 and are understood: `$TMPDIR`, `$$`, and `time` before a command.
  */
-import { firstOf, UsageError } from "./usage-error.js";
+import { firstOf, UsageError } from "../base/errors.js";
 
 /** One line that runs something. */
 export interface RuntestLine {

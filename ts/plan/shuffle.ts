@@ -1,6 +1,6 @@
 /** A shuffle that a printed seed brings back, on any machine and any version of Node. */
 import { randomInt } from "node:crypto";
-import { UsageError } from "./usage-error.js";
+import { UsageError } from "../base/errors.js";
 
 const SEEDS = 2 ** 32;
 

@@ -14,8 +14,8 @@ import {
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { reasonOf, UsageError } from "../plan/usage-error.js";
-import type { RunEvent } from "./events.js";
+import { reasonOf, UsageError } from "../base/errors.js";
+import type { RunEvent } from "../events/events.js";
 import type { RunStart } from "./results.js";
 
 /** What a journal holds beside its events. */
@@ -40,7 +40,7 @@ const CHUNK_BYTES = 2 ** 20;
  */
 export async function readJournal(path: string, visit: (event: RunEvent) => void): Promise<History> {
   // Loaded here because nothing but reading a journal needs zod, and it takes as long to load as the rest of us.
-  const { checkEvent } = await import("./journal-schema.js");
+  const { checkEvent } = await import("../events/schema.js");
   let start: RunStart | undefined;
   let wholeBytes = 0;
   let number = 0;

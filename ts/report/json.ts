@@ -1,5 +1,5 @@
 /** kirk's report, complete, so that what reads kirk's results.json (openQA, HTML scripts) reads ours. */
-import type { Machine, PlannedRun, Reporter, RunEvent } from "./events.js";
+import type { Machine, PlannedRun, Reporter, RunEvent } from "../events/events.js";
 import { formatLogLine, formatSummary } from "./ltp.js";
 import { repeatCommand } from "./repeat.js";
 import type { EndedTest, Results } from "./results.js";

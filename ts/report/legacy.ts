@@ -1,5 +1,5 @@
 /** The output of LTP's old library (`--legacy-output`), for tools that parse it: lines on standard output, no Summary. */
-import { type Counters, RESULT_BITS, type ResultLine } from "./events.js";
+import { type Counters, RESULT_BITS, type ResultLine } from "../events/events.js";
 import { paint } from "./ltp.js";
 
 const REMAINING = {

@@ -1,5 +1,5 @@
 /** Raw result lines of a whole run, as `kirk` or a shell loop over LTP's programs would show them. */
-import { isTrouble, type PlannedRun, type Reporter, type RunEvent } from "./events.js";
+import { isTrouble, type PlannedRun, type Reporter, type RunEvent } from "../events/events.js";
 import { formatLogLine, formatSummary, type LtpStyle } from "./ltp.js";
 import { placeOf, type Results } from "./results.js";
 import {

@@ -3,7 +3,7 @@
  *
  * One thing is left out: LTP cuts messages at 1024 bytes, with a TWARN before; here a message has no such limit.
  */
-import type { Counters, ResultLine, ResultType } from "./events.js";
+import type { Counters, ResultLine, ResultType } from "../events/events.js";
 import type { LogLine } from "./results.js";
 import { colourWanted } from "./terminal.js";
 

@@ -1,5 +1,5 @@
 /** The default: on a terminal one live line per worker and a bar; elsewhere a line for each testcase. */
-import type { Reporter, RunEvent } from "./events.js";
+import type { Reporter, RunEvent } from "../events/events.js";
 import { LiveRegion } from "./live-region.js";
 import type { Results } from "./results.js";
 import {

@@ -1,5 +1,5 @@
 /** Only what failed, and one closing line. */
-import type { Reporter, RunEvent } from "./events.js";
+import type { Reporter, RunEvent } from "../events/events.js";
 import type { Results } from "./results.js";
 import {
   elapsedSeconds,

@@ -1,5 +1,5 @@
 /** The command that runs one line again as it was run: the same file, filesystem and options, with the seed that it took. */
-import type { PlannedRun } from "./events.js";
+import type { PlannedRun } from "../events/events.js";
 import type { Results, TestResult } from "./results.js";
 
 /** As every testcase words it when it begins. */

@@ -10,7 +10,7 @@ import {
   type Verdict,
   verdictOf,
   zeroCounters,
-} from "./events.js";
+} from "../events/events.js";
 import { seedIn } from "./repeat.js";
 import { type Unchecked, UncheckedRuns } from "./unchecked.js";
 

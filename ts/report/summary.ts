@@ -1,6 +1,6 @@
 /** What a run comes to, in words: shared by the reporters that people read. */
-import { firstOf } from "../plan/usage-error.js";
-import { isDamaged, type ResultType, type RunEvent, type Verdict } from "./events.js";
+import { firstOf } from "../base/errors.js";
+import { isDamaged, type ResultType, type RunEvent, type Verdict } from "../events/events.js";
 import { formatLogLine, paint } from "./ltp.js";
 import { repeatCommand } from "./repeat.js";
 import { explanation, isUnavailable, type Results, type RunStart, type TestEnd, type TestResult } from "./results.js";

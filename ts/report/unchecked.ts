@@ -1,5 +1,5 @@
 /** Which testcases ran on a filesystem that its checker has not looked at since: what they have shown is not final. */
-import type { RunEvent } from "./events.js";
+import type { RunEvent } from "../events/events.js";
 
 /** A filesystem that was never checked after these testcases had begun on it. */
 export interface Unchecked {

@@ -6,8 +6,8 @@ import { realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Judged } from "../kernel/judge.js";
 import { type Drained, type KernelReader, openKernelReader } from "../kernel/reader.js";
-import { readTaint } from "../kernel/taint.js";
 import type { KernelWatch } from "../kernel/watch.js";
+import { readTaint } from "../linux/taint.js";
 import type { Report } from "./supervise.js";
 
 const KEY = "the testcase";
@@ -17,7 +17,7 @@ export interface KernelSources {
   /** As {@link openKernelReader} answers. */
   reader: Pick<KernelReader, "drain" | "close"> | { unreadable: string };
   taint: () => bigint | undefined;
-  /** As `knownDevicesBehind` of kernel/devices.ts has it, which is asked where this is absent. */
+  /** As `knownDevicesBehind` of linux/devices.ts has it, which is asked where this is absent. */
   devicesBehind?: (directory: string) => string[] | undefined;
 }
 
@@ -80,7 +80,7 @@ export class KernelWindow {
   private async startWatch(): Promise<KernelWatch> {
     const [{ openKernelWatch }, { knownDevicesBehind }] = await Promise.all([
       import("../kernel/watch.js"),
-      import("../kernel/devices.js"),
+      import("../linux/devices.js"),
     ]);
     const { reader, taint, devicesBehind = knownDevicesBehind } = this.sources;
     const taints = [this.taintBefore];

@@ -9,7 +9,7 @@
  */
 
 import { writeSync } from "node:fs";
-import type { Mount } from "../filesystem/mounts.js";
+import type { Mount } from "../linux/mounts.js";
 import type { FromWorker } from "./protocol-check.js";
 
 export interface RunRequest {

@@ -1,6 +1,7 @@
 /** What an abandoned worker becomes where its workload keeps its directory from being removed: argument 1 is the directory. */
+
+import { SIGNALS } from "../process/interruption.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
-import { SIGNALS } from "./interruption.js";
 
 // As for the worker: a service manager signals all processes of its group at once.
 for (const signal of SIGNALS) process.on(signal, () => {});

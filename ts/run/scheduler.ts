@@ -1,16 +1,9 @@
 /** Spreads planned runs over warm workers and tells what happens as events. */
 
 import { statfsSync } from "node:fs";
-import type { CheckResult } from "../filesystem/checkers.js";
-import { type ClaimedDevice, changedDevice } from "../filesystem/device.js";
-import { KeeperError, KeeperHung } from "../filesystem/keeper-process.js";
-import { filesystemName } from "../filesystem/magic.js";
-import { Filesystem, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
-import type { Variant } from "../filesystem/variants.js";
-import { devicesOf } from "../kernel/devices.js";
-import { judge } from "../kernel/judge.js";
-import type { KernelWatch } from "../kernel/watch.js";
-import { UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../base/errors.js";
+import { callerOf } from "../base/location.js";
+import { surroundingSeconds } from "../base/timing.js";
 import {
   count,
   exitStatus,
@@ -19,9 +12,16 @@ import {
   type RunEvent,
   verdictOf,
   zeroCounters,
-} from "../report/events.js";
-import { callerOf } from "../testcase/location.js";
-import { surroundingSeconds } from "../testcase/timing.js";
+} from "../events/events.js";
+import type { CheckResult } from "../filesystem/checkers.js";
+import { type ClaimedDevice, changedDevice } from "../filesystem/device.js";
+import { KeeperError, KeeperHung } from "../filesystem/keeper-process.js";
+import { Filesystem, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";
+import type { Variant } from "../filesystem/variants.js";
+import { judge } from "../kernel/judge.js";
+import type { KernelWatch } from "../kernel/watch.js";
+import { devicesOf } from "../linux/devices.js";
+import { filesystemName } from "../linux/magic.js";
 import { flightPath } from "./flight.js";
 import { Slot } from "./slot.js";
 

@@ -1,7 +1,8 @@
 /** A place where one testcase runs at a time, with a warm worker in it. */
-import { type Counters, count, exitStatus, type Verdict, verdictOf } from "../report/events.js";
-import { callerOf } from "../testcase/location.js";
-import { surroundingSeconds } from "../testcase/timing.js";
+
+import { callerOf } from "../base/location.js";
+import { surroundingSeconds } from "../base/timing.js";
+import { type Counters, count, exitStatus, type Verdict, verdictOf } from "../events/events.js";
 import { FlightFile, flightLines } from "./flight.js";
 import type { RunRequest } from "./protocol.js";
 import { endForSure, type Report, removeLeftover, stopForSure, supervise } from "./supervise.js";

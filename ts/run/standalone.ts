@@ -2,12 +2,13 @@
  * A testcase as a command of its own (`aiocp -b 4k`): one worker, LTP's output on standard error, LTP's exit status; with
  * `--legacy-output` those of LTP's old library, on standard output.
  */
-import { count, exitStatus, type ResultType } from "../report/events.js";
+
+import { callerOf } from "../base/location.js";
+import { count, exitStatus, type ResultType } from "../events/events.js";
+import { onInterrupt } from "../process/interruption.js";
+import { shieldFromOom } from "../process/oom.js";
 import { LegacyLines, legacyExitStatus } from "../report/legacy.js";
 import { formatLogLine, formatSummary, ltpStyle } from "../report/ltp.js";
-import { callerOf } from "../testcase/location.js";
-import { onInterrupt } from "./interruption.js";
-import { shieldFromOom } from "./oom.js";
 import { Slot } from "./slot.js";
 import type { Report } from "./supervise.js";
 

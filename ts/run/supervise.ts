@@ -1,8 +1,9 @@
 /** Runs one testcase on one worker and answers for its end, whatever happens to the worker. */
-import { type Counters, count, type RunEvent, zeroCounters } from "../report/events.js";
-import { callerOf } from "../testcase/location.js";
-import { TIMER_MAX_MS, within } from "./deadline.js";
-import type { Death } from "./line-process.js";
+
+import { TIMER_MAX_MS, within } from "../base/deadline.js";
+import { callerOf } from "../base/location.js";
+import { type Counters, count, type RunEvent, zeroCounters } from "../events/events.js";
+import type { Death } from "../process/line-process.js";
 import type { RunRequest } from "./protocol.js";
 import type { Worker } from "./worker.js";
 

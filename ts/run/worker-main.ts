@@ -8,12 +8,12 @@
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { becomeProgram, startRecord } from "#native";
-import { packaged } from "../package.js";
+import { packaged } from "../base/package.js";
+import { peakBytes, restartPeak } from "../linux/memory.js";
+import { SIGNALS } from "../process/interruption.js";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
-import { SIGNALS } from "./interruption.js";
-import { peakBytes, restartPeak } from "./memory.js";
 import { encode, type ToWorker, writeAll } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 

@@ -1,6 +1,6 @@
 /** The controller's handle of one local worker process: start it, talk to it, end it. */
-import { packaged } from "../package.js";
-import { type Death, LineProcess } from "./line-process.js";
+import { packaged } from "../base/package.js";
+import { type Death, LineProcess } from "../process/line-process.js";
 import { encode, FLIGHT_FD, type ToWorker, TRACE_FD } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 

@@ -2,8 +2,8 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
-import type { Faultfs } from "../faultfs/faultfs.js";
-import { RESULT_BITS, type Verdict } from "../report/events.js";
+import { RESULT_BITS, type Verdict } from "../events/events.js";
+import type { Faultfs } from "../filesystem/faultfs.js";
 import type { Subject } from "./cases.js";
 import type { Runner } from "./selftest.js";
 

@@ -2,8 +2,9 @@
  * Proves that the testcases detect corruption: plants each fault under each of them, on a filesystem that lies, and looks
  * whether it is noticed and called by its right name.
  */
-import type { Faultfs } from "../faultfs/faultfs.js";
-import type { ResultType, Verdict } from "../report/events.js";
+
+import type { ResultType, Verdict } from "../events/events.js";
+import type { Faultfs } from "../filesystem/faultfs.js";
 import { Slot } from "../run/slot.js";
 import { excuse, type FaultCase, type Subject } from "./cases.js";
 

@@ -2,17 +2,17 @@
 import { statfsSync, statSync } from "node:fs";
 import { version as kernelVersion, machine, release } from "node:os";
 import { limits as kernelLimits } from "#native";
-import { filesystemName, isServed } from "../filesystem/magic.js";
-import { type Mount, remountAll } from "../filesystem/mounts.js";
-import { version } from "../package.js";
-import type { ResultType } from "../report/events.js";
+import { callerOf } from "../base/location.js";
+import { version } from "../base/package.js";
+import { BadFactor, formatDuration, surroundingSeconds, type Timing, timing } from "../base/timing.js";
+import type { ResultType } from "../events/events.js";
+import { kernelConfig } from "../linux/kconfig.js";
+import { filesystemName, isServed } from "../linux/magic.js";
+import { type Mount, remountAll } from "../linux/mounts.js";
 import { absence } from "./engines.js";
 import { helpText } from "./help.js";
-import { kernelConfig } from "./kconfig.js";
-import { callerOf } from "./location.js";
 import { type CommandLine, type Options, optionName, parseCommandLine } from "./options.js";
 import { Break, type Sink, Test, type Testcase } from "./testcase.js";
-import { BadFactor, formatDuration, surroundingSeconds, type Timing, timing } from "./timing.js";
 import { makeTmpdir, placeFile, removeTmpdir, TmpdirError } from "./tmpdir.js";
 
 /** What the process that watches this one must know beside the results. */

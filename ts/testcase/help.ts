@@ -1,7 +1,8 @@
 /** A testcase's `-h`: the sections in LTP's order. */
+
+import { formatDuration, timing } from "../base/timing.js";
 import { genericOptions, LEGACY_OUTPUT, type Options, optionName } from "./options.js";
 import type { Testcase } from "./testcase.js";
-import { formatDuration, timing } from "./timing.js";
 
 const ENVIRONMENT = [
   ["KCONFIG_PATH", "Specify kernel config file"],

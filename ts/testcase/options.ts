@@ -4,8 +4,8 @@
  */
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
+import { parseInteger, parseSeconds, parseSeed, parseSize } from "../base/numbers.js";
 import { MARKS, withVariables } from "../plan/runtest.js";
-import { parseInteger, parseSeconds, parseSeed, parseSize } from "./numbers.js";
 
 /** One option of a testcase. A key of one letter is a short option (`-b`), a longer one a long option (`--engine`). */
 export interface Option<T> {

@@ -1,6 +1,7 @@
 /** What a testcase is, and what it may do while it runs. Copy a file under testcases/ to write a new one. */
-import type { ResultLine, ResultType } from "../report/events.js";
-import { callerOf } from "./location.js";
+
+import { callerOf } from "../base/location.js";
+import type { ResultLine, ResultType } from "../events/events.js";
 import type { Options, Values } from "./options.js";
 
 /** Ends the testcase (LTP's "brk"): its line has been reported when this is thrown. */

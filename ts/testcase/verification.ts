@@ -14,8 +14,8 @@ import {
   verifyExpected,
   verifyFile,
 } from "#native";
+import { formatBytes } from "../base/numbers.js";
 import { badCopies, type Copies, diagnose } from "./diagnosis.js";
-import { formatBytes } from "./numbers.js";
 import { choice, type Option } from "./options.js";
 import type { Test } from "./testcase.js";
 

@@ -2,10 +2,10 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { delimiter, join } from "node:path";
-import { TIMER_MAX_MS } from "../run/deadline.js";
-import { processStacks } from "../run/kernel-stacks.js";
-import { unshielded } from "../run/oom.js";
-import { surroundingSeconds } from "../testcase/timing.js";
+import { TIMER_MAX_MS } from "../base/deadline.js";
+import { surroundingSeconds } from "../base/timing.js";
+import { processStacks } from "../linux/stacks.js";
+import { unshielded } from "./oom.js";
 
 /** Bytes of a program's words that are kept; the beginning and the end say most. */
 const OUTPUT_BYTES_MAX = 16_384;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatDuration, timing } from "../../ts/testcase/timing.js";
+import { formatDuration, timing } from "../../ts/base/timing.js";
 
 const aiocp = { timeout: 0, runtime: 1800 };
 

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { isServed } from "../../ts/filesystem/magic.js";
+import { isServed } from "../../ts/linux/magic.js";
 
 test.each([
   ["fuse", 0x35n, true],

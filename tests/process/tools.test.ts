@@ -3,7 +3,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { checkUnmounted } from "../../ts/filesystem/checkers.js";
-import { runTool } from "../../ts/filesystem/tools.js";
+import { runTool } from "../../ts/process/tools.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 const directory = temporaryDirectory("tools");

@@ -1,6 +1,6 @@
 import { EventEmitter } from "node:events";
 import { expect, test } from "vitest";
-import { onInterrupt, SIGNALS } from "../../ts/run/interruption.js";
+import { onInterrupt, SIGNALS } from "../../ts/process/interruption.js";
 
 test("the first signal ends in good order, a later one at once; what comes twice is one", () => {
   const signals = new EventEmitter();

@@ -1,6 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { expect, test } from "vitest";
-import { machineFacts, pageBytes } from "../../ts/cli/machine.js";
+import { machineFacts, pageBytes } from "../../ts/linux/machine.js";
 
 test("the facts are the machine's", () => {
   const facts = machineFacts();

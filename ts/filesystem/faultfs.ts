@@ -1,7 +1,7 @@
 /** A filesystem that lies by rules, for tests of tests: what they must notice is planted, and known. */
 import type { FiredFault } from "#native";
-import { defaultBacking, Filesystem, Unavailable } from "../filesystem/provision.js";
-import { UsageError } from "../plan/usage-error.js";
+import { UsageError } from "../base/errors.js";
+import { defaultBacking, Filesystem, Unavailable } from "./provision.js";
 
 export type { FiredFault } from "#native";
 

@@ -2,7 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { machine, release, version } from "node:os";
 import { join } from "node:path";
-import type { Machine } from "../report/events.js";
+import type { Machine } from "../events/events.js";
 
 /** The start of a file of /proc or /etc; empty where there is none. */
 function start(path: string): string {

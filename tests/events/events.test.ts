@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { exitStatus, verdictOf, zeroCounters } from "../../ts/report/events.js";
+import { exitStatus, verdictOf, zeroCounters } from "../../ts/events/events.js";
 
 test.each([
   [{}, "TCONF", 0],

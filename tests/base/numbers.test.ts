@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatBytes, parseInteger, parseSeconds, parseSeed, parseSize } from "../../ts/testcase/numbers.js";
+import { formatBytes, parseInteger, parseSeconds, parseSeed, parseSize } from "../../ts/base/numbers.js";
 
 describe("parseInteger", () => {
   test.each([

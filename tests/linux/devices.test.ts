@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { devicesBehind, devicesOf, knownDevicesBehind, within } from "../../ts/kernel/devices.js";
+import { devicesBehind, devicesOf, knownDevicesBehind, within } from "../../ts/linux/devices.js";
 import { filesystems } from "../support/filesystems.js";
 
 const mounted = filesystems();
