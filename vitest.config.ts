@@ -7,7 +7,7 @@ import { defineConfig } from "vitest/config";
 const LONGEST = "tests/whole/suites.test.ts";
 
 /** Needs nothing but Node: no Rust, no root, nothing built. */
-const UNIT_ROOMS = ["base", "cli", "events", "guest", "kernel", "linux", "plan", "report", "testcase"];
+const UNIT_ROOMS = ["base", "cli", "events", "guest", "kernel", "linux", "plan", "report", "scripts", "testcase"];
 /** In the same rooms, and of the addon (it locks journals) or of what is built. */
 const NOT_UNIT = [
   "tests/cli/exec.test.ts",

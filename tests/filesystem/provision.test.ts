@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { limits } from "#native";
 import { packaged } from "../../ts/base/package.js";
-import type { CheckReport } from "../../ts/filesystem/checkers.js";
+import type { CheckReport } from "../../ts/events/events.js";
 import { Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
 import { VARIANT_NAMES } from "../../ts/filesystem/variants.js";
 import { printed } from "../support/command.js";

@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import { shellWord } from "../../ts/base/quoting.js";
 import { calibrate } from "../../ts/guest/agent-protocol.js";
 import { ARCHITECTURES, type Architecture } from "../../ts/guest/architectures.js";
-import { initramfs, initScript, quoted } from "../../ts/guest/init.js";
+import { initramfs, initScript } from "../../ts/guest/init.js";
 import { pageSizeOf } from "../../ts/guest/kernel.js";
 import { parseGuest } from "../../ts/guest/name.js";
 import { commonDirectory, oldNote } from "../../ts/guest/prepare.js";
@@ -73,7 +74,7 @@ test("the initramfs holds the modules in their order, the addon and the script",
 
 test("a word for the shell stays one word", () => {
   const word = 'it\'s $HOME; `x` "y"';
-  expect(spawnSync("sh", ["-c", `printf %s ${quoted(word)}`], { encoding: "utf8" }).stdout).toBe(word);
+  expect(spawnSync("sh", ["-c", `printf %s ${shellWord(word)}`], { encoding: "utf8" }).stdout).toBe(word);
 });
 
 test.each([

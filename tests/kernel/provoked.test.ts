@@ -8,7 +8,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { execa } from "execa";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { type Finding, type KernelWatch, openKernelWatch } from "../../ts/kernel/watch.js";
+import type { KernelFinding } from "../../ts/events/events.js";
+import { type KernelWatch, openKernelWatch } from "../../ts/kernel/watch.js";
 import { needsFilesystems } from "../support/needs.js";
 
 const root = process.getuid?.() === 0;
@@ -36,7 +37,7 @@ async function privately(script: string): Promise<string> {
 }
 
 /** What the kernel says while a script runs that prints its device last. */
-async function heard(script: string): Promise<Finding[]> {
+async function heard(script: string): Promise<KernelFinding[]> {
   watch.between();
   watch.begin("this");
   const device = await privately(`mkdir -p mnt; ${script}`);
@@ -46,8 +47,8 @@ async function heard(script: string): Promise<Finding[]> {
   return watch.end("this").filter(({ elsewhere }) => !elsewhere);
 }
 
-function byRule(findings: readonly Finding[]): Record<string, Finding[] | undefined> {
-  const rules: Record<string, Finding[]> = {};
+function byRule(findings: readonly KernelFinding[]): Record<string, KernelFinding[] | undefined> {
+  const rules: Record<string, KernelFinding[]> = {};
   for (const finding of findings) {
     const name = finding.rule ?? "unknown";
     rules[name] = [...(rules[name] ?? []), finding];

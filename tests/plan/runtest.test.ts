@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { MARKS, parseRuntest, RuntestError, withVariables } from "../../ts/plan/runtest.js";
+import { MARKS, withVariables } from "../../ts/base/variables.js";
+import { parseRuntest, RuntestError } from "../../ts/plan/runtest.js";
 
 const problems = (text: string): string[] => {
   try {

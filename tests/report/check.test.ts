@@ -1,8 +1,7 @@
 /** What becomes of verdicts when a filesystem's checker complains afterwards. */
 import { describe, expect, test } from "vitest";
-import type { RunEvent } from "../../ts/events/events.js";
+import type { CheckResult, RunEvent } from "../../ts/events/events.js";
 import { checkEvent } from "../../ts/events/schema.js";
-import type { CheckResult } from "../../ts/filesystem/checkers.js";
 import { Results } from "../../ts/report/results.js";
 import { formatFilesystemEvent } from "../../ts/report/summary.js";
 import { plan, runEvents } from "./fixture.js";

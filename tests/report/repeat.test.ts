@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { shellWord } from "../../ts/base/quoting.js";
 import type { RunEvent } from "../../ts/events/events.js";
 import { makePlan } from "../../ts/plan/plan.js";
 import { parseRuntest } from "../../ts/plan/runtest.js";
@@ -9,7 +10,7 @@ import { JsonReporter } from "../../ts/report/json.js";
 import { LtpReporter } from "../../ts/report/ltp-reporter.js";
 import { ProgressReporter } from "../../ts/report/progress.js";
 import { QuietReporter } from "../../ts/report/quiet.js";
-import { repeatCommand, shellWord } from "../../ts/report/repeat.js";
+import { repeatCommand } from "../../ts/report/repeat.js";
 import { Results, type RunStart } from "../../ts/report/results.js";
 import { fakeTerminal, plan, play, runEvents } from "./fixture.js";
 

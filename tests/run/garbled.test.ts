@@ -1,7 +1,7 @@
 /** A worker whose message can't be read: the result that may be lost with it must not become a pass. */
 import { expect, test } from "vitest";
+import type { TestReport } from "../../ts/events/events.js";
 import { Slot } from "../../ts/run/slot.js";
-import type { Report } from "../../ts/run/supervise.js";
 
 test.each([
   ["torn", '{"type":"line","result":"TFAIL","fi'],
@@ -16,7 +16,7 @@ test.each([
   const script = `read -r request <&3; printf '%s\\n' ${messages.map((text) => `'${text.replaceAll("'", "'\\''")}'`).join(" ")} >&4; cat <&3 >/dev/null`;
   const slot = new Slot(process.env, ["bash", "-c", script, "worker"]);
   const said: string[] = [];
-  const report = (event: Report) => {
+  const report = (event: TestReport) => {
     if (event.type === "line") said.push(`${event.result} ${event.text}`);
   };
   const outcome = await slot.run({ program: "t", argv: [] }, report, new AbortController().signal);

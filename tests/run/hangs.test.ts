@@ -1,7 +1,7 @@
 /** A worker that hangs, or garbles its end, at each point of a testcase: the run goes on within its limits. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { TestReport } from "../../ts/events/events.js";
 import { Slot } from "../../ts/run/slot.js";
-import type { Report } from "../../ts/run/supervise.js";
 import type { Listener } from "../../ts/run/worker.js";
 
 type Step = "start" | "directory" | "done" | "remove";
@@ -81,7 +81,7 @@ function begin(hangs: Step, garbles = false) {
   const said: string[] = [];
   const running = slot.run(
     { program: "t", argv: [] },
-    (event: Report) => {
+    (event: TestReport) => {
       if (event.type === "raw") said.push(event.text);
       if (event.type === "line") said.push(`${event.result}: ${event.text}`);
     },

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { encode, LineSplitter } from "../../ts/run/protocol.js";
+import { LineSplitter } from "../../ts/base/lines.js";
+import { encode } from "../../ts/run/protocol.js";
 import { decodeFromWorker, type FromWorker, ProtocolError } from "../../ts/run/protocol-check.js";
 
 const text = fc.string({ unit: "binary", maxLength: 40 });

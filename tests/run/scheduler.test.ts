@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import type { PlannedRun, RunEvent } from "../../ts/events/events.js";
-import type { Finding, KernelWatch } from "../../ts/kernel/watch.js";
+import type { KernelFinding, PlannedRun, RunEvent } from "../../ts/events/events.js";
+import type { KernelWatch } from "../../ts/kernel/watch.js";
 import { runPlan } from "../../ts/run/scheduler.js";
 
 const directory = mkdtempSync(join(tmpdir(), "aiodio-scheduler-"));
@@ -16,15 +16,15 @@ const planned = (id: string, command = AIOCP): PlannedRun => {
   return { key: `t:${id}`, suite: "t", id, iteration: 1, program, argv, command };
 };
 
-const finding = (more: Partial<Finding>): Finding => ({
+const finding = (more: Partial<KernelFinding>): KernelFinding => ({
   ...{ time: "2026-01-01T00:00:00.000Z", seconds: 1, level: "err", text: "a message", shared: false },
   ...more,
 });
 
 async function run(
   ids: string[],
-  findings: Record<string, Finding[]>,
-  between: Finding[] = [],
+  findings: Record<string, KernelFinding[]>,
+  between: KernelFinding[] = [],
   command = AIOCP,
 ): Promise<{ events: RunEvent[]; told: string[] }> {
   const events: RunEvent[] = [];

@@ -5,8 +5,7 @@
  */
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { PlannedRun, RunEvent } from "../../ts/events/events.js";
-import type { CheckResult } from "../../ts/filesystem/checkers.js";
+import type { CheckResult, PlannedRun, RunEvent } from "../../ts/events/events.js";
 import { parseFilesystems } from "../../ts/filesystem/variants.js";
 import { Results } from "../../ts/report/results.js";
 import { type RunOptions, runPlan } from "../../ts/run/scheduler.js";

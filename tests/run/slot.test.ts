@@ -1,7 +1,7 @@
 /** A worker that not even SIGKILL ends, as when the kernel hangs: nobody waits for it forever, and the run goes on. */
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { TestReport } from "../../ts/events/events.js";
 import { Slot } from "../../ts/run/slot.js";
-import type { Report } from "../../ts/run/supervise.js";
 import type { Listener } from "../../ts/run/worker.js";
 
 const made = vi.hoisted(() => [] as { abandoned: boolean }[]);
@@ -54,7 +54,7 @@ test("an unkillable worker is TFAIL without a summary, and the next testcase get
   hangs.at = "work";
   const slot = new Slot({});
   const said: string[] = [];
-  const report = (event: Report) => {
+  const report = (event: TestReport) => {
     if (event.type === "raw") said.push(event.text);
   };
   const { signal } = new AbortController();

@@ -13,7 +13,7 @@
  * What each process does with each message is asked of `fakes.action`, once a message; without one all goes right.
  */
 import { vi } from "vitest";
-import type { CheckResult } from "../../ts/filesystem/checkers.js";
+import type { CheckResult } from "../../ts/events/events.js";
 import type { FromKeeper } from "../../ts/filesystem/keeper-protocol.js";
 import type { Death } from "../../ts/process/line-process.js";
 import type { FromWorker } from "../../ts/run/protocol-check.js";

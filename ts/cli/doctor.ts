@@ -3,6 +3,7 @@ import { accessSync, constants, statfsSync } from "node:fs";
 import { machine, release } from "node:os";
 import { delimiter, dirname } from "node:path";
 import { UsageError } from "../base/errors.js";
+import { EXIT } from "../base/exit.js";
 import { version } from "../base/package.js";
 import { pageBytes } from "../linux/machine.js";
 import { filesystemName } from "../linux/magic.js";
@@ -11,7 +12,6 @@ import { paint } from "../report/ltp.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory, freeBytes, mebibytes } from "./directory.js";
 import type { Flags } from "./flags.js";
-import { EXIT } from "./main.js";
 import { programFolders, shadows } from "./shadows.js";
 import type { System } from "./system.js";
 

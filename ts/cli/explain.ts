@@ -3,8 +3,7 @@ import { resolve } from "node:path";
 import type { RecordAnswer } from "#native";
 import { UsageError } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
-import type { RunEvent } from "../events/events.js";
-import type { Finding } from "../kernel/watch.js";
+import type { KernelFinding, RunEvent } from "../events/events.js";
 import { readJournal } from "../report/journal.js";
 import { formatLogLine } from "../report/ltp.js";
 import { explanation, Results, type TestResult } from "../report/results.js";
@@ -20,7 +19,7 @@ const OPERATIONS_SHOWN = 40;
 /** What the journal tells of one testcase beside its result lines. */
 interface Story {
   flight?: RecordAnswer;
-  kernel: Finding[];
+  kernel: KernelFinding[];
   ended?: true;
   /** What came before it was begun anew, because the run was killed meanwhile. */
   killed: Story[];
@@ -99,20 +98,20 @@ async function chapter(test: TestResult, story: Story, results: Results, journal
 }
 
 /** What was done, and what the kernel said. `died`: the testcase did not come to its end. */
-function recorded(flight: RecordAnswer | undefined, kernel: readonly Finding[], died: boolean): string[] {
+function recorded(flight: RecordAnswer | undefined, kernel: readonly KernelFinding[], died: boolean): string[] {
   if (!flight || flight.error) return kernel.map(({ seconds, text }) => `  kernel [${seconds.toFixed(6)}] ${text}`);
   return [...flightLines(flight, died), ...operationLines(flight, kernel)].map((text) => `  ${text}`);
 }
 
 /** The last operations, with what the kernel said between them in its place. */
-function operationLines({ operations, total, lost }: RecordAnswer, kernel: readonly Finding[]): string[] {
+function operationLines({ operations, total, lost }: RecordAnswer, kernel: readonly KernelFinding[]): string[] {
   const last = operations.slice(-OPERATIONS_SHOWN);
   const overwritten = lost > 0 ? `, of which the record has lost ${lost}` : "";
   const lines = [`operations: the last ${last.length} of ${total}${overwritten}`];
   const said = [...kernel].sort((a, b) => a.seconds - b.seconds);
   const hear = (before: number) => {
     while (said[0] !== undefined && said[0].seconds <= before) {
-      const [{ seconds, text }] = said.splice(0, 1) as [Finding];
+      const [{ seconds, text }] = said.splice(0, 1) as [KernelFinding];
       lines.push(...text.split("\n").map((line) => `  kernel [${seconds.toFixed(6)}] ${line}`));
     }
   };

@@ -13,6 +13,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
 import { packaged, version } from "../base/package.js";
+import { shellWord } from "../base/quoting.js";
 import { packagedRuntests } from "../plan/resolve.js";
 import { programs } from "../testcase/registry.js";
 import type { System } from "./system.js";
@@ -51,7 +52,7 @@ export function installLtproot(operands: readonly string[], { terminal, cwd }: S
   }
   terminal.out(
     `${directory}: ${packagedRuntests().length} runtest files, ${programs.size} programs\n` +
-      `Run them with: LTPROOT=${quoted(directory)} kirk --run-suite ${packagedRuntests()[0] ?? "SUITE"}\n`,
+      `Run them with: LTPROOT=${shellWord(directory)} kirk --run-suite ${packagedRuntests()[0] ?? "SUITE"}\n`,
   );
   return 0;
 }
@@ -107,22 +108,18 @@ function tree(directory: string): Map<string, Entry> {
   return entries;
 }
 
-function quoted(word: string): string {
-  return /^[\w/.:@+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
-}
-
 /** kirk passes hardly any environment on, so both paths are absolute. */
 function wrapper(program: string, directory: string): string {
   const command = packaged("bin", `${program}.js`);
   if (!existsSync(command)) throw new Error(`the package has no ${command}`);
-  const again = quoted(`aiodio-ltp install-ltproot ${quoted(directory)}`);
+  const again = shellWord(`aiodio-ltp install-ltproot ${shellWord(directory)}`);
   return `#!/bin/sh
 ${WRITTEN_BY}: runs ${program} of the npm package aiodio-ltp.
-node=${quoted(process.execPath)}
-command=${quoted(command)}
+node=${shellWord(process.execPath)}
+command=${shellWord(command)}
 for needed in "$node" "$command"; do
   if [ ! -r "$needed" ]; then
-    printf '%s: TBROK: %s is gone: install aiodio-ltp again and run: %s\\n' ${quoted(`${program}.sh:1`)} "$needed" ${again} >&2
+    printf '%s: TBROK: %s is gone: install aiodio-ltp again and run: %s\\n' ${shellWord(`${program}.sh:1`)} "$needed" ${again} >&2
     exit 2
   fi
 done
@@ -151,8 +148,8 @@ row 'util-linux' "$(have mount && first mount --version)"
 row 'e2fsprogs' "$(have mkfs.ext4 && first mkfs.ext4 -V)"
 row 'xfsprogs' "$(have mkfs.xfs && first mkfs.xfs -V)"
 row 'btrfs-progs' "$(have mkfs.btrfs && first mkfs.btrfs -V)"
-row 'Node' ${quoted(process.version)}
-row 'aiodio-ltp' ${quoted(version)}
+row 'Node' ${shellWord(process.version)}
+row 'aiodio-ltp' ${shellWord(version)}
 echo
 echo 'Mounted filesystems:'
 cat /proc/mounts

@@ -1,10 +1,9 @@
 /** The command `aiodio-ltp`: picks what to do, and turns every way to end into an exit status. */
+
 import { UsageError } from "../base/errors.js";
+import { EXIT } from "../base/exit.js";
 import { type CommandLine, helpText, parseCommandLine } from "./flags.js";
 import { processSystem, type System } from "./system.js";
-
-/** Exit statuses of a run. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, broken: 3, nothingPassed: 5, interrupted: 130 } as const;
 
 /** Runs the command and returns its exit status. */
 export async function main(args: readonly string[], system: System = processSystem()): Promise<number> {

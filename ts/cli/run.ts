@@ -2,6 +2,7 @@
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
+import { EXIT } from "../base/exit.js";
 import { version } from "../base/package.js";
 import type { PlannedRun, RunEvent } from "../events/events.js";
 import { DEFAULT_SIZE_BYTES } from "../filesystem/provision.js";
@@ -28,7 +29,6 @@ import { type Elsewhere, elsewhereOf } from "./guests.js";
 import { keepRun, latestJournal } from "./kept-runs.js";
 import { dropLeftBehind, recordLeftBehind } from "./left-behind.js";
 import { loadKnownIssues, loadSkipList, skippedOf } from "./lists.js";
-import { EXIT } from "./main.js";
 import { checkOutput } from "./output.js";
 import { repeatOf } from "./repeat.js";
 import { makeReporters } from "./reporters.js";

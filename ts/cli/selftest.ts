@@ -2,6 +2,7 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { UsageError } from "../base/errors.js";
+import { EXIT } from "../base/exit.js";
 import { didYouMean } from "../base/suggest.js";
 import { Faultfs } from "../filesystem/faultfs.js";
 import { subjects as allSubjects, FAULT_CASES, isMeant, type Subject } from "../selftest/cases.js";
@@ -17,7 +18,6 @@ import {
   type Runner,
 } from "../selftest/selftest.js";
 import type { Flags } from "./flags.js";
-import { EXIT } from "./main.js";
 import { checkOutput, replaceFile } from "./output.js";
 import { details, heading, line, markdown, type Table } from "./selftest-table.js";
 import type { System } from "./system.js";

@@ -5,9 +5,6 @@
  * read. Nothing reads a reporter.
  */
 
-import type { CheckResult } from "../filesystem/checkers.js";
-import type { Finding } from "../kernel/watch.js";
-
 /** LTP's result types, with the bit each sets in an exit status (behaviour of LTP's `tst_res_flags.h`). */
 export const RESULT_BITS = {
   TPASS: 0,
@@ -83,6 +80,69 @@ export interface Machine {
   /** As /proc/meminfo has them, for example `8145632 kB`. */
   memory: string;
   swap: string;
+}
+
+/** Levels of the kernel log, by their numbers (syslog(2)). */
+export const LEVELS = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"] as const;
+
+export type Level = (typeof LEVELS)[number] | "unknown";
+
+/**
+ * What a message of the kernel is about:
+ * - `corruption`: what is read or written can no longer be trusted: data, metadata, or the kernel's own memory
+ * - `device`: the device below failed; the filesystem is not to blame
+ * - `warning`: something is wrong, but it says nothing about data yet
+ * - `info`: good to know
+ */
+export type RuleClass = "corruption" | "device" | "warning" | "info";
+
+/** One message of the kernel, or of `kernel/watch.ts` about the kernel. */
+export interface KernelFinding {
+  /** Wall clock, ISO 8601. */
+  time: string;
+  /** The kernel's own stamp; -1 where there is none. */
+  seconds: number;
+  level: Level;
+  /** One line, or several that belong together. */
+  text: string;
+  /** Name of the rule; absent for a message that no rule knows. */
+  rule?: string;
+  class?: RuleClass;
+  verdict?: "TFAIL";
+  /** Why the testcase's own doings explain the message, so that it asks for no verdict; half a sentence. */
+  permitted?: string;
+  /** Two sentences. */
+  explanation?: string;
+  link?: string;
+  /** True when other testcases ran meanwhile and the message does not tell which of them it is about. */
+  shared: boolean;
+  /** True when it names a device or a file of none of the running testcases: it asks for no verdict. */
+  elsewhere?: true;
+}
+
+/** What one program said. */
+export interface CheckReport {
+  /** The command line. */
+  checker: string;
+  /** `failed`: it could not be run, or could not finish, so it proves nothing. */
+  verdict: "clean" | "corrupt" | "failed";
+  /** Undefined when it was killed or could not be started. */
+  exit?: number;
+  /** Its words, at most 16 KiB. */
+  output: string;
+}
+
+export interface CheckResult {
+  /** No program complained, and all that exist for this filesystem ran. */
+  clean: boolean;
+  /** Empty where the filesystem has no checker; `note` says so. */
+  reports: CheckReport[];
+  note?: string;
+  /** Why the filesystem could not be mounted again after the check; it stays unmounted then. */
+  unmountable?: string;
+  /** Why nothing could be checked at all: the filesystem is held, or its keeper has died. */
+  unchecked?: string;
+  seconds: number;
 }
 
 export type RunEvent =
@@ -163,7 +223,7 @@ export type RunEvent =
    */
   | { type: "unchecked"; time: string; filesystem: string; suspects: string[] }
   /** A message of the kernel; without a key it came while no testcase ran. */
-  | { type: "kernel"; key?: string; finding: Finding }
+  | { type: "kernel"; key?: string; finding: KernelFinding }
   /**
    * A known issue explains why this testcase, which has ended, did not pass: an expected failure, and no pass. It holds
    * until the next `run-start`: a run that is resumed judges all its results by the known issues of that time.
@@ -202,6 +262,18 @@ export type RunEvent =
       /** The runner's own peak memory. */
       peakBytes?: number | undefined;
     };
+
+type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" | "trace" }>;
+type WithoutKey<E> = E extends unknown ? Omit<E, "key"> : never;
+/** What the testcase reports, before it is known which run it belongs to. */
+export type TestReport =
+  | WithoutKey<Detail>
+  /** Where it works, and in which process: what the kernel's messages may name. */
+  | { type: "place"; directory: string; pid: number }
+  /** `--legacy-output`: the old library's lines are wanted, under this name; comes before any line. */
+  | { type: "legacy"; id: string }
+  /** A kernel message of this rule (`kernel/rules.ts`) is explained by what the testcase does. */
+  | { type: "permit"; rule: string; because: string };
 
 /** A consumer of events. `end` is called once, after `run-end` or when the run could not go on. */
 export interface Reporter {

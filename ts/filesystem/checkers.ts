@@ -1,33 +1,9 @@
 /** The filesystems' own checkers, and what their exit statuses mean. None of them changes anything here. */
+import type { CheckReport } from "../events/events.js";
 import { findTool, missingTool, runTool } from "../process/tools.js";
 
 /** `metadata`: the structure; `data`: the checksums of the data too, where the filesystem has them. */
 export type CheckLevel = "metadata" | "data";
-
-/** What one program said. */
-export interface CheckReport {
-  /** The command line. */
-  checker: string;
-  /** `failed`: it could not be run, or could not finish, so it proves nothing. */
-  verdict: "clean" | "corrupt" | "failed";
-  /** Undefined when it was killed or could not be started. */
-  exit?: number;
-  /** Its words, at most 16 KiB. */
-  output: string;
-}
-
-export interface CheckResult {
-  /** No program complained, and all that exist for this filesystem ran. */
-  clean: boolean;
-  /** Empty where the filesystem has no checker; `note` says so. */
-  reports: CheckReport[];
-  note?: string;
-  /** Why the filesystem could not be mounted again after the check; it stays unmounted then. */
-  unmountable?: string;
-  /** Why nothing could be checked at all: the filesystem is held, or its keeper has died. */
-  unchecked?: string;
-  seconds: number;
-}
 
 interface Checker {
   /** The program and its arguments. */

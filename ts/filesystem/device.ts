@@ -10,22 +10,9 @@ import {
   statSync,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { z } from "zod";
 import { reasonOf, UsageError } from "../base/errors.js";
 import { formatBytes } from "../base/numbers.js";
 import { findTool, missingTool, runTool } from "../process/tools.js";
-
-/** What wipefs(8) finds on a device. */
-const wipefsOutput = z.object({
-  signatures: z.array(
-    z.object({
-      device: z.string(),
-      type: z.string(),
-      label: z.string().nullish(),
-      uuid: z.string().nullish(),
-    }),
-  ),
-});
 
 /** A device that may be formatted. */
 export interface ClaimedDevice {
@@ -275,6 +262,12 @@ function unescaped(field: string): string {
 async function contentOf(device: Device): Promise<string[]> {
   if (findTool("wipefs") === undefined)
     return [`what it holds, which is unknown: ${missingTool("wipefs", "util-linux")}`];
+  // It takes long to load, and only a run on a device needs it.
+  const { z } = await import("zod");
+  const [text, maybe] = [z.string(), z.string().nullish()];
+  const wipefsOutput = z.object({
+    signatures: z.array(z.object({ device: text, type: text, label: maybe, uuid: maybe })),
+  });
   const { path, partitions } = device;
   const found: string[] = [];
   for (const node of [path, ...partitions.map((name) => join("/dev", basename(name)))]) {

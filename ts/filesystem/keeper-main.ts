@@ -6,9 +6,9 @@
  */
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
+import { writeAll } from "../base/lines.js";
 import { SIGNALS } from "../process/interruption.js";
 import { shieldFromOom } from "../process/oom.js";
-import { writeAll } from "../run/protocol.js";
 import { Keeper } from "./keeper.js";
 import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";
 import { UnavailableError, UnusableError } from "./refusal.js";

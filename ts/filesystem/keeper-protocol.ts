@@ -3,8 +3,9 @@
  * order; the end of the stream releases the filesystem.
  */
 import type { FaultReport } from "#native";
+import type { CheckResult } from "../events/events.js";
 import type { Mount } from "../linux/mounts.js";
-import type { CheckLevel, CheckResult } from "./checkers.js";
+import type { CheckLevel } from "./checkers.js";
 import type { Variant } from "./variants.js";
 
 /** What a filesystem is made on. */

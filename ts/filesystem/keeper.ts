@@ -25,10 +25,11 @@ import {
 import { reasonOf } from "../base/errors.js";
 import { formatBytes } from "../base/numbers.js";
 import { root } from "../base/package.js";
+import type { CheckReport, CheckResult } from "../events/events.js";
 import { FaultfsServer } from "../faultfs/server.js";
 import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "../linux/mounts.js";
 import { findTool, missingTool, runTool } from "../process/tools.js";
-import { type CheckLevel, type CheckReport, type CheckResult, checkUnmounted, mountedChecker } from "./checkers.js";
+import { type CheckLevel, checkUnmounted, mountedChecker } from "./checkers.js";
 import { sectorBytesOf } from "./device.js";
 import { featureArguments, mkfsFacts } from "./features.js";
 import type { Provisioned, Store, ToKeeper } from "./keeper-protocol.js";

@@ -3,13 +3,14 @@
  * run them here. `agent-protocol.ts` says what it is told and what it tells.
  */
 import { createReadStream } from "node:fs";
+import { LineSplitter, writeAll } from "../base/lines.js";
 import { version } from "../base/package.js";
 import { isTrouble, type PlannedRun } from "../events/events.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { openKernelWatch } from "../kernel/watch.js";
 import { machineFacts } from "../linux/machine.js";
 import { shieldFromOom } from "../process/oom.js";
-import { encode, LineSplitter, writeAll } from "../run/protocol.js";
+import { encode } from "../run/protocol.js";
 import { type RunOptions, runPlan } from "../run/scheduler.js";
 import { type AgentRun, ALIVE_MS, calibrate, decodeToAgent, type FromAgent } from "./agent-protocol.js";
 

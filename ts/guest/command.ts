@@ -1,8 +1,8 @@
 /** Runs other programs to their end; they die with this process. */
 import { spawn } from "node:child_process";
 import { UsageError } from "../base/errors.js";
+import { LineSplitter } from "../base/lines.js";
 import { findTool, missingTool } from "../process/tools.js";
-import { LineSplitter } from "../run/protocol.js";
 
 /** Lines of a failed program's complaint that are kept. */
 const COMPLAINT_LINES = 3;

@@ -1,5 +1,5 @@
 /** What a guest's console says about how it is: boot, panic, and the last lines before it went silent. */
-import { LineSplitter } from "../run/protocol.js";
+import { LineSplitter } from "../base/lines.js";
 
 /** What our own init writes before its words, so that nothing else is taken for them. */
 export const INIT_MARK = "aiodio-guest:";

@@ -1,9 +1,9 @@
 /** One running guest, or a host that has been reached, with its agent: boots it, runs testcases in it, and says what became of it when it is gone. */
 
 import { within } from "../base/deadline.js";
+import { LineSplitter } from "../base/lines.js";
 import { version } from "../base/package.js";
 import type { Machine as MachineFacts, PlannedRun, RunEvent } from "../events/events.js";
-import { LineSplitter } from "../run/protocol.js";
 import { ProtocolError } from "../run/protocol-check.js";
 import { type AgentRun, ALIVE_MS, decodeFromAgent, type FromAgent, type ToAgent } from "./agent-protocol.js";
 import type { Console } from "./console.js";

@@ -1,5 +1,7 @@
 /** The initramfs of a guest: busybox, the modules, the addon, and the script that brings the guest to its agent. */
+
 import { readFileSync } from "node:fs";
+import { shellWord } from "../base/quoting.js";
 import { INIT_MARK } from "./console.js";
 import { type CpioEntry, characterDevice, cpio, directory, file, symlink } from "./cpio.js";
 import type { Module } from "./modules.js";
@@ -51,11 +53,6 @@ export function initramfs({ busybox, modules, purpose, addon, config }: Initramf
   return cpio(entries);
 }
 
-/** One word of a shell command. */
-export function quoted(word: string): string {
-  return `'${word.replaceAll("'", "'\\''")}'`;
-}
-
 /** The first process of a guest. Whatever happens, the machine ends with it. */
 export function initScript(purpose: Purpose): string {
   const lines = [
@@ -99,9 +96,9 @@ function upScript(purpose: Exclude<Purpose, { is: "probe" }>): string {
     `[ -e ${OURS}/config ] && export KCONFIG_PATH=${OURS}/config`,
     "export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp TMPDIR=/tmp LC_ALL=C.UTF-8",
     purpose.is === "agent"
-      ? `${quoted(purpose.node)} ${quoted(purpose.path)}`
+      ? `${shellWord(purpose.node)} ${shellWord(purpose.path)}`
       : // A terminal of its own, so that Ctrl-C reaches what runs in the shell.
-        `cd ${PACKAGE_MOUNT}; PATH=${quoted(purpose.bin)}:$PATH ${BUSYBOX} setsid ${BUSYBOX} cttyhack /bin/bash -i`,
+        `cd ${PACKAGE_MOUNT}; PATH=${shellWord(purpose.bin)}:$PATH ${BUSYBOX} setsid ${BUSYBOX} cttyhack /bin/bash -i`,
     purpose.is === "agent" ? `echo "${INIT_MARK} failed the agent ended (exit status $?)"` : ":",
     `${BUSYBOX} sync; ${BUSYBOX} poweroff -f`,
     "",

@@ -1,15 +1,15 @@
 /** What the kernel's messages come to for the testcase that they are about, in the words of result lines. */
-import type { Finding } from "./watch.js";
+import type { KernelFinding } from "../events/events.js";
 
 /** One message with its result lines: none where no rule knows it, or where it is about something else. */
 export interface Judged {
   /** Without its verdict where the testcase itself explains the message. */
-  finding: Finding;
+  finding: KernelFinding;
   lines: { result: "TFAIL" | "TINFO"; text: string }[];
 }
 
 /** @param permitted the rules that the testcase explains, and why */
-export function* judge(findings: Iterable<Finding>, permitted: ReadonlyMap<string, string>): Generator<Judged> {
+export function* judge(findings: Iterable<KernelFinding>, permitted: ReadonlyMap<string, string>): Generator<Judged> {
   // What a rule means is said once: a kernel that complains at all complains for every block.
   const explained = new Set<string>();
   for (const heard of findings) {
@@ -28,13 +28,13 @@ export function* judge(findings: Iterable<Finding>, permitted: ReadonlyMap<strin
   }
 }
 
-function whose({ permitted, shared }: Finding): string {
+function whose({ permitted, shared }: KernelFinding): string {
   if (permitted) return ` (permitted: ${permitted})`;
   return shared ? " (may be of a testcase that ran at the same time)" : "";
 }
 
 /** A finding that the testcase itself explains judges nothing. */
-function excused(finding: Finding, permitted: ReadonlyMap<string, string>): Finding {
+function excused(finding: KernelFinding, permitted: ReadonlyMap<string, string>): KernelFinding {
   const because = finding.rule === undefined ? undefined : permitted.get(finding.rule);
   if (because === undefined || finding.verdict === undefined) return finding;
   const { verdict: _, ...rest } = finding;

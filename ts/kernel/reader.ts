@@ -6,10 +6,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readSync } from "node:fs";
 import { reasonOf } from "../base/errors.js";
-
-export const LEVELS = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"] as const;
-
-export type Level = (typeof LEVELS)[number] | "unknown";
+import { LEVELS, type Level } from "../events/events.js";
 
 /** One record of the kernel log. */
 export interface KernelRecord {

@@ -4,14 +4,7 @@
  * The texts are those of the kernel's sources (`source`); every rule is tested against a real message. To add one: a
  * row here, and its message in tests/kernel/rules.test.ts.
  */
-
-/**
- * - `corruption`: what is read or written can no longer be trusted: data, metadata, or the kernel's own memory
- * - `device`: the device below failed; the filesystem is not to blame
- * - `warning`: something is wrong, but it says nothing about data yet
- * - `info`: good to know
- */
-export type RuleClass = "corruption" | "device" | "warning" | "info";
+import type { RuleClass } from "../events/events.js";
 
 /** The verdict that a class asks for; without one a message is shown and judges nothing. */
 export const CLASS_VERDICT: Readonly<Record<RuleClass, "TFAIL" | undefined>> = {

@@ -1,9 +1,10 @@
 /** Collects what the kernel says while testcases run, and gives every message to the testcase that it is about. */
 import { existsSync } from "node:fs";
+import type { KernelFinding } from "../events/events.js";
 import { within } from "../linux/devices.js";
 import { newTaints, readTaint } from "../linux/taint.js";
-import { KernelClock, type KernelReader, type KernelRecord, type Level, openKernelReader } from "./reader.js";
-import { CLASS_VERDICT, Classifier, linkOf, type Message, type RuleClass } from "./rules.js";
+import { KernelClock, type KernelReader, type KernelRecord, openKernelReader } from "./reader.js";
+import { CLASS_VERDICT, Classifier, linkOf, type Message } from "./rules.js";
 
 /** What a testcase uses, as far as it is known. */
 export interface About {
@@ -14,30 +15,6 @@ export interface About {
   pids?: readonly number[];
 }
 
-/** One message of the kernel, or of this module about the kernel. */
-export interface Finding {
-  /** Wall clock, ISO 8601. */
-  time: string;
-  /** The kernel's own stamp; -1 where there is none. */
-  seconds: number;
-  level: Level;
-  /** One line, or several that belong together. */
-  text: string;
-  /** Name of the rule; absent for a message that no rule knows. */
-  rule?: string;
-  class?: RuleClass;
-  verdict?: "TFAIL";
-  /** Why the testcase's own doings explain the message, so that it asks for no verdict; half a sentence. */
-  permitted?: string;
-  /** Two sentences. */
-  explanation?: string;
-  link?: string;
-  /** True when other testcases ran meanwhile and the message does not tell which of them it is about. */
-  shared: boolean;
-  /** True when it names a device or a file of none of the running testcases: it asks for no verdict. */
-  elsewhere?: true;
-}
-
 export interface KernelWatch {
   /** Why the kernel log cannot be read, in one sentence for the user; absent when it can. */
   readonly note?: string;
@@ -46,9 +23,9 @@ export interface KernelWatch {
   /** Adds what has become known since: its temporary directory, a new worker's process. */
   tell(key: string, about: About): void;
   /** What the kernel said since `begin`. */
-  end(key: string): Finding[];
+  end(key: string): KernelFinding[];
   /** What it said while no testcase ran, since this was last asked. */
-  between(): Finding[];
+  between(): KernelFinding[];
   /** Reads on, so that nothing is overwritten during a long testcase. */
   poll(): void;
   close(): void;
@@ -85,7 +62,7 @@ interface Running {
   taint: bigint | undefined;
   /** Others have run at the same time. */
   accompanied: boolean;
-  findings: Finding[];
+  findings: KernelFinding[];
   /** Findings beyond the limit. */
   more: number;
 }
@@ -101,13 +78,13 @@ export function openKernelWatch(options: WatchOptions = {}): KernelWatch {
   const running = new Map<string, Running>();
   const idle = newRunning({});
 
-  const keep = (finding: Finding, to: Running): void => {
-    const known = ({ rule }: Finding) => rule === finding.rule;
+  const keep = (finding: KernelFinding, to: Running): void => {
+    const known = ({ rule }: KernelFinding) => rule === finding.rule;
     if (to.findings.length < FINDINGS_MAX || !to.findings.some(known)) to.findings.push(finding);
     else to.more += 1;
   };
 
-  const give = (finding: Finding, names: Names): void => {
+  const give = (finding: KernelFinding, names: Names): void => {
     const { owners, elsewhere } = attribute([...running.values()], names, isThreadOf);
     const { verdict, ...judgesNothing } = finding;
     for (const owner of owners) {
@@ -194,7 +171,7 @@ function newRunning({ directories = [], devices, pids = [] }: About): Running {
 }
 
 /** The findings so far; none are left. */
-function taken(one: Running, clock: KernelClock): Finding[] {
+function taken(one: Running, clock: KernelClock): KernelFinding[] {
   const { findings, more } = one;
   one.findings = [];
   one.more = 0;
@@ -213,7 +190,7 @@ function taken(one: Running, clock: KernelClock): Finding[] {
   return findings;
 }
 
-function findingOf({ records, rule, continued }: Message<KernelRecord>, clock: KernelClock): Finding {
+function findingOf({ records, rule, continued }: Message<KernelRecord>, clock: KernelClock): KernelFinding {
   const seconds = records[0]?.seconds ?? -1;
   const verdict = rule && CLASS_VERDICT[rule.class];
   return {
@@ -228,7 +205,7 @@ function findingOf({ records, rule, continued }: Message<KernelRecord>, clock: K
   };
 }
 
-function lostMessages(lost: number, time: string): Finding {
+function lostMessages(lost: number, time: string): KernelFinding {
   return {
     time,
     seconds: -1,
@@ -242,7 +219,7 @@ function lostMessages(lost: number, time: string): Finding {
   };
 }
 
-function taintFinding(before: bigint, after: bigint, shared: boolean, time: string): Finding | undefined {
+function taintFinding(before: bigint, after: bigint, shared: boolean, time: string): KernelFinding | undefined {
   const taints = newTaints(before, after);
   const [gravest] = taints;
   if (!gravest) return undefined;

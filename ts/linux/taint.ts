@@ -1,6 +1,6 @@
 /** The kernel's taint: flags that say what has happened since boot. Readable by everyone, even where the log is not. */
 import { readFileSync } from "node:fs";
-import type { RuleClass } from "../kernel/rules.js";
+import type { RuleClass } from "../events/events.js";
 
 export interface Taint {
   letter: string;

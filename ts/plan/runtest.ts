@@ -5,7 +5,9 @@
  * patterns) is an error rather than an argument that means something else than it does there. Three words of a shell
  * stand in LTP's own files of up to 2023 and are understood: `$TMPDIR`, `$$`, and `time` before a command.
  */
+
 import { firstOf, UsageError } from "../base/errors.js";
+import { MARKS } from "../base/variables.js";
 
 /** One line that runs something. */
 export interface RuntestLine {
@@ -48,21 +50,10 @@ const SHELL = new Set("|;<>&$`()*?[");
 /** Characters that keep their shell meaning even inside double quotes. */
 const SHELL_IN_DOUBLE_QUOTES = new Set("$`");
 
-/**
- * What stands in a word for what only the process that runs it knows. Control characters, which no line may hold, so
- * that no text can be mistaken for them.
- */
-export const MARKS = { TMPDIR: "\u0001", PID: "\u0002" } as const;
-
 /** The mark that the variable at the beginning of a text becomes, and the variable's length. */
 function variable(text: string): { mark: string; length: number } | undefined {
   if (text.startsWith("$$")) return { mark: MARKS.PID, length: 2 };
   return /^\$TMPDIR(?!\w)/.test(text) ? { mark: MARKS.TMPDIR, length: "$TMPDIR".length } : undefined;
-}
-
-/** A word as the file has it. */
-export function withVariables(word: string): string {
-  return word.replaceAll(MARKS.TMPDIR, () => "$TMPDIR").replaceAll(MARKS.PID, () => "$$");
 }
 
 const BLANK = /[ \t]/;

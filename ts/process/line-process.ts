@@ -1,8 +1,8 @@
 /** A child process that takes lines on its descriptor 3 and answers in lines on its descriptor 4. */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
+import { LineSplitter } from "../base/lines.js";
 import { sessionStacks } from "../linux/stacks.js";
-import { LineSplitter } from "../run/protocol.js";
 import { unshielded } from "./oom.js";
 
 /** Stops listening to a process, and lets this one end before it does. */

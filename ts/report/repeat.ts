@@ -1,4 +1,5 @@
 /** The command that runs one line again as it was run: the same file, filesystem and options, with the seed that it took. */
+import { shellWord } from "../base/quoting.js";
 import type { PlannedRun } from "../events/events.js";
 import type { Results, TestResult } from "./results.js";
 
@@ -32,9 +33,4 @@ export function repeatCommand({ run, seed }: TestResult, { start }: Pick<Results
 function fileName({ key, id, guest, filesystem }: PlannedRun): string {
   const place = [guest, filesystem].map((name) => (name === undefined ? "" : `${name}/`)).join("");
   return key.slice(place.length, key.lastIndexOf(`:${id}`));
-}
-
-/** A word that a POSIX shell takes for just this text. */
-export function shellWord(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -4,11 +4,11 @@
  */
 import { realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import type { TestReport } from "../events/events.js";
 import type { Judged } from "../kernel/judge.js";
 import { type Drained, type KernelReader, openKernelReader } from "../kernel/reader.js";
 import type { KernelWatch } from "../kernel/watch.js";
 import { readTaint } from "../linux/taint.js";
-import type { Report } from "./supervise.js";
 
 const KEY = "the testcase";
 
@@ -24,7 +24,7 @@ export interface KernelSources {
 export class KernelWindow {
   private readonly taintBefore: bigint | undefined;
   private held: Drained = { records: [], lost: 0 };
-  private place: Extract<Report, { type: "place" }> | undefined;
+  private place: Extract<TestReport, { type: "place" }> | undefined;
   private readonly permitted = new Map<string, string>();
   private watching: Promise<KernelWatch> | undefined;
   private watch: KernelWatch | undefined;
@@ -37,7 +37,7 @@ export class KernelWindow {
   }
 
   /** Learns what the testcase uses and what it explains. */
-  hear(report: Report): void {
+  hear(report: TestReport): void {
     if (report.type === "place") this.place = { ...report, directory: resolved(report.directory) };
     else if (report.type === "permit") this.permitted.set(report.rule, report.because);
   }

@@ -8,7 +8,6 @@
  *                         for each `remove`: removed
  */
 
-import { writeSync } from "node:fs";
 import type { Mount } from "../linux/mounts.js";
 import type { FromWorker } from "./protocol-check.js";
 
@@ -38,30 +37,4 @@ export type ToWorker =
 /** One message as the bytes that carry it. */
 export function encode(message: FromWorker | ToWorker): string {
   return `${JSON.stringify(message)}\n`;
-}
-
-/** Writes all of it, synchronously: what was said survives whatever happens to this process next. */
-export function writeAll(fd: number, text: string): void {
-  let bytes = Buffer.from(text);
-  while (bytes.length > 0) bytes = bytes.subarray(writeSync(fd, bytes));
-}
-
-/** Bytes in, whole lines out; bytes of an unfinished line wait for the rest. */
-export class LineSplitter {
-  private readonly decoder = new TextDecoder();
-  private rest = "";
-
-  /** The lines that `bytes` completes, without their newlines. */
-  push(bytes: Uint8Array): string[] {
-    const lines = (this.rest + this.decoder.decode(bytes, { stream: true })).split("\n");
-    this.rest = lines.pop() ?? "";
-    return lines;
-  }
-
-  /** What is left when the stream ends: empty, or a torn line. */
-  end(): string {
-    const rest = this.rest + this.decoder.decode();
-    this.rest = "";
-    return rest;
-  }
 }

@@ -4,6 +4,7 @@ import { statfsSync } from "node:fs";
 import { UsageError } from "../base/errors.js";
 import { callerOf } from "../base/location.js";
 import { surroundingSeconds } from "../base/timing.js";
+import type { CheckResult } from "../events/events.js";
 import {
   count,
   exitStatus,
@@ -13,7 +14,6 @@ import {
   verdictOf,
   zeroCounters,
 } from "../events/events.js";
-import type { CheckResult } from "../filesystem/checkers.js";
 import { type ClaimedDevice, changedDevice } from "../filesystem/device.js";
 import { KeeperError, KeeperHung } from "../filesystem/keeper-process.js";
 import { Filesystem, type ProvisionOptions, Unavailable } from "../filesystem/provision.js";

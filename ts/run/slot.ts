@@ -2,10 +2,10 @@
 
 import { callerOf } from "../base/location.js";
 import { surroundingSeconds } from "../base/timing.js";
-import { type Counters, count, exitStatus, type Verdict, verdictOf } from "../events/events.js";
+import { type Counters, count, exitStatus, type TestReport, type Verdict, verdictOf } from "../events/events.js";
 import { FlightFile, flightLines } from "./flight.js";
 import type { RunRequest } from "./protocol.js";
-import { endForSure, type Report, removeLeftover, stopForSure, supervise } from "./supervise.js";
+import { endForSure, removeLeftover, stopForSure, supervise } from "./supervise.js";
 import { type Recording, Worker } from "./worker.js";
 
 export interface Outcome {
@@ -64,7 +64,11 @@ export class Slot {
    * Runs one testcase. The worker is kept after TPASS and TCONF; after anything else a new one takes its place, since a
    * testcase that went wrong may have left anything in its process.
    */
-  async run(request: Omit<RunRequest, "type">, report: (event: Report) => void, signal: AbortSignal): Promise<Outcome> {
+  async run(
+    request: Omit<RunRequest, "type">,
+    report: (event: TestReport) => void,
+    signal: AbortSignal,
+  ): Promise<Outcome> {
     if (this.worker.dead) this.worker = this.hire();
     const limitSeconds = surroundingSeconds(this.env);
     const ending = await supervise(this.worker, request, report, signal, limitSeconds);
@@ -108,7 +112,7 @@ export class Slot {
   }
 
   /** What the flight recorder has of a testcase that went wrong. */
-  private async tellFlight(report: (event: Report) => void, died: boolean): Promise<void> {
+  private async tellFlight(report: (event: TestReport) => void, died: boolean): Promise<void> {
     const record = await this.flight?.read();
     if (!record || record.error || record.total === 0) return;
     report({ type: "data", name: "flight", value: record });

@@ -3,17 +3,14 @@
  * `--legacy-output` those of LTP's old library, on standard output.
  */
 
+import { EXIT } from "../base/exit.js";
 import { callerOf } from "../base/location.js";
-import { count, exitStatus, type ResultType } from "../events/events.js";
+import { count, type ResultType } from "../events/events.js";
 import { onInterrupt } from "../process/interruption.js";
 import { shieldFromOom } from "../process/oom.js";
-import { LegacyLines, legacyExitStatus } from "../report/legacy.js";
-import { formatLogLine, formatSummary, ltpStyle } from "../report/ltp.js";
+import { ProgramOutput } from "../report/program-output.js";
 import { Slot } from "./slot.js";
-import type { Report } from "./supervise.js";
 
-/** What a shell says of a command that SIGINT has ended. */
-const INTERRUPTED = 130;
 /** The kernel's log is a ring: it is read this often, so that nothing is overwritten unread. */
 const KERNEL_POLL_MS = 1_000;
 
@@ -26,19 +23,9 @@ export async function runStandalone(program: string, argv: string[]): Promise<nu
   onInterrupt(process, () => performance.now(), {
     first: () => interruption.abort(),
     // The worker sees its stream end, and removes its directory if it can.
-    again: () => process.exit(INTERRUPTED),
+    again: () => process.exit(EXIT.interrupted),
   });
-  // The reader of the output may go away (`| head`); the testcase still ends and cleans up.
-  for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
-  const style = ltpStyle(process.env, process.stderr.isTTY);
-  let legacy: LegacyLines | undefined;
-  const show = (event: Report) => {
-    if (event.type === "legacy") {
-      legacy = new LegacyLines(event.id, ltpStyle(process.env, process.stdout.isTTY).colour);
-    } else if (event.type === "trace") process.stderr.write(`${event.text}\n`);
-    else if (event.type === "line" && legacy) process.stdout.write(legacy.format(event));
-    else if (event.type === "line" || event.type === "raw") process.stderr.write(formatLogLine(event, style));
-  };
+  const output = new ProgramOutput();
   // The worker takes longer to start than going to the log's end.
   const { KernelWindow } = await import("./kernel-window.js");
   const kernel = new KernelWindow();
@@ -47,18 +34,18 @@ export async function runStandalone(program: string, argv: string[]): Promise<nu
     { program, argv: argv.filter((word) => word !== "--trace") },
     (event) => {
       kernel.hear(event);
-      show(event);
+      output.show(event);
     },
     interruption.signal,
   );
   clearInterval(timer);
   const say = ({ result, text }: { result: ResultType; text: string }) => {
     count(counters, result);
-    show({ type: "line", result, ...callerOf(say), text });
+    output.show({ type: "line", result, ...callerOf(say), text });
   };
   for (const line of await kernel.end()) say(line);
   kernel.close();
-  if (summary && !legacy) process.stderr.write(formatSummary(counters));
+  const status = output.end(counters, summary);
   await slot.close();
-  return legacy ? legacyExitStatus(counters) : exitStatus(counters);
+  return status;
 }

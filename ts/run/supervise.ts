@@ -2,7 +2,7 @@
 
 import { TIMER_MAX_MS, within } from "../base/deadline.js";
 import { callerOf } from "../base/location.js";
-import { type Counters, count, type RunEvent, zeroCounters } from "../events/events.js";
+import { type Counters, count, type TestReport, zeroCounters } from "../events/events.js";
 import type { Death } from "../process/line-process.js";
 import type { RunRequest } from "./protocol.js";
 import type { Worker } from "./worker.js";
@@ -26,18 +26,6 @@ export interface Ending {
   leftover?: string;
 }
 
-type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" | "trace" }>;
-type WithoutKey<E> = E extends unknown ? Omit<E, "key"> : never;
-/** What the testcase reports, before it is known which run it belongs to. */
-export type Report =
-  | WithoutKey<Detail>
-  /** Where it works, and in which process: what the kernel's messages may name. */
-  | { type: "place"; directory: string; pid: number }
-  /** `--legacy-output`: the old library's lines are wanted, under this name; comes before any line. */
-  | { type: "legacy"; id: string }
-  /** A kernel message of this rule (`kernel/rules.ts`) is explained by what the testcase does. */
-  | { type: "permit"; rule: string; because: string };
-
 /**
  * @param report receives every result line, raw text, detail and progress, in order
  * @param signal aborting it kills the testcase, as SIGINT does in LTP
@@ -46,7 +34,7 @@ export type Report =
 export async function supervise(
   worker: Worker,
   request: Omit<RunRequest, "type">,
-  report: (event: Report) => void,
+  report: (event: TestReport) => void,
   signal: AbortSignal,
   aroundSeconds: number,
 ): Promise<Ending> {

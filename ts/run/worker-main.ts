@@ -8,13 +8,14 @@
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { becomeProgram, startRecord } from "#native";
+import { writeAll } from "../base/lines.js";
 import { packaged } from "../base/package.js";
 import { peakBytes, restartPeak } from "../linux/memory.js";
 import { SIGNALS } from "../process/interruption.js";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
-import { encode, type ToWorker, writeAll } from "./protocol.js";
+import { encode, type ToWorker } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 
 const REQUESTS_FD = 3;

@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
 import { parseInteger, parseSeconds, parseSeed, parseSize } from "../base/numbers.js";
-import { MARKS, withVariables } from "../plan/runtest.js";
+import { MARKS, withVariables } from "../base/variables.js";
 
 /** One option of a testcase. A key of one letter is a short option (`-b`), a longer one a long option (`--engine`). */
 export interface Option<T> {

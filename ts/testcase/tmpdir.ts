@@ -1,7 +1,7 @@
 /** A testcase's temporary directory: LTP's names and rules. */
 import { lchownSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { basename, dirname, isAbsolute, join, normalize } from "node:path";
-import { MARKS, withVariables } from "../plan/runtest.js";
+import { MARKS, withVariables } from "../base/variables.js";
 
 const PREFIX = "LTP_";
 /** What can't be emptied in so many passes has entries that come back, such as the open files that NFS renames. */
