@@ -3,7 +3,8 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { devicesBehind, devicesOf, knownDevicesBehind, within } from "../../ts/linux/devices.js";
+import { devicesBehind, devicesOf, knownDevicesBehind } from "../../ts/linux/devices.js";
+import { within } from "../../ts/linux/mountinfo.js";
 import { filesystems } from "../support/filesystems.js";
 
 const mounted = filesystems();

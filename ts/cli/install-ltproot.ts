@@ -1,17 +1,8 @@
 /** `aiodio-ltp install-ltproot DIR`: a tree that kirk and openQA's native runner take for an installed LTP. */
-import {
-  existsSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
+import { replaceFile } from "../base/files.js";
 import { packaged, version } from "../base/package.js";
 import { shellWord } from "../base/quoting.js";
 import { packagedRuntests } from "../plan/resolve.js";
@@ -42,7 +33,10 @@ export function installLtproot(operands: readonly string[], { terminal, cwd }: S
     makeDirectories(directory);
     const marker = { text: `${[...entries.keys()].sort().join("\n")}\n` };
     // The marker first: an installation that was cut short is still known as ours and can be repeated.
-    for (const [path, entry] of [[MARKER, marker] as const, ...entries]) replace(join(directory, path), entry);
+    for (const [path, { text, executable }] of [[MARKER, marker] as [string, Entry], ...entries]) {
+      makeDirectories(dirname(join(directory, path)));
+      replaceFile(join(directory, path), text, executable ? 0o755 : 0o644);
+    }
     for (const path of old) if (!entries.has(path)) rmSync(join(directory, path), { force: true });
     // openQA searches this directory when LTP came as a package, and gives up when it is not there.
     makeDirectories(join(directory, "testcases/bin/openposix/conformance/interfaces"));
@@ -82,14 +76,6 @@ function makeDirectories(path: string): void {
   if (existsSync(path)) return;
   makeDirectories(dirname(path));
   mkdirSync(path);
-}
-
-/** A file is either the old one or the new one, never half of it; and a link in its place is not followed. */
-function replace(path: string, { text, executable }: Entry): void {
-  makeDirectories(dirname(path));
-  const temporary = `${path}.${process.pid}.tmp`;
-  writeFileSync(temporary, text, { mode: executable ? 0o755 : 0o644, flag: "wx" });
-  renameSync(temporary, path);
 }
 
 function tree(directory: string): Map<string, Entry> {

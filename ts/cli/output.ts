@@ -1,7 +1,8 @@
 /** The file of `--output`. */
-import { accessSync, constants, lstatSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { accessSync, constants, lstatSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
+import { replaceFile } from "../base/files.js";
 
 /**
  * The path. Told before the run, not after hours of it.
@@ -26,18 +27,7 @@ function isReplaceable(path: string): boolean {
 }
 
 /** A reader never sees half a report, and a failed write leaves the old one. */
-export function replaceFile(path: string, text: string): void {
-  if (!isReplaceable(path)) {
-    writeFileSync(path, text);
-    return;
-  }
-  const temporary = `${path}.${process.pid}.tmp`;
-  try {
-    writeFileSync(temporary, text, { flag: "wx" });
-    renameSync(temporary, path);
-  } catch (error) {
-    // What was there before is not ours: a link, maybe, that somebody has put in our way.
-    if (reasonOf(error) !== "EEXIST") rmSync(temporary, { force: true });
-    throw error;
-  }
+export function writeOutput(path: string, text: string): void {
+  if (isReplaceable(path)) replaceFile(path, text);
+  else writeFileSync(path, text);
 }

@@ -2,7 +2,7 @@
 import type { Reporter } from "../events/events.js";
 import type { Results } from "../report/results.js";
 import type { Flags } from "./flags.js";
-import { replaceFile } from "./output.js";
+import { writeOutput } from "./output.js";
 import type { System } from "./system.js";
 
 /** The chosen reporter, and the report file where one is wanted. Only what is used is loaded. */
@@ -40,7 +40,7 @@ export async function makeReporters(
   if (reporter === "json" || output !== undefined) {
     const { JsonReporter } = await import("../report/json.js");
     const write =
-      output === undefined ? (text: string) => terminal.out(text) : (text: string) => replaceFile(output, text);
+      output === undefined ? (text: string) => terminal.out(text) : (text: string) => writeOutput(output, text);
     reporters.push(new JsonReporter(results, write));
   }
   return reporters;

@@ -18,7 +18,7 @@ import {
   type Runner,
 } from "../selftest/selftest.js";
 import type { Flags } from "./flags.js";
-import { checkOutput, replaceFile } from "./output.js";
+import { checkOutput, writeOutput } from "./output.js";
 import { details, heading, line, markdown, type Table } from "./selftest-table.js";
 import type { System } from "./system.js";
 
@@ -81,7 +81,7 @@ export async function selftest(
     // LTP's testcases are there to compare, and not judged.
     const found = complaints(rows, subjects, faults.length === FAULT_CASES.length);
     terminal.out(details(table, found, terminal.columns()));
-    if (output !== undefined) replaceFile(output, markdown(table));
+    if (output !== undefined) writeOutput(output, markdown(table));
     return found.length === 0 ? EXIT.ok : EXIT.failed;
   } finally {
     for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) signals.off(signal, interrupt);

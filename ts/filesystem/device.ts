@@ -1,17 +1,12 @@
 /** Real devices (`--device /dev/X --erase`): everything that must be true before one is formatted. */
-import {
-  closeSync,
-  constants,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  realpathSync,
-  statSync,
-} from "node:fs";
+import { closeSync, constants, openSync, readlinkSync, realpathSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
+import { namesIn, textOf } from "../base/files.js";
 import { formatBytes } from "../base/numbers.js";
+import { deviceNumber } from "../linux/devices.js";
+import { mountsIn, unescapeMount } from "../linux/mountinfo.js";
+import { numbersIn } from "../linux/proc.js";
 import { findTool, missingTool, runTool } from "../process/tools.js";
 
 /** A device that may be formatted. */
@@ -108,11 +103,11 @@ function identityOf(device: Device): string {
 
 /** A file of the disk's directory in sysfs, which a partition's lies in. */
 function ofDisk({ sysfs }: Device, file: string): string | undefined {
-  return read(join(sysfs, file)) ?? read(join(sysfs, "..", file));
+  return textOf(join(sysfs, file)) ?? textOf(join(sysfs, "..", file));
 }
 
 function bytesOf({ sysfs }: Device): number {
-  return Number(read(join(sysfs, "size")) ?? 0) * 512;
+  return Number(textOf(join(sysfs, "size")) ?? 0) * 512;
 }
 
 /**
@@ -142,36 +137,6 @@ export function sectorBytesOf(path: string): number {
   return Number(ofDisk(findDevice(path, `--device ${path}`), "queue/logical_block_size") ?? 512);
 }
 
-function read(file: string): string | undefined {
-  try {
-    return readFileSync(file, "utf8").trim();
-  } catch {
-    return undefined;
-  }
-}
-
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
-}
-
-/** `major:minor` of a device node, undefined for anything else. */
-function deviceNumber(path: string): string | undefined {
-  try {
-    const stat = statSync(path, { bigint: true });
-    if (!stat.isBlockDevice()) return undefined;
-    // The layout of dev_t in the kernel's system calls and in glibc.
-    const major = ((stat.rdev >> 8n) & 0xfffn) | ((stat.rdev >> 32n) & ~0xfffn);
-    const minor = (stat.rdev & 0xffn) | ((stat.rdev >> 12n) & 0xffffff00n);
-    return `${major}:${minor}`;
-  } catch {
-    return undefined;
-  }
-}
-
 function isSame(a: string, b: string): boolean {
   const number = deviceNumber(a);
   return number !== undefined && number === deviceNumber(b);
@@ -197,25 +162,25 @@ function findDevice(path: string, named: string): Device {
   } catch {
     throw new UsageError(`${named}: the kernel knows no block device ${number}`);
   }
-  const partitions = list(sysfs).filter((name) => read(join(sysfs, name, "partition")) !== undefined);
-  const numbers = [number, ...partitions.map((name) => read(join(sysfs, name, "dev")) ?? "")];
+  const partitions = namesIn(sysfs).filter((name) => textOf(join(sysfs, name, "partition")) !== undefined);
+  const numbers = [number, ...partitions.map((name) => textOf(join(sysfs, name, "dev")) ?? "")];
   return { path, named, sysfs, partitions, numbers: new Set(numbers) };
 }
 
 /** @throws UsageError */
 function refuseIfUsed({ path, named, sysfs, partitions, numbers }: Device): void {
-  if (read(join(sysfs, "size")) === "0") throw new UsageError(`${named} has no medium: its size is 0`);
-  if (read(join(sysfs, "ro")) === "1") throw new UsageError(`${named} is read-only`);
+  if (textOf(join(sysfs, "size")) === "0") throw new UsageError(`${named} has no medium: its size is 0`);
+  if (textOf(join(sysfs, "ro")) === "1") throw new UsageError(`${named} is read-only`);
   const mounted = mountOf(numbers);
   if (mounted !== undefined) throw new UsageError(`${named} is mounted at ${mounted}: unmount it first`);
-  const swap = (read("/proc/swaps") ?? "").split("\n").slice(1);
+  const swap = (textOf("/proc/swaps") ?? "").split("\n").slice(1);
   for (const [name = ""] of swap.map((line) => line.split(/\s/))) {
-    if (numbers.has(deviceNumber(unescaped(name)) ?? "")) {
+    if (numbers.has(deviceNumber(unescapeMount(name)) ?? "")) {
       throw new UsageError(`${named} is used as swap (${name}): run swapoff first`);
     }
   }
   for (const part of ["", ...partitions]) {
-    const [holder] = list(join(sysfs, part, "holders"));
+    const [holder] = namesIn(join(sysfs, part, "holders"));
     if (holder !== undefined) {
       throw new UsageError(`${named} is used by ${holder} (device mapper, RAID or such): remove that first`);
     }
@@ -232,7 +197,7 @@ function refuseIfUsed({ path, named, sysfs, partitions, numbers }: Device): void
 /** Where one of these devices is mounted, in any mount namespace that can be seen. */
 function mountOf(numbers: ReadonlySet<string>): string | undefined {
   const namespaces = new Set<string>();
-  for (const pid of list("/proc").filter((name) => /^\d+$/.test(name))) {
+  for (const pid of numbersIn("/proc")) {
     try {
       const namespace = readlinkSync(`/proc/${pid}/ns/mnt`);
       if (namespaces.has(namespace)) continue;
@@ -240,22 +205,13 @@ function mountOf(numbers: ReadonlySet<string>): string | undefined {
     } catch {
       continue; // The process is gone.
     }
-    for (const line of (read(`/proc/${pid}/mountinfo`) ?? "").split("\n")) {
-      const fields = line.split(" ");
-      const source = unescaped(fields[fields.indexOf("-") + 2] ?? "");
+    for (const { number, point, source } of mountsIn(`/proc/${pid}/mountinfo`)) {
       // btrfs has device numbers of its own; its source is one of its devices.
-      if (numbers.has(fields[2] ?? "") || numbers.has(deviceNumber(source) ?? "")) {
-        const where = unescaped(fields[4] ?? "");
-        return namespaces.size === 1 ? where : `${where} (of process ${pid}: ${read(`/proc/${pid}/comm`) ?? "?"})`;
-      }
+      if (!numbers.has(number) && !numbers.has(deviceNumber(source) ?? "")) continue;
+      return namespaces.size === 1 ? point : `${point} (of process ${pid}: ${textOf(`/proc/${pid}/comm`) ?? "?"})`;
     }
   }
   return undefined;
-}
-
-/** Undoes the kernel's `\040` for a blank and so on. */
-function unescaped(field: string): string {
-  return field.replaceAll(/\\([0-7]{3})/g, (_, digits) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
 /** What formatting would destroy; empty for a blank device. */

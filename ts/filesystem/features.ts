@@ -2,8 +2,9 @@
  * What mkfs leaves out so that the kernel here can mount the result: its programs may be newer than the kernel, which then does not
  * know what they make by default. Tools that are no newer than the kernel get no further argument.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { namesIn } from "../base/files.js";
 import { runTool } from "../process/tools.js";
 
 /** xfsprogs's files of what its defaults were when a kernel was released (mkfs.xfs(8), CONFIGURATION FILES). */
@@ -48,7 +49,11 @@ export function featureArguments(
 export async function mkfsFacts(command: string): Promise<MkfsFacts> {
   if (command === "mkfs.xfs") {
     const { output } = await runTool(command, ["-V"]);
-    return { words: output, configs: list(XFS_CONFIGS), read: (name) => readFileSync(join(XFS_CONFIGS, name), "utf8") };
+    return {
+      words: output,
+      configs: namesIn(XFS_CONFIGS),
+      read: (name) => readFileSync(join(XFS_CONFIGS, name), "utf8"),
+    };
   }
   // -O lists what cannot be changed later, -R the rest; newer versions list all by -O.
   const lists = ["-O", "-R"].map((option) => runTool(command, [option, "list-all"]));
@@ -91,12 +96,4 @@ function btrfsArguments(kernel: number, given: readonly string[], words: string)
     .filter(([, name = "", compat = ""]) => (versionNumber(compat) ?? 0) > kernel && !names.includes(name))
     .map(([, name]) => `^${name}`);
   return unknown.length === 0 ? [] : ["-O", [...new Set(unknown)].join(",")];
-}
-
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
 }

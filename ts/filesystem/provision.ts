@@ -2,11 +2,12 @@
  * Filesystems on demand: each is kept by a process of its own, in a mount namespace of its own, on a loop device whose
  * backing file has no name. Whatever dies at whatever moment, nothing of it stays.
  */
-import { readFileSync, statfsSync } from "node:fs";
+import { statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, resolve } from "node:path";
 import type { FaultReport } from "#native";
 import { reasonOf, UsageError } from "../base/errors.js";
+import { textOf } from "../base/files.js";
 import { formatBytes } from "../base/numbers.js";
 import { surroundingSeconds } from "../base/timing.js";
 import type { CheckResult } from "../events/events.js";
@@ -291,13 +292,7 @@ function unexpected(answer: FromKeeper, { name }: Variant): Error {
 /** What a loop device is attached to at this moment, undefined when it is free; another use gives another text. */
 function attachment(device: string | undefined): string | undefined {
   if (device === undefined) return undefined;
-  const read = (file: string) => {
-    try {
-      return readFileSync(`/sys/block/${basename(device)}/${file}`, "utf8").trim();
-    } catch {
-      return undefined;
-    }
-  };
+  const read = (file: string) => textOf(`/sys/block/${basename(device)}/${file}`);
   const file = read("loop/backing_file");
   // Inode numbers are used again; the disk's sequence number (Linux 5.15) is not.
   return file === undefined ? undefined : `${file} ${read("diskseq") ?? ""}`;

@@ -1,6 +1,7 @@
 /** The agent in a guest: finds the port that it is to listen on, and the disks for its filesystems. */
-import { openSync, readdirSync, readFileSync } from "node:fs";
+import { openSync } from "node:fs";
 import { join } from "node:path";
+import { namesIn, textOf } from "../base/files.js";
 import type { PlannedRun } from "../events/events.js";
 import { ownDevice } from "../filesystem/device.js";
 import { parseFilesystems } from "../filesystem/variants.js";
@@ -14,16 +15,16 @@ const PORTS = "/sys/class/virtio-ports";
 const DIRTY_BYTES = 16 * 2 ** 20;
 
 function findPort(): string {
-  const name = readdirSync(PORTS).find((port) => readFileSync(join(PORTS, port, "name"), "utf8").trim() === PORT_NAME);
+  const name = namesIn(PORTS).find((port) => textOf(join(PORTS, port, "name")) === PORT_NAME);
   if (name === undefined) throw new Error(`there is no virtio port named ${PORT_NAME}`);
   return `/dev/${name}`;
 }
 
 /** The disk with this logical sector size. */
 function findDisk(sectorBytes: number): string {
-  const name = readdirSync("/sys/block").find((disk) => {
-    const size = readFileSync(`/sys/block/${disk}/queue/logical_block_size`, "utf8").trim();
-    return /^vd[a-z]+$/.test(disk) && Number(size) === sectorBytes;
+  const name = namesIn("/sys/block").find((disk) => {
+    const size = Number(textOf(`/sys/block/${disk}/queue/logical_block_size`));
+    return /^vd[a-z]+$/.test(disk) && size === sectorBytes;
   });
   if (name === undefined) throw new Error(`there is no disk with sectors of ${sectorBytes} bytes`);
   return `/dev/${name}`;

@@ -6,20 +6,13 @@
  * so, and nothing is taken away under a process that lives.
  */
 import { createHash } from "node:crypto";
-import {
-  createReadStream,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
+import { createReadStream, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, isAbsolute, join, resolve } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { UsageError } from "../base/errors.js";
+import { namesIn } from "../base/files.js";
+import { statFields } from "../linux/proc.js";
 import { runCommand } from "./command.js";
 
 const MANIFEST = "manifest.json";
@@ -210,23 +203,9 @@ export class Cache {
   }
 }
 
-function namesIn(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
-  }
-}
-
-/** When a process began, in ticks since boot; undefined when it is gone. */
+/** When a process began, in ticks since boot (the 22nd field); undefined when it is gone. */
 function startOf(pid: number | string): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "latin1");
-    // Behind the name, which may hold anything: the 22nd field, of which the third is the first here.
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
-  } catch {
-    return undefined;
-  }
+  return statFields(pid)?.[19];
 }
 
 function isAlive(pid: number): boolean {

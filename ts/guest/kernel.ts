@@ -1,7 +1,8 @@
 /** The kernel of a guest: Debian's, kept in the cache, or the user's own build. */
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
+import { existsSync, readFileSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
+import { namesIn } from "../base/files.js";
 import { Apt, ArchiveError, checksums, firstOf, type Tell, unpack } from "./apt.js";
 import type { PageSize } from "./architectures.js";
 import type { Cache } from "./cache.js";
@@ -101,9 +102,9 @@ export function olderKernels(names: Iterable<string>, flavour: string): string[]
 /** Takes the image, the configuration and the useful modules out of unpacked packages. */
 function takeKernel(tree: string, to: string): { release: string } {
   const roots = ["lib/modules", "usr/lib/modules"].map((path) => join(tree, path));
-  const [base = ""] = roots.flatMap((root) => list(root).map((release) => join(root, release)));
+  const [base = ""] = roots.flatMap((root) => namesIn(root).map((release) => join(root, release)));
   const release = base.slice(base.lastIndexOf("/") + 1);
-  const boot = list(join(tree, "boot"));
+  const boot = namesIn(join(tree, "boot"));
   const inBoot = (pattern: RegExp) => {
     const name = boot.find((each) => pattern.test(each));
     return name === undefined ? undefined : join(tree, "boot", name);
@@ -120,19 +121,11 @@ function takeKernel(tree: string, to: string): { release: string } {
 }
 
 function prune(root: string, below: string): void {
-  for (const name of list(join(root, below))) {
+  for (const name of namesIn(join(root, below))) {
     const path = below === "" ? name : `${below}/${name}`;
     if (KEPT.includes(path)) continue;
     if (KEPT.some((kept) => kept.startsWith(`${path}/`))) prune(root, path);
     else rmSync(join(root, path), { recursive: true });
-  }
-}
-
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory);
-  } catch {
-    return [];
   }
 }
 
@@ -167,7 +160,7 @@ async function ownKernel({ kernel, modules }: OwnKernel): Promise<Kernel> {
 function moduleDirectory(given: string): string {
   const isTree = (path: string) => existsSync(join(path, "kernel")) || existsSync(join(path, "modules.builtin"));
   const roots = [given, join(given, "lib", "modules"), join(given, "usr", "lib", "modules")];
-  const candidates = [given, ...roots.flatMap((root) => list(root).map((name) => join(root, name)))];
+  const candidates = [given, ...roots.flatMap((root) => namesIn(root).map((name) => join(root, name)))];
   const found = candidates.filter(isTree);
   if (found.length === 1 && found[0] !== undefined) return found[0];
   const why = found.length === 0 ? "holds no modules" : "holds modules of several releases";

@@ -1,7 +1,7 @@
 /** Collects what the kernel says while testcases run, and gives every message to the testcase that it is about. */
 import { existsSync } from "node:fs";
 import type { KernelFinding } from "../events/events.js";
-import { within } from "../linux/devices.js";
+import { within } from "../linux/mountinfo.js";
 import { newTaints, readTaint } from "../linux/taint.js";
 import { KernelClock, type KernelReader, type KernelRecord, openKernelReader } from "./reader.js";
 import { CLASS_VERDICT, Classifier, linkOf, type Message } from "./rules.js";

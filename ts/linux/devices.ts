@@ -1,6 +1,8 @@
-/** Which block devices hold a directory: the names that kernel messages about it can have. */
-import { readdirSync, readFileSync, realpathSync } from "node:fs";
+/** Block devices: their numbers, and which of them hold a directory, by the names that kernel messages about it can have. */
+import { realpathSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { namesIn, textOf } from "../base/files.js";
+import { type Mounted, mountsIn, within } from "./mountinfo.js";
 
 /** Devices below devices, and files on devices: deeper than anything that is built on purpose. */
 const DEPTH_MAX = 12;
@@ -64,41 +66,25 @@ function addDevice(name: string, roots: Roots, found: Set<string>, depth: number
   found.add(name);
   const path = resolved(join(roots.sys, "class", "block", name));
   if (path === undefined) return;
-  if (text(join(path, "partition")) !== undefined) addDevice(basename(dirname(path)), roots, found, depth - 1);
-  for (const slave of names(join(path, "slaves"))) addDevice(slave, roots, found, depth - 1);
-  const backing = text(join(path, "loop", "backing_file"));
+  if (textOf(join(path, "partition")) !== undefined) addDevice(basename(dirname(path)), roots, found, depth - 1);
+  for (const slave of namesIn(join(path, "slaves"))) addDevice(slave, roots, found, depth - 1);
+  const backing = textOf(join(path, "loop", "backing_file"));
   if (backing !== undefined) addDirectory(dirname(backing), roots, found, depth - 1);
 }
 
 function btrfsMembers(name: string, roots: Roots): string[] {
   const folder = join(roots.sys, "fs", "btrfs");
-  const members = names(folder).map((uuid) => names(join(folder, uuid, "devices")));
+  const members = namesIn(folder).map((uuid) => namesIn(join(folder, uuid, "devices")));
   return members.find((devices) => devices.includes(name)) ?? [];
 }
 
-/** The mount that a path lies in, from /proc/self/mountinfo: of several at one place, the last covers the others. */
-function mountOf(path: string, roots: Roots): { number: string; type: string; source: string } | undefined {
-  let best: { point: string; number: string; type: string; source: string } | undefined;
-  for (const line of (text(join(roots.proc, "self", "mountinfo")) ?? "").split("\n")) {
-    const [left = "", right = ""] = line.split(" - ");
-    const [, , number, , escaped] = left.split(" ");
-    const [type, source] = right.split(" ");
-    if (number === undefined || escaped === undefined || type === undefined || source === undefined) continue;
-    const point = unescapeMount(escaped);
-    if (!within(path, point) || (best && point.length < best.point.length)) continue;
-    best = { point, number, type, source: unescapeMount(source) };
+/** The mount that a path lies in: of several at one place, the last covers the others. */
+function mountOf(path: string, { proc }: Roots): Mounted | undefined {
+  let best: Mounted | undefined;
+  for (const mount of mountsIn(join(proc, "self", "mountinfo"))) {
+    if (within(path, mount.point) && !(best && mount.point.length < best.point.length)) best = mount;
   }
   return best;
-}
-
-/** Blanks and backslashes are octal there. */
-function unescapeMount(field: string): string {
-  return field.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
-}
-
-/** Whether a path is a folder or something in it. */
-export function within(path: string, folder: string): boolean {
-  return path === folder || path.startsWith(folder.endsWith("/") ? folder : `${folder}/`);
 }
 
 function resolved(path: string): string | undefined {
@@ -109,18 +95,22 @@ function resolved(path: string): string | undefined {
   }
 }
 
-function text(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8").trimEnd();
-  } catch {
-    return undefined;
-  }
+/** The two parts of a device number as stat(2) has it: the layout of dev_t in the kernel's system calls and in glibc. */
+export function partsOf(device: bigint): { major: bigint; minor: bigint } {
+  return {
+    major: ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn),
+    minor: (device & 0xffn) | ((device >> 12n) & 0xffffff00n),
+  };
 }
 
-function names(path: string): string[] {
+/** `major:minor` of a block device's node, undefined for anything else. */
+export function deviceNumber(path: string): string | undefined {
   try {
-    return readdirSync(path);
+    const stat = statSync(path, { bigint: true });
+    if (!stat.isBlockDevice()) return undefined;
+    const { major, minor } = partsOf(stat.rdev);
+    return `${major}:${minor}`;
   } catch {
-    return [];
+    return undefined;
   }
 }

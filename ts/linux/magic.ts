@@ -1,4 +1,5 @@
 /** Filesystem names as LTP prints them; its skip lists compare exactly these strings. */
+import { partsOf } from "./devices.js";
 
 /** `f_type` of statfs(2) to LTP's name. ext2, ext3 and ext4 share one number. */
 const NAMES: ReadonlyMap<number, string> = new Map([
@@ -45,6 +46,5 @@ const KNOWN_STORAGE: readonly string[] = ["tmpfs", "ramfs", "btrfs", "overlayfs"
  * @param device `st_dev` of stat(2), whose major number is 0 where there is no block device
  */
 export function isServed(filesystem: string, device: bigint): boolean {
-  const major = ((device >> 8n) & 0xfffn) | ((device >> 32n) & ~0xfffn);
-  return major === 0n && !KNOWN_STORAGE.includes(filesystem);
+  return partsOf(device).major === 0n && !KNOWN_STORAGE.includes(filesystem);
 }

@@ -1,6 +1,9 @@
 /** Mounting and unmounting what a filesystem consists of, in the mount namespace of this process. */
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readlinkSync } from "node:fs";
 import { type Failure, flushDevice, mountFaultfs, mountFilesystem, unmountFilesystem } from "#native";
+import { textOf } from "../base/files.js";
+import { within } from "./mountinfo.js";
+import { numbersIn } from "./proc.js";
 
 /** One mount; a filesystem is a list of them, each on top of those before it. Can be sent as JSON. */
 export interface Mount {
@@ -86,7 +89,6 @@ export function remountAll(mounts: readonly Mount[]): void {
 
 /** Processes of this mount namespace that use something below the directory: `process 123 (node): /mnt/x/file`. */
 export function holdersOf(directory: string): string[] {
-  const below = (path: string) => path === directory || path.startsWith(`${directory}/`);
   const quiet = <T>(read: () => T[]): T[] => {
     try {
       return read();
@@ -95,21 +97,18 @@ export function holdersOf(directory: string): string[] {
     }
   };
   // The same path is another filesystem in another namespace.
-  const namespace = (pid: string) => quiet(() => [readlinkSync(`/proc/${pid}/ns/mnt`)])[0];
+  const namespace = (pid: number | "self") => quiet(() => [readlinkSync(`/proc/${pid}/ns/mnt`)])[0];
   const here = namespace("self");
   const found: string[] = [];
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name) && namespace(name) === here)) {
-    const links = ["cwd", "root", "exe", ...quiet(() => readdirSync(`/proc/${pid}/fd`)).map((fd) => `fd/${fd}`)];
+  for (const pid of numbersIn("/proc").filter((process) => namespace(process) === here)) {
+    const links = ["cwd", "root", "exe", ...numbersIn(`/proc/${pid}/fd`).map((fd) => `fd/${fd}`)];
     const paths = [
       ...links.flatMap((link) => quiet(() => [readlinkSync(`/proc/${pid}/${link}`)])),
-      ...quiet(() => readFileSync(`/proc/${pid}/maps`, "utf8").split("\n")).map((line) =>
-        line.slice(line.indexOf("/")),
-      ),
+      ...(textOf(`/proc/${pid}/maps`) ?? "").split("\n").map((line) => line.slice(line.indexOf("/"))),
     ];
-    const held = paths.find(below);
+    const held = paths.find((path) => within(path, directory));
     if (held === undefined) continue;
-    const [name] = quiet(() => [readFileSync(`/proc/${pid}/comm`, "utf8").trim()]);
-    found.push(`process ${pid} (${name ?? "?"}): ${held}`);
+    found.push(`process ${pid} (${textOf(`/proc/${pid}/comm`) ?? "?"}): ${held}`);
   }
   return found;
 }

@@ -1,9 +1,10 @@
 /** Where in the kernel processes are: what to look at when one does not answer, or can't be killed. */
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
+import { numbersIn, statFields } from "./proc.js";
 
 /** Of all processes of a session, which is named by its first one; that one comes first, and the others' names precede theirs. */
 export function sessionStacks(session: number): string[] {
-  const others = numbers("/proc").filter((pid) => pid !== session && sessionOf(pid) === session);
+  const others = numbersIn("/proc").filter((pid) => pid !== session && Number(statFields(pid)?.[3]) === session);
   return [
     ...processStacks(session),
     ...others.flatMap((pid) => [`process ${pid} (${read(`/proc/${pid}/comm`)}):`, ...processStacks(pid)]),
@@ -12,28 +13,12 @@ export function sessionStacks(session: number): string[] {
 
 /** Of all threads of a process; empty when it is gone. */
 export function processStacks(pid: number): string[] {
-  return numbers(`/proc/${pid}/task`).flatMap((thread) => {
+  return numbersIn(`/proc/${pid}/task`).flatMap((thread) => {
     const base = `/proc/${pid}/task/${thread}`;
     const state = /^State:\s*(.*)$/m.exec(read(`${base}/status`))?.[1] ?? "unknown";
     const frames = read(`${base}/stack`).split("\n");
     return [`thread ${thread} (${state}) waits in ${read(`${base}/wchan`)}`, ...frames.map((frame) => `  ${frame}`)];
   });
-}
-
-/** The session's ID by stat(5), whose second field may hold anything, blanks and parentheses included. */
-function sessionOf(pid: number): number {
-  const stat = read(`/proc/${pid}/stat`);
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[3]);
-}
-
-function numbers(directory: string): number[] {
-  try {
-    return readdirSync(directory)
-      .filter((name) => /^\d+$/.test(name))
-      .map(Number);
-  } catch {
-    return [];
-  }
 }
 
 function read(path: string): string {
