@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { FaultfsServer } from "../../ts/faultfs/server.js";
 import { LineProcess } from "../../ts/process/line-process.js";
 import { shieldFromOom, unshielded } from "../../ts/process/oom.js";
-import { runTool } from "../../ts/process/tools.js";
+import { runTool } from "../../ts/process/run.js";
 import { childrenOf, command, printed } from "../support/command.js";
 import { needsFilesystems, skipFor } from "../support/needs.js";
 import { temporaryDirectory } from "../support/temporary.js";

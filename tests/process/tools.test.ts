@@ -1,49 +1,22 @@
-/** Programs that come to no end: nobody waits for them for ever. */
-import { chmodSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { checkUnmounted } from "../../ts/filesystem/checkers.js";
-import { runTool } from "../../ts/process/tools.js";
-import { temporaryDirectory } from "../support/temporary.js";
+/** The table of tools. */
+import { expect, test } from "vitest";
+import { FAMILIES } from "../../ts/filesystem/variants.js";
+import { ARCHITECTURES } from "../../ts/guest/architectures.js";
+import { debianPackage, missingTool, TOOLS } from "../../ts/process/tools.js";
 
-const directory = temporaryDirectory("tools");
-const path = process.env.PATH;
-
-beforeEach(() => {
-  process.env.PATH = `${directory}:${path}`;
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-});
-afterEach(() => {
-  vi.useRealTimers();
-  process.env.PATH = path;
+test("each program is there once", () => {
+  const programs = TOOLS.map(({ program }) => program);
+  expect(new Set(programs).size).toBe(programs.length);
 });
 
-/** A program that does this under another's name. */
-function program(name: string, script: string): void {
-  writeFileSync(join(directory, name), `#!/bin/sh\n${script}\n`);
-  chmodSync(join(directory, name), 0o755);
-}
-
-test("one that hangs is killed when its time is up, and told with where it was", async () => {
-  program("mkfs.none", "exec sleep 1000");
-  const running = runTool("mkfs.none", [], 90);
-  await vi.advanceTimersByTimeAsync(89_000);
-  expect(vi.getTimerCount()).toBe(1);
-  await vi.advanceTimersByTimeAsync(1_000);
-  const { exit, hung } = await running;
-  expect(exit).toBeUndefined();
-  expect(hung).toMatch(/^not done within 90 s, and killed:\nthread \d+ \(.*\) waits in /);
+test.each([
+  ...Object.values(FAMILIES).flatMap(({ mkfs }) => mkfs?.command ?? []),
+  ...ARCHITECTURES.map(({ qemu }) => qemu),
+])("%s has a package", (program) => {
+  expect(debianPackage(program)).toBeDefined();
 });
 
-test("one that ends keeps no timer", async () => {
-  program("mkfs.none", "echo done");
-  expect(await runTool("mkfs.none", [], 90)).toMatchObject({ exit: 0, output: "done" });
-  expect(vi.getTimerCount()).toBe(0);
-});
-
-test("a checker that hangs proves nothing", async () => {
-  program("xfs_repair", "exec sleep 1000");
-  const checking = checkUnmounted("xfs", "/dev/no-such-device", "data", 30);
-  await vi.advanceTimersByTimeAsync(30_000);
-  expect(await checking).toMatchObject([{ verdict: "failed", output: expect.stringMatching(/^not done within 30 s/) }]);
+test("what is missing is told with its package; a program that nobody knows is taken for one", () => {
+  expect(missingTool("ssh")).toBe("ssh is not in PATH: install it (Debian package openssh-client)");
+  expect(missingTool("cargo")).toBe("cargo is not in PATH: install it (Debian package cargo)");
 });

@@ -4,23 +4,7 @@
  */
 import { TestRunner } from "vitest";
 import { familyOf, parseFilesystems } from "../../ts/filesystem/variants.js";
-import { findTool, missingTool } from "../../ts/process/tools.js";
-
-/** Debian's packages of the programs that tests run, beside those that `mkfs` rows name. */
-const PACKAGES: Readonly<Record<string, string>> = {
-  btrfs: "btrfs-progs",
-  cpio: "cpio",
-  e2fsck: "e2fsprogs",
-  "qemu-system-ppc64": "qemu-system-ppc",
-  "qemu-system-x86_64": "qemu-system-x86",
-  "powerpc64le-linux-gnu-gcc": "gcc-powerpc64le-linux-gnu",
-  gcc: "gcc",
-  python3: "python3",
-  strace: "strace",
-  xfs_repair: "xfsprogs",
-  xz: "xz-utils",
-  zstd: "zstd",
-};
+import { debianPackage, findTool, missingTool } from "../../ts/process/tools.js";
 
 /** What checks each family, which its tests run too. */
 const CHECKERS: Readonly<Record<string, string>> = { btrfs: "btrfs", ext4: "e2fsck", xfs: "xfs_repair" };
@@ -28,7 +12,7 @@ const CHECKERS: Readonly<Record<string, string>> = { btrfs: "btrfs", ext4: "e2fs
 /** Ends the test that runs now, or its hook, where one of these programs is missing. */
 export function needs(...programs: string[]): void {
   for (const program of programs) {
-    if (findTool(program) === undefined) without(missingTool(program, packageOf(program)), packageOf(program));
+    if (findTool(program) === undefined) without(missingTool(program), packageOf(program));
   }
 }
 
@@ -36,7 +20,7 @@ export function needs(...programs: string[]): void {
 export function needsFilesystems(...names: string[]): void {
   for (const variant of parseFilesystems(names.join(","))) {
     const { mkfs } = familyOf(variant);
-    if (mkfs && findTool(mkfs.command) === undefined) without(missingTool(mkfs.command, mkfs.package), mkfs.package);
+    if (mkfs) needs(mkfs.command);
     const checker = CHECKERS[variant.family];
     if (checker !== undefined) needs(checker);
   }
@@ -59,7 +43,7 @@ export function skipFor(reason: string): never {
 }
 
 function packageOf(program: string): string {
-  const known = PACKAGES[program];
-  if (known === undefined) throw new Error(`tests/support/needs.ts does not know the package of ${program}`);
+  const known = debianPackage(program);
+  if (known === undefined) throw new Error(`ts/process/tools.ts does not know the package of ${program}`);
   return known;
 }

@@ -7,7 +7,7 @@ import { EXIT } from "../base/exit.js";
 import { version } from "../base/package.js";
 import { pageBytes } from "../linux/machine.js";
 import { filesystemName } from "../linux/magic.js";
-import { findTool } from "../process/tools.js";
+import { findTool, TOOLS } from "../process/tools.js";
 import { paint } from "../report/ltp.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory, freeBytes, mebibytes } from "./directory.js";
@@ -23,24 +23,6 @@ export interface Finding {
   /** What brings it. */
   remedy?: string;
 }
-
-const TOOLS = [
-  { command: "mkfs.ext4", purpose: "test on ext4", packageName: { any: "e2fsprogs" } },
-  { command: "mkfs.xfs", purpose: "test on xfs", packageName: { any: "xfsprogs" } },
-  { command: "mkfs.btrfs", purpose: "test on btrfs", packageName: { any: "btrfs-progs", zypper: "btrfsprogs" } },
-  {
-    command: "qemu-system-ppc64",
-    purpose: "run with 64 KiB pages (--guest ppc64le-64k)",
-    packageName: { any: "qemu-system-ppc", zypper: "qemu-ppc", dnf: "qemu-system-ppc-core" },
-  },
-  {
-    command: "qemu-system-x86_64",
-    purpose: "run on other kernels (--guest amd64)",
-    packageName: { any: "qemu-system-x86", zypper: "qemu-x86", dnf: "qemu-system-x86-core" },
-  },
-  { command: "fio", purpose: "compare with fio in the benchmark", packageName: { any: "fio" } },
-  { command: "strace", purpose: "plant faults in the project's own tests", packageName: { any: "strace" } },
-] as const;
 
 const INSTALL = {
   "apt-get": "apt-get install",
@@ -202,12 +184,12 @@ function toolFindings(env: NodeJS.ProcessEnv): Finding[] {
   const find = (command: string) => findTool(command, folders);
   const managers = Object.keys(INSTALL) as (keyof typeof INSTALL)[];
   const manager = managers.find((name) => find(name) !== undefined);
-  return TOOLS.map(({ command, purpose, packageName }): Finding => {
-    const path = find(command);
-    if (path !== undefined) return { state: "ok", name: command, text: path };
-    const names: Record<string, string> = packageName;
-    const name = (manager && names[manager]) ?? packageName.any;
-    const remedy = manager ? `${INSTALL[manager]} ${name}` : `install the package ${name}`;
-    return { state: "less", name: command, text: `missing; wanted to ${purpose}`, remedy };
+  return TOOLS.map(({ program, purpose, package: { name, ...others } }): Finding => {
+    const path = find(program);
+    if (path !== undefined) return { state: "ok", name: program, text: path };
+    const names: Record<string, string> = others;
+    const wanted = (manager && names[manager]) ?? name;
+    const remedy = manager ? `${INSTALL[manager]} ${wanted}` : `install the package ${wanted}`;
+    return { state: "less", name: program, text: `missing; wanted to ${purpose}`, remedy };
   });
 }

@@ -1,6 +1,7 @@
 /** The filesystems' own checkers, and what their exit statuses mean. None of them changes anything here. */
 import type { CheckReport } from "../events/events.js";
-import { findTool, missingTool, runTool } from "../process/tools.js";
+import { runTool } from "../process/run.js";
+import { findTool, missingTool } from "../process/tools.js";
 
 /** `metadata`: the structure; `data`: the checksums of the data too, where the filesystem has them. */
 export type CheckLevel = "metadata" | "data";
@@ -8,8 +9,6 @@ export type CheckLevel = "metadata" | "data";
 interface Checker {
   /** The program and its arguments. */
   command: readonly [string, ...string[]];
-  /** Debian's name of the package. */
-  package: string;
   /** The words of one that has looked at all there is and found nothing wrong. */
   clean: RegExp;
   /** The words of one that has found damage. */
@@ -19,7 +18,6 @@ interface Checker {
 const EXT = (device: string): Checker => ({
   // -f: also when it is marked clean.
   command: ["e2fsck", "-fn", device],
-  package: "e2fsprogs",
   clean: /: \d+\/\d+ files \(/,
   corrupt: new RegExp(
     [
@@ -39,14 +37,12 @@ const UNMOUNTED: Readonly<Record<string, (device: string, level: CheckLevel) => 
   ext4: EXT,
   xfs: (device) => ({
     command: ["xfs_repair", "-n", device],
-    package: "xfsprogs",
     clean: /^No modify flag set, skipping filesystem flush and exiting\.$/m,
     // It has a sentence for each kind of damage; they have these words in common, which its errors of usage have not.
     corrupt: /\bwould\b|\bbad\b|corrupt|CRC error|is suspect|, counted \d|could not find valid|\bnot found$/im,
   }),
   btrfs: (device, level) => ({
     command: ["btrfs", "check", "--readonly", ...(level === "data" ? ["--check-data-csum"] : []), device],
-    package: "btrfs-progs",
     // Without these words it has printed its usage, perhaps, and some versions exit with 0 then.
     clean: /, no error found$/m,
     corrupt: new RegExp(
@@ -65,26 +61,22 @@ const UNMOUNTED: Readonly<Record<string, (device: string, level: CheckLevel) => 
   f2fs: (device) => ({
     // Its exit status says nothing in a dry run.
     command: ["fsck.f2fs", "--dry-run", "-f", device],
-    package: "f2fs-tools",
     clean: /^Done: /m,
     corrupt: /\[Fail\]|\[ASSERT\]/i,
   }),
   bcachefs: (device) => ({
     command: ["bcachefs", "fsck", "-n", device],
-    package: "bcachefs-tools",
     // It has no closing words of its own.
     clean: /^/,
     corrupt: /, not fixing|errors? (?:found|not fixed)|, exiting/i,
   }),
   exfat: (device) => ({
     command: ["fsck.exfat", "-n", device],
-    package: "exfatprogs",
     clean: /: clean\b/,
     corrupt: /: corrupted\b/,
   }),
   vfat: (device) => ({
     command: ["fsck.vfat", "-n", device],
-    package: "dosfstools",
     clean: /, \d+\/\d+ clusters$/m,
     corrupt: /^Leaving filesystem unchanged\.$/m,
   }),
@@ -93,7 +85,6 @@ const UNMOUNTED: Readonly<Record<string, (device: string, level: CheckLevel) => 
 /** Reads everything and compares the checksums; -r: repairs nothing, so that the evidence stays. */
 const scrub = (directory: string): Checker => ({
   command: ["btrfs", "scrub", "start", "-B", "-d", "-r", directory],
-  package: "btrfs-progs",
   clean: /^Error summary:\s+no errors found$/m,
   corrupt: /^Error summary:(?!\s+no errors found$)/m,
 });
@@ -133,7 +124,7 @@ export async function checkUnmounted(
 async function run(known: Checker, limitSeconds?: number): Promise<CheckReport> {
   const [name, ...args] = known.command;
   const checker = known.command.join(" ");
-  if (findTool(name) === undefined) return { checker, verdict: "failed", output: missingTool(name, known.package) };
+  if (findTool(name) === undefined) return { checker, verdict: "failed", output: missingTool(name) };
   const { exit, output, hung } = await runTool(name, args, limitSeconds);
   // The names of the kernel's functions are no words of the checker's.
   const verdict = verdictOf(known, exit, output);

@@ -7,7 +7,8 @@ import { formatBytes } from "../base/numbers.js";
 import { deviceNumber } from "../linux/devices.js";
 import { mountsIn, unescapeMount } from "../linux/mountinfo.js";
 import { numbersIn } from "../linux/proc.js";
-import { findTool, missingTool, runTool } from "../process/tools.js";
+import { runTool } from "../process/run.js";
+import { findTool, missingTool } from "../process/tools.js";
 
 /** A device that may be formatted. */
 export interface ClaimedDevice {
@@ -216,8 +217,7 @@ function mountOf(numbers: ReadonlySet<string>): string | undefined {
 
 /** What formatting would destroy; empty for a blank device. */
 async function contentOf(device: Device): Promise<string[]> {
-  if (findTool("wipefs") === undefined)
-    return [`what it holds, which is unknown: ${missingTool("wipefs", "util-linux")}`];
+  if (findTool("wipefs") === undefined) return [`what it holds, which is unknown: ${missingTool("wipefs")}`];
   // It takes long to load, and only a run on a device needs it.
   const { z } = await import("zod");
   const [text, maybe] = [z.string(), z.string().nullish()];

@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { namesIn } from "../base/files.js";
-import { runTool } from "../process/tools.js";
+import { runTool } from "../process/run.js";
 
 /** xfsprogs's files of what its defaults were when a kernel was released (mkfs.xfs(8), CONFIGURATION FILES). */
 const XFS_CONFIGS = "/usr/share/xfsprogs/mkfs";

@@ -28,7 +28,8 @@ import { root } from "../base/package.js";
 import type { CheckReport, CheckResult } from "../events/events.js";
 import { FaultfsServer } from "../faultfs/server.js";
 import { FAULTFS, type Mount, MountError, mountAll, remountAll, unmountAll } from "../linux/mounts.js";
-import { findTool, missingTool, runTool } from "../process/tools.js";
+import { runTool } from "../process/run.js";
+import { findTool, missingTool } from "../process/tools.js";
 import { type CheckLevel, checkUnmounted, mountedChecker } from "./checkers.js";
 import { sectorBytesOf } from "./device.js";
 import { featureArguments, mkfsFacts } from "./features.js";
@@ -256,7 +257,7 @@ function probe(family: Family, directory: string): void {
     missing.push(`There is no ${FUSE_DEVICE}: it needs ${family.kernelOption} (modprobe fuse)`);
   }
   const { mkfs } = family;
-  if (mkfs && findTool(mkfs.command) === undefined) missing.push(missingTool(mkfs.command, mkfs.package));
+  if (mkfs && findTool(mkfs.command) === undefined) missing.push(missingTool(mkfs.command));
   if (missing.length > 0) throw new UnavailableError(missing.join("; "));
 }
 

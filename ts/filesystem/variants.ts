@@ -42,8 +42,6 @@ export interface Family {
   /** Absent where there is no device to format; overlayfs lies on a formatted device. */
   mkfs?: {
     command: string;
-    /** Debian's name of the package. */
-    package: string;
     /** Always: quiet, and over whatever the device holds. */
     args: readonly string[];
     /** Asks for a block size in bytes; absent where the filesystem has no choice of one. */
@@ -64,7 +62,7 @@ export interface Family {
 
 const MiB = 2 ** 20;
 
-const EXT_MKFS = { package: "e2fsprogs", args: ["-q", "-F", "-F"], block: (bytes: number) => ["-b", String(bytes)] };
+const EXT_MKFS = { args: ["-q", "-F", "-F"], block: (bytes: number) => ["-b", String(bytes)] };
 const BTRFS_SINGLE: Setting[] = [["mkfs", "-m single -d single"]];
 /** mkfs.btrfs's default; a block cannot be larger than a node. */
 const BTRFS_NODE_BYTES = 16_384;
@@ -111,7 +109,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     kernelOption: "CONFIG_XFS_FS",
     mkfs: {
       command: "mkfs.xfs",
-      package: "xfsprogs",
+
       args: ["-q", "-f"],
       block: (bytes) => ["-b", `size=${bytes}`],
     },
@@ -135,7 +133,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     kernelOption: "CONFIG_BTRFS_FS",
     mkfs: {
       command: "mkfs.btrfs",
-      package: "btrfs-progs",
+
       args: ["-q", "-f"],
       block: (bytes) => ["-s", String(bytes), "-n", String(Math.max(bytes, BTRFS_NODE_BYTES))],
     },
@@ -171,7 +169,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     kernelOption: "CONFIG_F2FS_FS",
     mkfs: {
       command: "mkfs.f2fs",
-      package: "f2fs-tools",
+
       args: ["-q", "-f"],
       block: (bytes) => ["-b", String(bytes)],
     },
@@ -185,7 +183,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
     kernelOption: "CONFIG_BCACHEFS_FS (out of the kernel's tree since Linux 6.18)",
     mkfs: {
       command: "mkfs.bcachefs",
-      package: "bcachefs-tools",
+
       args: ["-q", "--force"],
       block: (bytes) => [`--block_size=${bytes}`],
     },
@@ -197,7 +195,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
   exfat: {
     kernelName: "exfat",
     kernelOption: "CONFIG_EXFAT_FS",
-    mkfs: { command: "mkfs.exfat", package: "exfatprogs", args: ["-q"] },
+    mkfs: { command: "mkfs.exfat", args: ["-q"] },
     mount: [],
     minimumBytes: 16 * MiB,
     modifiers: {},
@@ -205,7 +203,7 @@ export const FAMILIES: Readonly<Record<string, Family>> = {
   vfat: {
     kernelName: "vfat",
     kernelOption: "CONFIG_VFAT_FS",
-    mkfs: { command: "mkfs.vfat", package: "dosfstools", args: ["-I"] },
+    mkfs: { command: "mkfs.vfat", args: ["-I"] },
     mount: [],
     minimumBytes: 16 * MiB,
     modifiers: {},

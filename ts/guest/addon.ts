@@ -147,7 +147,7 @@ function fetchRust(
       await unpack(debs, join(making, "root"));
     }
     rmSync(work, { recursive: true });
-    const triplet = (await runCommand(["gcc", "-dumpmachine"], {}, "gcc")).trim();
+    const triplet = (await runCommand(["gcc", "-dumpmachine"])).trim();
     const wrapper = join(making, "rustc");
     writeFileSync(wrapper, rustcScript(join(making, "root"), triplet));
     chmodSync(wrapper, 0o755);

@@ -52,7 +52,7 @@ export async function firstOf<Source extends string, Found>(
 /** The host's mirror of Debian, as its apt names it. */
 export async function debianMirror(): Promise<string> {
   const format = ["--format", "$(REPO_URI)"] as const;
-  const uris = (await runCommand(["apt-get", "indextargets", ...format], {}, "apt")).split("\n");
+  const uris = (await runCommand(["apt-get", "indextargets", ...format])).split("\n");
   return mirrorOf(uris) ?? DEFAULT_MIRROR;
 }
 
@@ -193,7 +193,7 @@ export class Apt {
       ...(status && { "APT::Status-Fd": String(STATUS_FD) }),
     };
     const options = Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
-    return runCommand([command, "-qq", ...options, ...args], { cwd: directory, ...(status && { status }) }, "apt");
+    return runCommand([command, "-qq", ...options, ...args], { cwd: directory, ...(status && { status }) });
   }
 }
 

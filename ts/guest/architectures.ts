@@ -22,8 +22,6 @@ export interface Architecture {
   crossPackages: readonly string[];
   crossLinker: string;
   qemu: string;
-  /** Debian package of the emulator. */
-  qemuPackage: string;
   /** Machine and emulated CPU; `accelerated`: with the host's CPU. */
   machine(accelerated: boolean): readonly string[];
   console: string;
@@ -49,7 +47,6 @@ export const ARCHITECTURES: readonly Architecture[] = [
     crossPackages: ["gcc-x86-64-linux-gnu", "libc6-dev-amd64-cross"],
     crossLinker: "x86_64-linux-gnu-gcc",
     qemu: "qemu-system-x86_64",
-    qemuPackage: "qemu-system-x86",
     machine: (accelerated) => ["-M", "q35", "-cpu", accelerated ? "host" : "max"],
     console: "ttyS0",
     pageSizes: { "4k": { flavours: ["amd64"] } },
@@ -66,7 +63,6 @@ export const ARCHITECTURES: readonly Architecture[] = [
     crossPackages: ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
     crossLinker: "aarch64-linux-gnu-gcc",
     qemu: "qemu-system-aarch64",
-    qemuPackage: "qemu-system-arm",
     // cortex-a57 has no 16 KiB pages, and `max` takes three times as long.
     machine: (accelerated) => ["-M", "virt", "-cpu", accelerated ? "host" : "neoverse-n1"],
     console: "ttyAMA0",
@@ -84,7 +80,6 @@ export const ARCHITECTURES: readonly Architecture[] = [
     crossPackages: ["gcc-powerpc64le-linux-gnu", "libc6-dev-ppc64el-cross"],
     crossLinker: "powerpc64le-linux-gnu-gcc",
     qemu: "qemu-system-ppc64",
-    qemuPackage: "qemu-system-ppc",
     // x-vof: a small firmware instead of one that takes 6 s. The capabilities are those that TCG does not have.
     machine: (accelerated) => [
       "-M",

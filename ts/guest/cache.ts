@@ -130,7 +130,7 @@ export class Cache {
       const manifest: Manifest = { time: new Date().toISOString(), fetched, files, facts };
       writeFileSync(join(making, MANIFEST), `${JSON.stringify(manifest, undefined, 2)}\n`);
       // The name must not reach the disk before the content.
-      await runCommand(["sync", "-f", making], {}, "coreutils");
+      await runCommand(["sync", "-f", making]);
       await this.install(name, making);
       return { directory, manifest };
     } finally {

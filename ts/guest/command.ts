@@ -36,7 +36,7 @@ export interface CommandOptions {
  * A parent that has died before the request could be made is noticed by the shell: its own parent is another then.
  */
 export function dyingWithUs([program, ...args]: readonly [string, ...string[]]): [string, ...string[]] {
-  if (findTool("setpriv") === undefined) throw new UsageError(missingTool("setpriv", "util-linux"));
+  if (findTool("setpriv") === undefined) throw new UsageError(missingTool("setpriv"));
   const script = '[ "$PPID" = "$0" ] && exec "$@"';
   return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", script, String(process.pid), program, ...args];
 }
@@ -50,9 +50,8 @@ export function dyingWithUs([program, ...args]: readonly [string, ...string[]]):
 export function runCommand(
   [program, ...args]: readonly [string, ...string[]],
   { cwd, env = process.env, status }: CommandOptions = {},
-  debianPackage = program,
 ): Promise<string> {
-  if (findTool(program) === undefined) throw new UsageError(missingTool(program, debianPackage));
+  if (findTool(program) === undefined) throw new UsageError(missingTool(program));
   const [command, ...rest] = dyingWithUs([program, ...args]);
   return new Promise((resolve, reject) => {
     const child = spawn(command, rest, {

@@ -33,7 +33,7 @@ export class HostMachine implements GuestMachine {
 
   /** @throws UsageError when there is no ssh here */
   constructor(destination: string) {
-    if (findTool("ssh") === undefined) throw new UsageError(missingTool("ssh", "openssh-client"));
+    if (findTool("ssh") === undefined) throw new UsageError(missingTool("ssh"));
     // A session of its own: Ctrl-C is for the controller.
     this.child = spawn("ssh", [...OPTIONS, "--", destination, "aiodio-ltp", "agent"], { detached: true });
     const { stdin, stdout, stderr } = this.child as { stdin: Writable; stdout: Readable; stderr: Readable };

@@ -8,10 +8,9 @@ import { findTool, missingTool } from "../process/tools.js";
 
 /** Larger than any module, and its debug information. */
 const MODULE_BYTES_MAX = 1 << 30;
+/** What unpacks a module. Node itself has no xz, and zstd only from 22.15 on. */
+const UNPACKERS: Readonly<Record<string, string>> = { xz: "xz", zst: "zstd" };
 const FILE_NAME = /^(.+)\.ko(?:\.(gz|xz|zst))?$/;
-
-/** What unpacks a module, and the Debian package that brings it. Node itself has no xz, and zstd only from 22.15 on. */
-const UNPACKERS = { xz: { command: "xz", package: "xz-utils" }, zst: { command: "zstd", package: "zstd" } } as const;
 
 /** The modules below one `lib/modules/RELEASE`. */
 export interface ModuleTree {
@@ -92,11 +91,11 @@ export function modulesInOrder(
 /** Reads and uncompresses one module. @throws UsageError when the program for that is missing */
 export function readModule(path: string): Uint8Array {
   const packed = readFileSync(path);
-  const compression = FILE_NAME.exec(basename(path))?.[2];
-  if (compression === undefined) return packed;
+  const compression = FILE_NAME.exec(basename(path))?.[2] ?? "";
   if (compression === "gz") return gunzipSync(packed);
-  const { command, package: debianPackage } = UNPACKERS[compression as keyof typeof UNPACKERS];
-  if (findTool(command) === undefined) throw new UsageError(missingTool(command, debianPackage));
+  const command = UNPACKERS[compression];
+  if (command === undefined) return packed;
+  if (findTool(command) === undefined) throw new UsageError(missingTool(command));
   const { status, stdout, stderr } = spawnSync(command, ["-dc"], { input: packed, maxBuffer: MODULE_BYTES_MAX });
   if (status !== 0) throw new Error(`${command} cannot read ${path}: ${stderr?.toString().trim()}`);
   return stdout;

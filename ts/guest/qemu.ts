@@ -106,9 +106,9 @@ export function qemuArguments(options: MachineOptions): string[] {
 }
 
 /** @throws UsageError when it is not installed */
-export function findQemu({ qemu, qemuPackage }: Architecture): string {
+export function findQemu({ qemu }: Architecture): string {
   const path = findTool(qemu);
-  if (path === undefined) throw new UsageError(missingTool(qemu, qemuPackage));
+  if (path === undefined) throw new UsageError(missingTool(qemu));
   return path;
 }
 
