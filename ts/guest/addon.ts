@@ -8,11 +8,11 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { UsageError } from "../base/errors.js";
 import { packaged, root, version } from "../base/package.js";
+import { CommandError, runCommand } from "../process/run.js";
 import { findTool } from "../process/tools.js";
 import { Apt, checksums, firstOf, type Tell, unpack } from "./apt.js";
 import { ARCHITECTURES, type Architecture } from "./architectures.js";
 import type { Cache, Entry } from "./cache.js";
-import { CommandError, runCommand } from "./command.js";
 import { isHost } from "./root.js";
 
 const ADDON = "aiodio.node";

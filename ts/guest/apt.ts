@@ -5,8 +5,8 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "../base/errors.js";
+import { CommandError, runCommand, STATUS_FD } from "../process/run.js";
 import { sha256 } from "./cache.js";
-import { CommandError, runCommand, STATUS_FD } from "./command.js";
 
 /** Where Debian is where the host's apt knows no mirror of it. */
 const DEFAULT_MIRROR = "http://deb.debian.org/debian";

@@ -13,7 +13,7 @@ import { pipeline } from "node:stream/promises";
 import { UsageError } from "../base/errors.js";
 import { namesIn } from "../base/files.js";
 import { statFields } from "../linux/proc.js";
-import { runCommand } from "./command.js";
+import { runCommand } from "../process/run.js";
 
 const MANIFEST = "manifest.json";
 /** `NAME.PID.making`: what a process is making; another process with that ID is told apart by its being alive. */

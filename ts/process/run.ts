@@ -1,10 +1,11 @@
-/** Runs the filesystems' own programs: mkfs, checkers. */
+/** Runs other programs to their end, in English; they die with this process. */
 import { spawn } from "node:child_process";
 import { TIMER_MAX_MS } from "../base/deadline.js";
+import { UsageError } from "../base/errors.js";
 import { surroundingSeconds } from "../base/timing.js";
 import { processStacks } from "../linux/stacks.js";
 import { unshielded } from "./oom.js";
-import { findTool } from "./tools.js";
+import { findTool, missingTool } from "./tools.js";
 
 /** Bytes of a program's words that are kept; the beginning and the end say most. */
 const OUTPUT_BYTES_MAX = 16_384;
@@ -67,4 +68,78 @@ function shortened(text: string): string {
   if (text.length <= OUTPUT_BYTES_MAX) return text;
   const half = OUTPUT_BYTES_MAX / 2;
   return text.slice(0, half - CUT.length) + CUT + text.slice(-half);
+}
+
+/** Lines of a failed program's complaint that are kept. */
+const COMPLAINT_LINES = 3;
+/** Descriptor on which a program may tell how far it is. */
+export const STATUS_FD = 3;
+/** Seconds. No download and no build is meant to take longer; what hangs may hold a lock that others wait for. */
+const COMMAND_SECONDS = 4 * 60 * 60;
+
+/**
+ * A program that ended with a status other than 0; `words` are the last lines of its standard error. An ordinary cause, such as a full
+ * disk, which they name: no stack is to be shown.
+ */
+export class CommandError extends UsageError {
+  override name = "CommandError";
+  constructor(
+    command: string,
+    readonly words: string,
+  ) {
+    super(`${command} failed (${words}): mend that, and try again`);
+  }
+}
+
+export interface CommandOptions {
+  cwd?: string;
+  env?: NodeJS.ProcessEnv;
+  /** Called for each line on {@link STATUS_FD}. */
+  status?: (line: string) => void;
+}
+
+/**
+ * The command line that executes `args` and lets the kernel kill them when this process dies, even by SIGKILL.
+ *
+ * A parent that has died before the request could be made is noticed by the shell: its own parent is another then.
+ */
+export function dyingWithUs([program, ...args]: readonly [string, ...string[]]): [string, ...string[]] {
+  if (findTool("setpriv") === undefined) throw new UsageError(missingTool("setpriv"));
+  const script = '[ "$PPID" = "$0" ] && exec "$@"';
+  return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", script, String(process.pid), program, ...args];
+}
+
+/**
+ * Runs a program and returns its standard output.
+ *
+ * @throws UsageError when it is not installed
+ * @throws CommandError when it fails, or is not done within {@link COMMAND_SECONDS}, and is killed
+ */
+export async function runCommand(
+  [program, ...args]: readonly [string, ...string[]],
+  { cwd, env = process.env, status }: CommandOptions = {},
+): Promise<string> {
+  if (findTool(program) === undefined) throw new UsageError(missingTool(program));
+  const [command, ...rest] = dyingWithUs([program, ...args]);
+  const { execa } = await import("execa");
+  const tell = function* (line: unknown) {
+    status?.(String(line));
+    yield* [];
+  };
+  const result = await execa(command, rest, {
+    ...(cwd !== undefined && { cwd }),
+    ...{ env: { ...env, LC_ALL: "C" }, extendEnv: false, reject: false, stripFinalNewline: false },
+    stdio: ["ignore", "pipe", "pipe", status ? tell : "ignore"],
+    ...{ timeout: COMMAND_SECONDS * 1000, killSignal: "SIGKILL" },
+  });
+  const { exitCode, signal, timedOut, stdout, stderr } = result;
+  if (exitCode === 0) return stdout;
+  const lines = stderr.split("\n").map((line) => line.trim());
+  const complaint = lines.filter(Boolean).slice(-COMPLAINT_LINES).join(" / ");
+  if (timedOut) throw new CommandError(program, `not done within ${COMMAND_SECONDS / 3600} hours`);
+  if (exitCode === undefined && signal === undefined) throw result;
+  throw new CommandError(
+    program,
+    complaint || (signal === undefined ? `exit status ${exitCode}` : `killed by ${signal}`),
+  );
 }

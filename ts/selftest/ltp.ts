@@ -1,5 +1,4 @@
 /** LTP's C programs under the same faults: what they notice, for comparison. */
-import { spawn } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import { RESULT_BITS, type Verdict } from "../events/events.js";
@@ -53,31 +52,26 @@ export function verdictOfExit(exit: number | null): Verdict {
 
 export function ltpRunner(faultfs: Faultfs, directory: string, env: NodeJS.ProcessEnv): Runner {
   return {
-    run: ({ program, argv }, signal) =>
-      new Promise((resolve, reject) => {
-        const path = ltpProgram(directory, program);
-        if (path === undefined) {
-          resolve({ verdict: "TCONF", lines: [] });
-          return;
-        }
-        const [enter = "", ...words] = [...faultfs.enter, ...TOGETHER, "env", "-C", faultfs.directory, path, ...argv];
+    async run({ program, argv }, signal) {
+      const path = ltpProgram(directory, program);
+      if (path === undefined) return { verdict: "TCONF", lines: [] };
+      const [enter = "", ...words] = [...faultfs.enter, ...TOGETHER, "env", "-C", faultfs.directory, path, ...argv];
+      const { execa } = await import("execa");
+      const child = execa(enter, words, {
         // LTP_COLORIZE_OUTPUT: the result lines are read.
-        const child = spawn(enter, words, {
-          env: { ...env, TMPDIR: faultfs.directory, LTP_COLORIZE_OUTPUT: "0" },
-          stdio: ["ignore", "pipe", "pipe"],
-          signal,
-          timeout: PATIENCE_MS,
-          killSignal: "SIGKILL",
-        });
-        let output = "";
-        for (const stream of [child.stdout, child.stderr]) {
-          stream.on("data", (bytes) => {
-            if (output.length < KEPT) output += bytes;
-          });
-        }
-        child.on("error", reject);
-        child.on("close", (exit) => resolve({ verdict: verdictOfExit(exit), lines: output.trimEnd().split("\n") }));
-      }),
+        env: { ...env, TMPDIR: faultfs.directory, LTP_COLORIZE_OUTPUT: "0" },
+        ...{ extendEnv: false, reject: false, stdin: "ignore", all: true, buffer: false },
+        ...{ cancelSignal: signal, timeout: PATIENCE_MS, killSignal: "SIGKILL" },
+      });
+      let output = "";
+      child.all.on("data", (bytes) => {
+        if (output.length < KEPT) output += bytes;
+      });
+      const result = await child;
+      // Interrupted, or it could not be started.
+      if (result.isCanceled || (result.exitCode === undefined && result.signal === undefined)) throw result;
+      return { verdict: verdictOfExit(result.exitCode ?? null), lines: output.trimEnd().split("\n") };
+    },
     close: async () => {},
   };
 }
