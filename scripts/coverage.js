@@ -11,9 +11,21 @@ import { fileURLToPath } from "node:url";
 import coverage from "istanbul-lib-coverage";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const TESTS = ["cli", "filesystem", "guest", "kernel", "plan", "report", "run"].map((room) => `tests/${room}/`);
-/** Per cent of each room's lines. */
-const FLOORS = { cli: 82, filesystem: 88, guest: 82, kernel: 88, plan: 90, report: 90, run: 92 };
+/** Per cent of each room's lines, by the tests of all these rooms. */
+const FLOORS = {
+  base: 95,
+  cli: 82,
+  events: 95,
+  filesystem: 88,
+  guest: 82,
+  kernel: 88,
+  linux: 92,
+  plan: 90,
+  process: 90,
+  report: 90,
+  run: 92,
+};
+const TESTS = Object.keys(FLOORS).map((room) => `tests/${room}/`);
 
 /** Ends this program where the command fails. */
 function run(command, args, env = process.env) {
