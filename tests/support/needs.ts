@@ -4,7 +4,7 @@
  */
 import { TestRunner } from "vitest";
 import { familyOf, parseFilesystems } from "../../ts/filesystem/variants.js";
-import { debianPackage, findTool, missingTool } from "../../ts/process/tools.js";
+import { findTool, missingTool, packageOf } from "../../ts/process/tools.js";
 
 /** What checks each family, which its tests run too. */
 const CHECKERS: Readonly<Record<string, string>> = { btrfs: "btrfs", ext4: "e2fsck", xfs: "xfs_repair" };
@@ -12,7 +12,9 @@ const CHECKERS: Readonly<Record<string, string>> = { btrfs: "btrfs", ext4: "e2fs
 /** Ends the test that runs now, or its hook, where one of these programs is missing. */
 export function needs(...programs: string[]): void {
   for (const program of programs) {
-    if (findTool(program) === undefined) without(missingTool(program), packageOf(program));
+    const packageName = packageOf(program);
+    if (packageName === undefined) throw new Error(`ts/process/tools.ts does not know the package of ${program}`);
+    if (findTool(program) === undefined) without(missingTool(program), packageName);
   }
 }
 
@@ -40,10 +42,4 @@ export function skipFor(reason: string): never {
   const test = TestRunner.getCurrentTest();
   if (!test) throw new Error(`outside of a test: ${reason}`);
   return test.context.skip(reason);
-}
-
-function packageOf(program: string): string {
-  const known = debianPackage(program);
-  if (known === undefined) throw new Error(`ts/process/tools.ts does not know the package of ${program}`);
-  return known;
 }

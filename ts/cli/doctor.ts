@@ -7,7 +7,7 @@ import { EXIT } from "../base/exit.js";
 import { version } from "../base/package.js";
 import { pageBytes } from "../linux/machine.js";
 import { filesystemName } from "../linux/magic.js";
-import { findTool, TOOLS } from "../process/tools.js";
+import { findTool, packageOf, TOOLS } from "../process/tools.js";
 import { paint } from "../report/ltp.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory, freeBytes, mebibytes } from "./directory.js";
@@ -184,12 +184,11 @@ function toolFindings(env: NodeJS.ProcessEnv): Finding[] {
   const find = (command: string) => findTool(command, folders);
   const managers = Object.keys(INSTALL) as (keyof typeof INSTALL)[];
   const manager = managers.find((name) => find(name) !== undefined);
-  return TOOLS.map(({ program, purpose, package: { name, ...others } }): Finding => {
+  return Object.entries(TOOLS).map(([program, [, purpose]]): Finding => {
     const path = find(program);
     if (path !== undefined) return { state: "ok", name: program, text: path };
-    const names: Record<string, string> = others;
-    const wanted = (manager && names[manager]) ?? name;
-    const remedy = manager ? `${INSTALL[manager]} ${wanted}` : `install the package ${wanted}`;
+    const name = packageOf(program, manager);
+    const remedy = manager ? `${INSTALL[manager]} ${name}` : `install the package ${name}`;
     return { state: "less", name: program, text: `missing; wanted to ${purpose}`, remedy };
   });
 }
