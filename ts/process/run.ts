@@ -74,6 +74,11 @@ function shortened(text: string): string {
 const COMPLAINT_LINES = 3;
 /** Descriptor on which a program may tell how far it is. */
 export const STATUS_FD = 3;
+/**
+ * Characters that are read of a command. execa escapes all of them for its own error messages, and a hundred million control
+ * characters are more than V8's regular expressions hold: the process dies of it.
+ */
+const COMMAND_OUTPUT_MAX = 16 * 2 ** 20;
 /** Seconds. No download and no build is meant to take longer; what hangs may hold a lock that others wait for. */
 const COMMAND_SECONDS = 4 * 60 * 60;
 
@@ -128,15 +133,22 @@ export async function runCommand(
   };
   const result = await execa(command, rest, {
     ...(cwd !== undefined && { cwd }),
-    ...{ env: { ...env, LC_ALL: "C" }, extendEnv: false, reject: false, stripFinalNewline: false },
+    ...{
+      env: { ...env, LC_ALL: "C" },
+      extendEnv: false,
+      reject: false,
+      stripFinalNewline: false,
+      maxBuffer: COMMAND_OUTPUT_MAX,
+    },
     stdio: ["ignore", "pipe", "pipe", status ? tell : "ignore"],
     ...{ timeout: COMMAND_SECONDS * 1000, killSignal: "SIGKILL" },
   });
-  const { exitCode, signal, timedOut, stdout, stderr } = result;
+  const { exitCode, signal, timedOut, isMaxBuffer, stdout, stderr } = result;
   if (exitCode === 0) return stdout;
   const lines = stderr.split("\n").map((line) => line.trim());
   const complaint = lines.filter(Boolean).slice(-COMPLAINT_LINES).join(" / ");
   if (timedOut) throw new CommandError(program, `not done within ${COMMAND_SECONDS / 3600} hours`);
+  if (isMaxBuffer) throw new CommandError(program, "it wrote more than is read of a program");
   if (exitCode === undefined && signal === undefined) throw result;
   throw new CommandError(
     program,
