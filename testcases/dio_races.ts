@@ -3,7 +3,7 @@
  * but truncate-up.
  *
  * What each one is, and the xfstests number or kernel commit that it corresponds to, is in one table, beside its code
- * (`TABLE` in crates/aiodio-core/src/workload/races.rs), and is printed when it runs:
+ * (`TABLE` in crates/aiodio-core/src/workload/races/), and is printed when it runs:
  * - append-visible: generic/465, and generic/207 (kernel bugzilla 6831) for the size after a completion;
  * - append-fallocate: generic/586, in XFS mended by 249bd9087a52 (Linux 5.5); eof-pieces: generic/114;
  * - direct-toggle: generic/036, CVE-2014-8086;

@@ -1,6 +1,6 @@
 /**
  * What the testcase says: that all is well, what is wrong with a file or an operation, and whose error it is. That the
- * workload notices each fault of an engine is tested with it (crates/aiodio-core/tests/stress.rs).
+ * workload notices each fault of an engine is tested with it (crates/aiodio-core/tests/signal_stress.rs).
  */
 import { readFileSync, truncateSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";

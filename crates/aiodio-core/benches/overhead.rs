@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use aiodio_core::buffer::{Align, Pool};
 use aiodio_core::engine::{Kind, Operation, Queue};
-use aiodio_core::fill::fill;
 use aiodio_core::oracle::{Change, ChangeId, Ending, Oracle, Stamped};
 use aiodio_core::recorder::{self, Recorder};
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{Rung, check_memory, verify_expected};
+use aiodio_core::workload::fill::fill;
 
 const BYTES: u64 = 256 << 20;
 const BLOCK: usize = 64 << 10;

@@ -9,7 +9,8 @@
 //! | [`oracle`] | what each byte of a file may be, given what was done to it and when |
 //! | `sys` | plain system calls on files: recorded, made again when interrupted, gone on with when short |
 //! | [`recorder`] | the flight recorder: every operation, in a file that outlives the process |
-//! | [`fill`], [`copy`], [`verify`], [`workload`] | the workloads |
+//! | [`verify`] | what is wrong with a file, and how |
+//! | [`workload`] | the workloads, one file or folder each |
 //! | [`random`] | random numbers that a seed repeats |
 //! | [`extents`] | where a file's bytes are on the disk, and in which state |
 //! | [`storage`], [`limits`] | facts about the filesystem, its device and the kernel |
@@ -21,12 +22,10 @@
 #![warn(missing_docs)]
 
 pub mod buffer;
-pub mod copy;
 pub mod engine;
 pub mod error;
 pub mod extents;
 mod file;
-pub mod fill;
 pub mod limits;
 pub mod loop_device;
 pub mod mount;

@@ -12,10 +12,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use aiodio_core::buffer::{Align, Pool};
-use aiodio_core::copy::{self, Fsync};
 use aiodio_core::engine::{Event, Kind, Operation, Queue, RawEngine, Request};
 use aiodio_core::error::{Errno, Step};
-use aiodio_core::fill::fill;
+use aiodio_core::workload::copy::{self, Fsync};
+use aiodio_core::workload::fill::fill;
 use common::{ENGINES, Faults, Faulty, KEY, assert_good, options, size, workplaces};
 use proptest::prelude::*;
 

@@ -7,11 +7,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use aiodio_core::buffer::page_bytes;
-use aiodio_core::copy::Fsync;
 use aiodio_core::engine::Kind;
 use aiodio_core::error::Errno;
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{Rung, verify_expected};
+use aiodio_core::workload::copy::Fsync;
 use aiodio_core::workload::invalidate::{self, Collider, Options, Outcome, TROUBLES};
 use common::{ENGINES, Over, Tampering, size, workplaces};
 

@@ -3,11 +3,11 @@
 
 mod common;
 
-use aiodio_core::copy;
 use aiodio_core::engine::{IoUringEngine, Kind, LibaioEngine};
 use aiodio_core::error::{Errno, Step};
-use aiodio_core::fill::fill;
 use aiodio_core::limits;
+use aiodio_core::workload::copy;
+use aiodio_core::workload::fill::fill;
 use common::{KEY, assert_good, options, size, workplaces};
 
 #[test]

@@ -10,8 +10,8 @@ use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::{Kind, RawEngine};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::workload::mmap_fork::{self, Options, Outcome, Source, TROUBLES};
-use aiodio_core::workload::races::EXTRA_ROUNDS;
-use aiodio_core::workload::scribble::Writer;
+use aiodio_core::workload::shared::overlap::EXTRA_ROUNDS;
+use aiodio_core::workload::shared::scribble::Writer;
 use common::{ENGINES, Over, Tampering, size, workplaces};
 
 const BLOCK: usize = 64 << 10;

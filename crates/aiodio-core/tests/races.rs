@@ -12,7 +12,7 @@ use aiodio_core::engine::{Kind, RawEngine};
 use aiodio_core::error::Result;
 use aiodio_core::verify::{Rung, verify_expected};
 use aiodio_core::workload::races::{self, TABLE};
-use aiodio_core::workload::trouble::Troubles;
+use aiodio_core::workload::shared::trouble::Troubles;
 use aiodio_core::workload::unwritten::{self, Space, TROUBLES};
 use common::{Over, Tampering, size, workplaces};
 

@@ -10,8 +10,8 @@ use std::path::Path;
 use aiodio_core::buffer::{Align, Registration};
 use aiodio_core::engine::{Event, Kind, RawEngine, Request};
 use aiodio_core::error::{Errno, Result};
-use aiodio_core::fill::fill;
 use aiodio_core::verify::Kind as Bad;
+use aiodio_core::workload::fill::fill;
 use aiodio_core::workload::short_read::{Options, Outcome, Wrong, run, run_with};
 use common::{ENGINES, KEY, size, workplaces};
 

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aiodio_core::buffer::{Align, Pool};
-use aiodio_core::copy::{self, Fsync};
 use aiodio_core::engine::{Kind, Operation, Queue};
-use aiodio_core::fill::fill;
 use aiodio_core::storage::{Strategy, storage};
+use aiodio_core::workload::copy::{self, Fsync};
+use aiodio_core::workload::fill::fill;
 use common::{ENGINES, KEY, assert_good, options, size, workplaces};
 
 static HANDLED: AtomicU64 = AtomicU64::new(0);

@@ -7,10 +7,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use aiodio_core::fill::fill;
 use aiodio_core::oracle::{Change, Content, Ending, Expected, Oracle};
 use aiodio_core::stamp::{Key, SECTOR, SECTOR_BYTES, STALE_DISK_FILE};
 use aiodio_core::verify::{self, BadRange, Kind, Outcome, Rung, TornWith, check_memory};
+use aiodio_core::workload::fill::fill;
 use common::{KEY, check, workplaces};
 use proptest::prelude::*;
 

@@ -9,12 +9,12 @@ use std::path::Path;
 use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::{Event, Kind, RawEngine, Request, SyncEngine};
 use aiodio_core::error::{Errno, Error, Step};
-use aiodio_core::fill::fill;
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{self, Rung};
 use aiodio_core::workload::aio_rounds::{self, Round};
-use aiodio_core::workload::dirty::has_room;
-use aiodio_core::workload::pattern::{Comparison, Fault, Pattern};
+use aiodio_core::workload::fill::fill;
+use aiodio_core::workload::shared::dirty::has_room;
+use aiodio_core::workload::shared::pattern::{Comparison, Fault, Pattern};
 use aiodio_core::workload::{dio_limits, fork_dma, segments};
 use common::{KEY, size, workplaces};
 

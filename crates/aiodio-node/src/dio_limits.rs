@@ -1,7 +1,8 @@
 //! [`aiodio_core::workload::dio_limits`] for TypeScript.
 
 use aiodio_core::error::{Errno, Error, Result};
-use aiodio_core::workload::{dio_limits, pattern};
+use aiodio_core::workload::dio_limits;
+use aiodio_core::workload::shared::pattern;
 use napi::bindgen_prelude::{AsyncTask, BigInt};
 use napi_derive::napi;
 

@@ -63,7 +63,8 @@ pub fn become_program(program: String, arguments: Vec<String>) -> String {
 #[napi(ts_return_type = "Promise<FillOutcome>")]
 pub fn fill_file(o: FillOptions) -> AsyncTask<Work<FillOutcome>> {
     Work::start(move || {
-        let error = o.key().and_then(|key| core::fill::fill(Path::new(&o.path), types::size("bytes", o.bytes)?, key)).err();
+        let error =
+            o.key().and_then(|key| core::workload::fill::fill(Path::new(&o.path), types::size("bytes", o.bytes)?, key)).err();
         FillOutcome { error: error.map(Into::into) }
     })
 }
@@ -78,8 +79,8 @@ pub fn copy_file(
 ) -> napi::Result<AsyncTask<Work<CopyOutcome>>> {
     let progress: Option<Arc<Progress>> =
         on_progress.map(|function| function.build_threadsafe_function().weak::<true>().build().map(Arc::new)).transpose()?;
-    Ok(Work::start(move || match core::copy::Options::try_from(o) {
-        Ok(options) => core::copy::copy(&options, |bytes| {
+    Ok(Work::start(move || match core::workload::copy::Options::try_from(o) {
+        Ok(options) => core::workload::copy::copy(&options, |bytes| {
             if let Some(progress) = &progress {
                 progress.call(bytes as f64, ThreadsafeFunctionCallMode::NonBlocking);
             }

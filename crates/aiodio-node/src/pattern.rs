@@ -1,6 +1,6 @@
 //! What workloads find wrong with a transfer.
 
-use aiodio_core::workload::pattern::{self, Comparison};
+use aiodio_core::workload::shared::pattern::{self, Comparison};
 use napi_derive::napi;
 
 use crate::types::{BadRange, Failure};

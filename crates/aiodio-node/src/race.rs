@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use aiodio_core as core;
 use core::error::{Error, Result, Step};
-use core::workload::dirty;
-use core::workload::race::{self, Scene};
+use core::workload::readers::{self, Scene};
+use core::workload::shared::dirty;
 use napi::bindgen_prelude::{AsyncTask, BigInt};
 use napi_derive::napi;
 
@@ -68,7 +68,7 @@ pub struct RaceOptions {
     pub seconds_max: Option<f64>,
 }
 
-impl TryFrom<RaceOptions> for race::Options {
+impl TryFrom<RaceOptions> for readers::Options {
     type Error = Error;
     fn try_from(o: RaceOptions) -> Result<Self> {
         let needed = |name: &str, value: Option<f64>| {
@@ -147,15 +147,15 @@ pub struct RaceOutcome {
 /// Has readers read a file while it is written, extended or truncated.
 #[napi(ts_return_type = "Promise<RaceOutcome>")]
 pub fn race_file(o: RaceOptions) -> AsyncTask<Work<RaceOutcome>> {
-    Work::start(move || match race::Options::try_from(o) {
-        Ok(options) => race::race(&options).into(),
-        Err(error) => race::Outcome::failed(error).into(),
+    Work::start(move || match readers::Options::try_from(o) {
+        Ok(options) => readers::race(&options).into(),
+        Err(error) => readers::Outcome::failed(error).into(),
     })
 }
 
-impl From<race::Outcome> for RaceOutcome {
-    fn from(outcome: race::Outcome) -> Self {
-        let race::Outcome { error, bad, tally, late, oracle, stats, elapsed } = outcome;
+impl From<readers::Outcome> for RaceOutcome {
+    fn from(outcome: readers::Outcome) -> Self {
+        let readers::Outcome { error, bad, tally, late, oracle, stats, elapsed } = outcome;
         Self {
             error: error.map(Into::into),
             bad: bad.map(Into::into),
@@ -177,8 +177,8 @@ impl From<race::Outcome> for RaceOutcome {
     }
 }
 
-impl From<race::BadRead> for BadRead {
-    fn from(bad: race::BadRead) -> Self {
+impl From<readers::BadRead> for BadRead {
+    fn from(bad: readers::BadRead) -> Self {
         Self {
             reader: bad.reader as u32,
             offset: bad.offset as f64,

@@ -1,8 +1,8 @@
-//! What races return, in one shape for all of them: [`aiodio_core::workload::trouble`] for TypeScript.
+//! What races return, in one shape for all of them: [`aiodio_core::workload::shared::trouble`] for TypeScript.
 
 use aiodio_core::engine::Stats;
 use aiodio_core::error::Errno;
-use aiodio_core::workload::trouble::{Trouble, Troubles};
+use aiodio_core::workload::shared::trouble::{Trouble, Troubles};
 use napi_derive::napi;
 
 use crate::types::BadRange;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use aiodio_core::error::{Error, Result};
 use aiodio_core::stamp::Key;
-use aiodio_core::workload::pattern::{Fault, Pattern};
 use aiodio_core::workload::segments;
+use aiodio_core::workload::shared::pattern::{Fault, Pattern};
 use napi::bindgen_prelude::{AsyncTask, BigInt, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;

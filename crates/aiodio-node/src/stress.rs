@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aiodio_core as core;
 use core::error::{Error, Result};
-use core::workload::stress::{self, Action, Options, Outcome, Wrong};
+use core::workload::signal_stress::{self, Action, Options, Outcome, Wrong};
 use napi::bindgen_prelude::{AsyncTask, BigInt, Function};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
@@ -93,9 +93,9 @@ pub struct StressTrouble {
     pub ranges_total: f64,
 }
 
-impl From<stress::Trouble> for StressTrouble {
-    fn from(trouble: stress::Trouble) -> Self {
-        let stress::Operation { call, file, offset, bytes, engine, direct } = trouble.operation;
+impl From<signal_stress::Trouble> for StressTrouble {
+    fn from(trouble: signal_stress::Trouble) -> Self {
+        let signal_stress::Operation { call, file, offset, bytes, engine, direct } = trouble.operation;
         let mut shown = Self {
             kind: String::new(),
             call: call.to_owned(),
@@ -219,7 +219,7 @@ pub fn stress_run(
     let progress: Option<Arc<Progress>> =
         on_progress.map(|function| function.build_threadsafe_function().weak::<true>().build().map(Arc::new)).transpose()?;
     Ok(Work::start(move || match Options::try_from(o) {
-        Ok(options) => stress::run(&options, |done| {
+        Ok(options) => signal_stress::run(&options, |done| {
             if let Some(progress) = &progress {
                 progress.call(done as f64, ThreadsafeFunctionCallMode::NonBlocking);
             }

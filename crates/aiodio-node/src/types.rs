@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use aiodio_core::buffer::Align;
 use aiodio_core::error::{Error, Result, Step};
 use aiodio_core::oracle::Content;
-use aiodio_core::{copy, engine, limits, mount, stamp, storage, verify};
+use aiodio_core::workload::copy;
+use aiodio_core::{engine, limits, mount, stamp, storage, verify};
 use napi::bindgen_prelude::{BigInt, Buffer, Either};
 use napi_derive::napi;
 

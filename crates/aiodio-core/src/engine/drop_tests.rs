@@ -85,7 +85,7 @@ fn direct_file(directory: &std::path::Path) -> Option<(tempfile::NamedTempFile, 
     }
     let named = tempfile::NamedTempFile::new_in(directory).expect("file");
     let key = crate::stamp::Key { seed: 1, file: 1, generation: 1 };
-    crate::fill::fill(named.path(), (BLOCKS * BLOCK_BYTES.get()) as u64, key).expect("fill");
+    crate::workload::fill::fill(named.path(), (BLOCKS * BLOCK_BYTES.get()) as u64, key).expect("fill");
     let file = File::options().read(true).custom_flags(libc::O_DIRECT).open(named.path()).expect("direct");
     Some((named, file))
 }

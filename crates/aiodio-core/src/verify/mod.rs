@@ -372,7 +372,7 @@ mod tests {
         let key = Key { seed: 1, file: 2, generation: 3 };
         let bytes = 1 << 20;
         let file = tempfile::NamedTempFile::new().expect("file");
-        crate::fill::fill(file.path(), bytes, key).expect("fill");
+        crate::workload::fill::fill(file.path(), bytes, key).expect("fill");
         UNREADABLE_ONCE.with_borrow_mut(|ranges| ranges.push(300_000..300_001));
         let options = Options { path: file.path().to_owned(), offset: 0, bytes, key, rung: Rung::Cache, ranges_max: 9 };
         let outcome = verify(&options);
@@ -389,7 +389,7 @@ mod tests {
         let bytes = (3 << 20) + 1234;
         for rung in [Rung::Cache, Rung::Disk] {
             let file = tempfile::NamedTempFile::new().expect("file");
-            crate::fill::fill(file.path(), bytes, key).expect("fill");
+            crate::workload::fill::fill(file.path(), bytes, key).expect("fill");
             // A bad sector in front of two more and of the last, partial one.
             std::os::unix::fs::FileExt::write_all_at(file.as_file(), &[0; 512], 2 << 20).expect("write");
             UNREADABLE.set(vec![5000..5001, (1 << 20) - 1..(1 << 20) + 1, bytes - 1..bytes]);

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::pattern::{Fault, Pattern};
+use super::shared::pattern::{Fault, Pattern};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Kind, Operation, Queue, RawEngine};
 use crate::error::{Errno, Error, Result, Step};

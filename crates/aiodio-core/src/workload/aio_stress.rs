@@ -15,15 +15,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::gate::{Gate, Passed, panicked};
-use super::pattern::spoil_sectors;
+use super::fill;
+use super::shared::gate::{Gate, Passed, panicked};
+use super::shared::pattern::spoil_sectors;
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{self, Completion, Operation, Queue, RawEngine, Stats};
 use crate::error::{Error, Result, Step};
+use crate::file;
 use crate::oracle::{Change, ChangeId, Ending, Expected, Oracle};
 use crate::random::Random;
 use crate::verify::{self, check_memory};
-use crate::{file, fill};
 
 /// What is done to all files before the next stage begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -349,7 +350,7 @@ impl Shared<'_> {
     fn advanced(&self, by: u64) {
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         progress.done += by;
-        if progress.reported.elapsed() >= crate::copy::PROGRESS_INTERVAL {
+        if progress.reported.elapsed() >= crate::workload::copy::PROGRESS_INTERVAL {
             progress.reported = Instant::now();
             let done = progress.done;
             (progress.tell)(done);

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::pattern::{Comparison, Pattern};
+use super::shared::pattern::{Comparison, Pattern};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::Flags;

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::thread::ScopedJoinHandle;
 
-use super::gate::{Gate, Passed, panicked};
-use super::pattern::{Fault, Pattern};
-use super::scribble;
+use super::shared::gate::{Gate, Passed, panicked};
+use super::shared::pattern::{Fault, Pattern};
+use super::shared::scribble;
 use crate::buffer::{Align, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::Flags;
@@ -263,7 +263,7 @@ mod tests {
         let place = tempfile::NamedTempFile::new().expect("file");
         let key = Key { seed: 1, file: 1, generation: 1 };
         let bytes = 3 * CHUNK_BYTES as u64;
-        crate::fill::fill(place.path(), bytes, key).expect("fill");
+        crate::workload::fill::fill(place.path(), bytes, key).expect("fill");
         let options = Options { path: place.path().to_owned(), bytes, workers: 3, alignment: 0, key };
         PLANTED.store(true, Ordering::SeqCst);
         let outcome = run(&options);

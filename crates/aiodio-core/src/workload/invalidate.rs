@@ -25,10 +25,9 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
-use super::overlap::{self, Watch};
-use super::trouble::{Trouble, Troubles};
+use super::shared::overlap::{self, Watch};
+use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Memory, Pool, page_bytes};
-use crate::copy::Fsync;
 use crate::engine::{self, Completion, Operation, Queue, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
@@ -37,6 +36,7 @@ use crate::recorder;
 use crate::stamp::Key;
 use crate::sys;
 use crate::verify::{BadRange, Kind, check_memory};
+use crate::workload::copy::Fsync;
 
 /// What collides with the direct writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ pub struct Options {
     pub memory_bytes: NonZeroUsize,
     /// Direct writes of a round, all in flight together.
     pub writes: NonZeroUsize,
-    /// How often, at least: where nothing has met by then it goes on until it has, for up to [`super::races::EXTRA_ROUNDS`] rounds.
+    /// How often, at least: where nothing has met by then it goes on until it has, for up to [`super::shared::overlap::EXTRA_ROUNDS`] rounds.
     pub rounds: u32,
     /// The kernel's interface.
     pub engine: engine::Kind,

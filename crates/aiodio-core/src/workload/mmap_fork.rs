@@ -13,9 +13,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::overlap;
-use super::scribble::{self, Foreign, Moment, Scribbler, Writer, Written};
-use super::trouble::{Trouble, Troubles};
+use super::shared::overlap;
+use super::shared::scribble::{self, Foreign, Moment, Scribbler, Writer, Written};
+use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Memory, Pool};
 use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -67,7 +67,7 @@ pub struct Options {
     pub bytes: usize,
     /// Bytes of each transfer, a multiple of 8.
     pub block_bytes: NonZeroUsize,
-    /// How often, at least: where nothing has met by then it goes on until it has, for up to [`super::races::EXTRA_ROUNDS`] rounds.
+    /// How often, at least: where nothing has met by then it goes on until it has, for up to [`super::shared::overlap::EXTRA_ROUNDS`] rounds.
     pub rounds: u64,
     /// The kernel's interface.
     pub engine: Kind,

@@ -15,13 +15,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::pattern::{Fault, Pattern};
+use super::shared::pattern::{Fault, Pattern};
 use crate::buffer::{Align, Buffer, Pool};
-use crate::copy::PROGRESS_INTERVAL;
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::stamp::{Key, SECTOR};
 use crate::sys::File;
+use crate::workload::copy::PROGRESS_INTERVAL;
 
 /// What to do.
 #[allow(clippy::struct_excessive_bools, reason = "they are independent of each other, like the flags of open(2)")]

@@ -10,9 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::overlap;
+use super::shared::overlap;
 use crate::buffer::{Align, Buffer, Pool};
-use crate::copy::PROGRESS_INTERVAL;
 use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
@@ -21,6 +20,7 @@ use crate::random::Random;
 use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
 use crate::sys::File;
 use crate::verify::{BadRange, check_memory};
+use crate::workload::copy::PROGRESS_INTERVAL;
 
 /// What to read and how.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Options {
     /// Where the buffers lie in their pages.
     pub align: Align,
     /// How often the file is read, at least: in order, which the kernel's readahead follows, and in random order, by turns. Where not all
-    /// that disturbs has had its turn by then it goes on until it has, for up to [`super::races::EXTRA_ROUNDS`] passes.
+    /// that disturbs has had its turn by then it goes on until it has, for up to [`super::shared::overlap::EXTRA_ROUNDS`] passes.
     pub passes: u32,
     /// Go on where a read ended short, as careful programs do, instead of reporting it.
     pub resubmit: bool,

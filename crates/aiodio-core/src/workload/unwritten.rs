@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::trouble::{Trouble, Troubles};
+use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};

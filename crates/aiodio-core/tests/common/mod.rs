@@ -12,11 +12,11 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use aiodio_core::buffer::{Align, Registration};
-use aiodio_core::copy::{Fsync, Options};
 use aiodio_core::engine::{Event, Kind, RawEngine, Request};
 use aiodio_core::error::{Errno, Result};
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{self, Outcome, Rung};
+use aiodio_core::workload::copy::{Fsync, Options};
 
 pub const KEY: Key = Key { seed: 0xa10d_10a1_0d10, file: 3, generation: 5 };
 

@@ -133,7 +133,7 @@ pub struct Outcome {
 pub fn run(options: &Options, mut progress: impl FnMut(u64)) -> Outcome {
     let mut reported = Instant::now();
     let mut after = |number: u64, _: &Operation| {
-        if reported.elapsed() >= crate::copy::PROGRESS_INTERVAL {
+        if reported.elapsed() >= crate::workload::copy::PROGRESS_INTERVAL {
             reported = Instant::now();
             progress(number);
         }

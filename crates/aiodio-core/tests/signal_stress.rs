@@ -15,7 +15,7 @@ use aiodio_core::error::{Errno, Result};
 use aiodio_core::recorder::{self, Interface, Recorder};
 use aiodio_core::storage::{Strategy, storage};
 use aiodio_core::verify::{self, Kind as Bad, Rung, verify_expected};
-use aiodio_core::workload::stress::{Action, Options, Outcome, Wrong, run, run_with};
+use aiodio_core::workload::signal_stress::{Action, Options, Outcome, Wrong, run, run_with};
 use common::{ENGINES, Panicking, size, workplaces};
 
 fn options(directory: &Path, seed: u64) -> Options {

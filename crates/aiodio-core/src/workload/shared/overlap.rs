@@ -16,13 +16,13 @@ pub const EXTRA_ROUNDS: u32 = 1000;
 
 /// Whether there is this round, of those that were asked for. Rounds that prove nothing yet, since nothing has met and nothing was found,
 /// are followed by more of them.
-pub(super) fn goes_on(asked: u64, round: u64, proves: bool) -> bool {
+pub(crate) fn goes_on(asked: u64, round: u64, proves: bool) -> bool {
     round <= asked.saturating_add(if proves { 0 } else { EXTRA_ROUNDS.into() })
 }
 
 /// The calls of one side.
 #[derive(Debug, Default)]
-pub(super) struct Side {
+pub(crate) struct Side {
     begun: AtomicU64,
     ended: AtomicU64,
 }
@@ -36,7 +36,7 @@ struct Look {
 
 impl Side {
     /// Makes a call.
-    pub(super) fn during<R>(&self, call: impl FnOnce() -> R) -> R {
+    pub(crate) fn during<R>(&self, call: impl FnOnce() -> R) -> R {
         self.begun.fetch_add(1, Ordering::SeqCst);
         let result = call();
         self.ended.fetch_add(1, Ordering::SeqCst);
@@ -44,7 +44,7 @@ impl Side {
     }
 
     /// Calls begun so far.
-    pub(super) fn begun(&self) -> u64 {
+    pub(crate) fn begun(&self) -> u64 {
         self.begun.load(Ordering::SeqCst)
     }
 
@@ -64,7 +64,7 @@ impl Look {
 
 /// Submits what is staged and waits for all of it. `submitted` is called when it is with the kernel. Returns whether a call of the
 /// other side was under way meanwhile.
-pub(super) fn transfer(queue: &mut Queue, done: &mut Vec<Completion>, other: &Side, submitted: impl FnOnce()) -> Result<bool> {
+pub(crate) fn transfer(queue: &mut Queue, done: &mut Vec<Completion>, other: &Side, submitted: impl FnOnce()) -> Result<bool> {
     let before = other.look();
     queue.submit()?;
     let mut earlier = other.look();
@@ -87,7 +87,7 @@ pub(super) fn transfer(queue: &mut Queue, done: &mut Vec<Completion>, other: &Si
 
 /// When a transfer was with the kernel, for comparing it with calls whose times are known.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     submitting: Instant,
     submitted: Instant,
     /// The last look that found it in flight.
@@ -96,14 +96,14 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Submits what is staged.
-    pub(super) fn submit(queue: &mut Queue) -> Result<Self> {
+    pub(crate) fn submit(queue: &mut Queue) -> Result<Self> {
         let submitting = Instant::now();
         queue.submit()?;
         Ok(Self { submitting, submitted: Instant::now(), seen: None })
     }
 
     /// Takes what is over, and waits until something is. What is still in flight is so at a later time then.
-    pub(super) fn poll(&mut self, queue: &mut Queue, done: &mut Vec<Completion>) -> Result<()> {
+    pub(crate) fn poll(&mut self, queue: &mut Queue, done: &mut Vec<Completion>) -> Result<()> {
         loop {
             let now = Instant::now();
             queue.poll(done)?;
@@ -121,7 +121,7 @@ impl Watch {
     }
 
     /// What is taken next was in flight until then, as far as is known.
-    pub(super) fn certain(&self) -> std::ops::Range<Instant> {
+    pub(crate) fn certain(&self) -> std::ops::Range<Instant> {
         match self.seen {
             Some(seen) => self.submitted.min(seen)..seen,
             None => self.submitting..self.submitted,

@@ -22,7 +22,6 @@ pub use self::plan::{Action, Weights};
 use self::storm::{Storm, Targets};
 use self::turn::Turns;
 use self::worker::Worker;
-use super::gate::panicked;
 use crate::buffer::Align;
 use crate::engine::{Kind, RawEngine, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -30,6 +29,7 @@ use crate::file;
 use crate::oracle::Oracle;
 use crate::storage;
 use crate::verify::BadRange;
+use crate::workload::shared::gate::panicked;
 
 /// What to do.
 #[allow(clippy::struct_excessive_bools, reason = "they are independent of each other, like the flags of open(2)")]
@@ -405,7 +405,8 @@ impl Run<'_> {
             }
             drop(done);
             // Nothing is sent: the channel closes when the last worker has ended.
-            while finished.recv_timeout(crate::copy::PROGRESS_INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            while finished.recv_timeout(crate::workload::copy::PROGRESS_INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
                 progress(self.finished.load(Ordering::Relaxed));
             }
         });

@@ -12,7 +12,7 @@
 
 mod board;
 mod overwrite;
-mod readers;
+mod reader;
 mod writer;
 
 use std::num::NonZeroUsize;
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use self::board::{Board, Pace};
-use self::readers::Look;
+use self::reader::Look;
 use self::writer::{Data, Stretch, Writer};
 use crate::buffer::{Align, Pool};
 use crate::engine::{DEPTH_MAX, Kind, Queue, RawEngine, Stats};
@@ -247,7 +247,7 @@ fn beside_readers(options: &Options, board: &Board, work: impl FnOnce() -> Resul
             let builder = std::thread::Builder::new().name(format!("reader {number}")).stack_size(STACK_BYTES);
             let spawned = builder.spawn_scoped(scope, move || {
                 let _finisher = FinisherOfPanics(board);
-                readers::read(board, look, number);
+                reader::read(board, look, number);
             });
             if let Err(error) = spawned {
                 let message = format!("Reader {number} cannot be started: the limit on processes and threads is reached");

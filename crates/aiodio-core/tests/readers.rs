@@ -11,7 +11,7 @@ use aiodio_core::engine::{Event, Kind, RawEngine, Request};
 use aiodio_core::error::{Errno, Step};
 use aiodio_core::stamp::{Key, STALE_DISK_FILE};
 use aiodio_core::verify::{self, Rung, verify_expected};
-use aiodio_core::workload::race::{Options, Outcome, ROUNDS_MAX, Scene, race, race_with};
+use aiodio_core::workload::readers::{Options, Outcome, ROUNDS_MAX, Scene, race, race_with};
 use common::{ENGINES, KEY, size, workplaces};
 
 const BLOCK: usize = 16 << 10;

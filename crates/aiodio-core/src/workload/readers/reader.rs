@@ -6,12 +6,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
-use super::super::pattern::spoil_sectors;
 use super::board::{Board, Seen, Turn};
 use super::{BadRead, Gaze};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::verify::check_memory;
+use crate::workload::shared::pattern::spoil_sectors;
 use crate::{file, random, sys};
 
 /// Bad ranges described of one read.
@@ -168,7 +168,7 @@ mod tests {
         let key = Key { seed: 1, file: 1, generation: 1 };
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("file");
-        crate::fill::fill(&path, 8192, key).unwrap();
+        crate::workload::fill::fill(&path, 8192, key).unwrap();
         let board = Board::new(Oracle::new(key.seed, key.file), Pace::new(1, 4096, 1, 1), 1);
         let look = Look { path: &path, gaze: Gaze::Whole, direct: false, bytes: NonZeroUsize::new(8192).unwrap() };
         let mut reader = Reader::open(&board, look, 0).unwrap();

@@ -7,7 +7,7 @@ use crate::error::{Error, Step};
 
 /// Where threads wait for each other. [`std::sync::Barrier`] waits for ever for one that has panicked.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     threads: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -23,7 +23,7 @@ struct State {
 
 /// What [`Gate::wait`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passed {
+pub(crate) enum Passed {
     /// All are here; this one came last.
     Last,
     /// All are here.
@@ -34,7 +34,7 @@ pub(super) enum Passed {
 
 impl Gate {
     /// For so many threads.
-    pub(super) fn new(threads: usize) -> Self {
+    pub(crate) fn new(threads: usize) -> Self {
         Self { threads, state: Mutex::default(), changed: Condvar::new() }
     }
 
@@ -43,7 +43,7 @@ impl Gate {
     }
 
     /// Waits until all threads are here, or one has gone for a panic.
-    pub(super) fn wait(&self) -> Passed {
+    pub(crate) fn wait(&self) -> Passed {
         let mut state = self.state();
         if state.broken {
             return Passed::Broken;
@@ -63,14 +63,14 @@ impl Gate {
     }
 
     /// Has the others wait no longer when the thread that holds this goes for a panic.
-    pub(super) fn opened_by_panic(&self) -> Opener<'_> {
+    pub(crate) fn opened_by_panic(&self) -> Opener<'_> {
         Opener(self)
     }
 }
 
 /// See [`Gate::opened_by_panic`].
 #[derive(Debug)]
-pub(super) struct Opener<'gate>(&'gate Gate);
+pub(crate) struct Opener<'gate>(&'gate Gate);
 
 impl Drop for Opener<'_> {
     fn drop(&mut self) {
@@ -82,7 +82,7 @@ impl Drop for Opener<'_> {
 }
 
 /// The error that a thread's panic is: a mistake of the test's own, and no finding.
-pub(super) fn panicked(who: &str, panic: &(dyn Any + Send)) -> Error {
+pub(crate) fn panicked(who: &str, panic: &(dyn Any + Send)) -> Error {
     let words = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     Error::new(Step::Setup, format!("{who} panicked, which is a mistake of the test's own: {}", words.unwrap_or("no words")))
 }
