@@ -1,17 +1,9 @@
 //! What the kernel allows this process.
 
 use crate::buffer::page_bytes;
+use crate::engine::probe::{self, Aio};
 use crate::engine::{IoUringEngine, libaio};
 use crate::error::Error;
-
-/// System-wide AIO limits (`proc_sys_fs(5)`), in operations.
-#[derive(Clone, Copy, Debug)]
-pub struct Aio {
-    /// `fs.aio-max-nr`.
-    pub max: Option<u64>,
-    /// `fs.aio-nr`: what `io_setup(2)` calls have reserved at this moment.
-    pub in_use: Option<u64>,
-}
 
 /// See [`current`].
 #[derive(Clone, Debug)]
@@ -34,26 +26,12 @@ pub struct Limits {
 pub fn current() -> Limits {
     Limits {
         page_bytes: page_bytes(),
-        aio: aio(),
+        aio: probe::aio(),
         aio_error: libaio::absent(),
         io_uring: IoUringEngine::new(std::num::NonZeroUsize::MIN, false).err(),
         memlock_bytes: memlock_bytes(),
         crc32c_hardware: crate::stamp::checksums_in_hardware(),
     }
-}
-
-/// Reads the AIO limits.
-pub fn aio() -> Aio {
-    Aio { max: number("/proc/sys/fs/aio-max-nr"), in_use: number("/proc/sys/fs/aio-nr") }
-}
-
-/// `kernel.io_uring_disabled` (Linux 6.6): 0 allowed, 1 for privileged processes and one group only, 2 for nobody.
-pub(crate) fn io_uring_disabled() -> Option<u64> {
-    number("/proc/sys/kernel/io_uring_disabled")
-}
-
-fn number(path: &str) -> Option<u64> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 fn memlock_bytes() -> Option<u64> {

@@ -3,9 +3,8 @@
 
 mod common;
 
-use aiodio_core::engine::{IoUringEngine, Kind, LibaioEngine};
+use aiodio_core::engine::{IoUringEngine, Kind, LibaioEngine, probe};
 use aiodio_core::error::{Errno, Step};
-use aiodio_core::limits;
 use aiodio_core::workload::copy;
 use aiodio_core::workload::fill::fill;
 use common::{KEY, assert_good, options, size, workplaces};
@@ -39,7 +38,7 @@ fn a_senseless_depth_is_refused_before_it_costs_memory() {
 
 #[test]
 fn more_aio_operations_than_the_system_allows_are_refused_with_the_numbers_and_the_remedy() {
-    let max = limits::aio().max.unwrap();
+    let max = probe::aio().max.unwrap();
     let error = LibaioEngine::new(size(max as usize + 1)).map(|_| ()).unwrap_err();
     assert_eq!(error.step, Step::Setup);
     if error.errno == Some(Errno(libc::EAGAIN)) {

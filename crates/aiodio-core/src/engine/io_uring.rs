@@ -5,10 +5,9 @@ use std::os::fd::RawFd;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
-use super::{Event, RawEngine, Request};
+use super::{Event, RawEngine, Request, probe};
 use crate::buffer::{Registration, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
-use crate::limits;
 use crate::recorder::Interface;
 
 /// `IORING_MAX_ENTRIES` of `io_uring/io_uring.h`.
@@ -41,7 +40,7 @@ impl IoUringEngine {
     /// A ring of `entries` submissions and `completions` (by default twice as many) that takes on `capacity` operations, even if
     /// that is more than the completion ring holds.
     pub fn with_rings(entries: u32, completions: Option<u32>, capacity: NonZeroUsize, fixed: bool) -> Result<Self> {
-        let ring = build(entries, completions).map_err(|error| setup_error(Errno::from(&error), limits::io_uring_disabled()))?;
+        let ring = build(entries, completions).map_err(|error| setup_error(Errno::from(&error), probe::io_uring_disabled()))?;
         // Before Linux 5.5 a completion that did not fit was lost.
         let capacity = if ring.params().is_feature_nodrop() {
             capacity.get()
@@ -196,7 +195,7 @@ unsafe impl RawEngine for IoUringEngine {
     }
 }
 
-/// Why there is no ring, and what to do about it. `disabled` is [`limits::io_uring_disabled`].
+/// Why there is no ring, and what to do about it. `disabled` is [`probe::io_uring_disabled`].
 fn setup_error(errno: Errno, disabled: Option<u64>) -> Error {
     let message = match errno.0 {
         libc::ENOSYS => "This kernel has no io_uring: use the engine libaio".to_owned(),

@@ -7,9 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use libc::{c_long, c_ulong};
 
-use super::{Event, RawEngine, Request};
+use super::{Event, RawEngine, Request, probe};
 use crate::error::{Errno, Error, Result, Step};
-use crate::limits;
 use crate::recorder::Interface;
 
 /// `struct iocb` of `include/uapi/linux/aio_abi.h`. The fields are 64 bits wide on every architecture; only `key` and `rw_flags`
@@ -266,7 +265,7 @@ pub(crate) fn absent() -> Option<Error> {
 fn setup_error(depth: usize, errno: Errno) -> Error {
     let message = match errno.0 {
         libc::EAGAIN => {
-            let limits = limits::aio();
+            let limits = probe::aio();
             let number = |number: Option<u64>| number.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
             format!(
                 "An AIO context for {depth} operations is more than the system has left (fs.aio-nr is {}, fs.aio-max-nr is {}): \

@@ -1,0 +1,45 @@
+//! What a queue counts.
+
+/// Counts of one queue's life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests that the kernel accepted; resumed and repeated ones count again.
+    pub submitted: u64,
+    /// Events reaped. Equal to `submitted` in the end, or buffers were leaked.
+    pub completed: u64,
+    /// Submissions of which the kernel took only a part.
+    pub partial_submits: u64,
+    /// Submissions and completions with EAGAIN, all tried again.
+    pub retried_eagain: u64,
+    /// Waits that a signal cut short, and completions with EINTR or (`io_uring` under signals) ECANCELED, all tried again.
+    pub retried_eintr: u64,
+    /// Reads that transferred less than asked for, and not nothing.
+    pub short_reads: u64,
+    /// Writes that transferred less than asked for, and not nothing.
+    pub short_writes: u64,
+    /// See [`super::RawEngine::overflows`].
+    pub cq_overflows: u64,
+    /// `fsync(2)` calls; counted by the workload.
+    pub fsyncs: u64,
+    /// Most operations with the kernel at one time.
+    pub in_flight_max: u64,
+    /// Buffers that the kernel may still be using and that were given up for that reason.
+    pub leaked_buffers: u64,
+}
+
+/// The counts of several queues. Of queues that work at the same time, `in_flight_max` is that of the fullest.
+impl std::ops::AddAssign for Stats {
+    fn add_assign(&mut self, more: Self) {
+        self.submitted += more.submitted;
+        self.completed += more.completed;
+        self.partial_submits += more.partial_submits;
+        self.retried_eagain += more.retried_eagain;
+        self.retried_eintr += more.retried_eintr;
+        self.short_reads += more.short_reads;
+        self.short_writes += more.short_writes;
+        self.cq_overflows += more.cq_overflows;
+        self.fsyncs += more.fsyncs;
+        self.in_flight_max = self.in_flight_max.max(more.in_flight_max);
+        self.leaked_buffers += more.leaked_buffers;
+    }
+}
