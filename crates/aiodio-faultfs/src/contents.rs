@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use parking_lot::RwLock;
 
-use crate::faults::Active;
+use crate::rule::Active;
 
 /// Granularity of what is remembered for stale reads.
 const REMEMBERED: u64 = 4096;

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use fuser::{
@@ -13,13 +12,12 @@ use fuser::{
     LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyLseek,
     ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
-use parking_lot::{Mutex, RwLock};
 
 use crate::contents::Contents;
-use crate::faults::{self, Fired, Rules, Written};
-use crate::later::Later;
-use crate::rule::{Io, Operation, Rule};
-use crate::tree::{BLOCK_BYTES, Kind, NAME_MAX, Node, Owner, Tree};
+use crate::faults::{Rules, Written};
+use crate::rule::{self, Io, Operation};
+use crate::store::Store;
+use crate::tree::{BLOCK_BYTES, Kind, NAME_MAX, Node, Owner};
 
 /// Attributes are asked for each time, since a rule may change them; names change by the kernel's own requests only.
 const ATTRIBUTES_LAST: Duration = Duration::ZERO;
@@ -28,72 +26,6 @@ const NAMES_LAST: Duration = Duration::from_secs(3600);
 const REQUEST_BYTES_MAX: u32 = 1 << 20;
 /// Asynchronous requests that the kernel hands over before it makes others wait.
 const IN_FLIGHT: u16 = 512;
-
-/// What is stored, and the rules: it outlives a mount.
-#[derive(Debug)]
-pub(crate) struct Store {
-    tree: Mutex<Tree>,
-    rules: RwLock<Arc<Rules>>,
-    later: Later,
-    capacity: u64,
-    /// An upper bound of the bytes that all files take.
-    used: AtomicU64,
-}
-
-impl Store {
-    pub(crate) fn new(capacity: u64) -> io::Result<Self> {
-        Ok(Self {
-            tree: Mutex::new(Tree::new()),
-            rules: RwLock::default(),
-            later: Later::start()?,
-            capacity,
-            used: AtomicU64::default(),
-        })
-    }
-
-    fn rules(&self) -> Arc<Rules> {
-        Arc::clone(&self.rules.read())
-    }
-
-    /// Other rules from now on; what the last ones were about to do is forgotten.
-    pub(crate) fn set_rules(&self, rules: Vec<Rule>) {
-        *self.rules.write() = Arc::new(Rules::new(rules));
-        for node in self.tree.lock().files() {
-            if let Ok(contents) = node.contents() {
-                contents.state.write().forget();
-            }
-        }
-    }
-
-    /// How often each rule has fired, and the first of what they did.
-    pub(crate) fn fired(&self) -> (Vec<u64>, Vec<Fired>) {
-        self.rules().fired()
-    }
-
-    /// It is mounted again.
-    pub(crate) fn remounted(&self) -> io::Result<()> {
-        let rules = self.rules();
-        let files = self.tree.lock().files();
-        for node in files {
-            let path = self.tree.lock().path(node.number);
-            if let Ok(contents) = node.contents() {
-                rules.remount(contents, &path)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether so many bytes more can be stored.
-    fn reserve(&self, bytes: u64) -> bool {
-        if self.used.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.capacity {
-            return true;
-        }
-        // Much of it was written over what was there: look how much it really is.
-        let really = self.tree.lock().allocated() + bytes;
-        self.used.store(really, Ordering::Relaxed);
-        really <= self.capacity
-    }
-}
 
 /// One mount of a store.
 #[derive(Debug)]
@@ -128,7 +60,7 @@ impl Mounted {
         operation: Operation,
         direct: bool,
         range: std::ops::Range<u64>,
-        run: impl FnOnce(&Rules, &faults::Request<'_>) -> T,
+        run: impl FnOnce(&Rules, &rule::Request<'_>) -> T,
     ) -> Option<T> {
         let rules = self.0.rules();
         if rules.is_empty() {
@@ -136,7 +68,7 @@ impl Mounted {
         }
         let path = self.0.tree.lock().path(number.0);
         let io = if direct { Io::Direct } else { Io::Cached };
-        Some(run(&rules, &faults::Request { path: &path, operation, io, range }))
+        Some(run(&rules, &rule::Request { path: &path, operation, io, range }))
     }
 
     /// The flags of a new open file.

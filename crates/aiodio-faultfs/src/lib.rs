@@ -28,6 +28,7 @@ mod later;
 mod random;
 pub mod rule;
 pub mod server;
+mod store;
 mod tree;
 mod watchdog;
 

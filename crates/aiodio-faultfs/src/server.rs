@@ -28,8 +28,9 @@ use aiodio_core::mount::{self, Mount};
 use fuser::{Config, Session, SessionACL};
 
 use crate::faults::Fired;
-use crate::filesystem::{Mounted, Store};
+use crate::filesystem::Mounted;
 use crate::rule::Rule;
+use crate::store::Store;
 use crate::tree::{BLOCK_BYTES, Owner};
 use crate::{handover, watchdog};
 

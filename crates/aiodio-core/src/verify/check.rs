@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::Outcome;
-use super::explain::{BadRange, Kind, TornWith, explain};
+use super::explain::{BadRange, Kind, TornWith, bytes_of, explain};
 use crate::oracle::{Content, Expected};
 use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
 
@@ -134,17 +134,6 @@ fn piece(key: Key, offset: u64, contents: &[Content], found: &[u8], findings: &m
     if !mixture {
         findings.add(explain(key, contents, offset, found), 1);
     }
-}
-
-/// What a piece of a sector is when it has that content.
-pub(super) fn bytes_of(key: Key, content: Content, offset: u64, bytes: usize) -> Vec<u8> {
-    let mut right = vec![0; bytes];
-    match content {
-        Content::Stamp(generation) => Key { generation, ..key }.fill_from(offset, &mut right),
-        Content::Moved { generation, by } => Key { generation, ..key }.fill_from(offset.wrapping_add_signed(-by), &mut right),
-        Content::Zeros | Content::Anything => {}
-    }
-    right
 }
 
 fn is_zero(memory: &[u8]) -> bool {

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::check::bytes_of;
 use crate::error::Errno;
 use crate::oracle::Content;
 use crate::stamp::{Key, SECTOR, STALE_DISK_FILE, Stamp};
@@ -282,4 +281,15 @@ fn torn_with(
     // Two unrelated bytes are equal once in 256.
     let unrelated = differing_bytes * 8 >= foreign.len() as u64 * 7;
     (unrelated && head_is_right != tail_is_right).then_some((TornWith::Other, None))
+}
+
+/// What a piece of a sector is when it has that content.
+pub(super) fn bytes_of(key: Key, content: Content, offset: u64, bytes: usize) -> Vec<u8> {
+    let mut right = vec![0; bytes];
+    match content {
+        Content::Stamp(generation) => Key { generation, ..key }.fill_from(offset, &mut right),
+        Content::Moved { generation, by } => Key { generation, ..key }.fill_from(offset.wrapping_add_signed(-by), &mut right),
+        Content::Zeros | Content::Anything => {}
+    }
+    right
 }

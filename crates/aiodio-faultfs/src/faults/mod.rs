@@ -1,23 +1,22 @@
 //! Applies the rules to requests.
 
-use std::collections::HashMap;
+mod write;
+
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aiodio_core::stamp::{self, SECTOR, SECTOR_BYTES};
 use parking_lot::Mutex;
 
+pub(crate) use self::write::Written;
+use self::write::{Deferred, Write, flip, shortened, stale_disk, whole_sectors};
 use crate::contents::{Contents, Swap};
-use crate::random::{Random, hash, hash_text};
-use crate::rule::{Fault, Io, Operation, Rule, names};
+use crate::random::hash_text;
+use crate::rule::{Active, Concerned, Fault, Io, Operation, Request, Rule, names};
 
 /// Descriptions of faults that are kept; all are counted.
 const LOG_MAX: usize = 4096;
-
-/// Where the number of a synthetic other file starts, so that it is none of the test's own.
-const OTHER_FILE_DISTANCE: u32 = 1 << 20;
 
 /// A fault that was applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,114 +31,11 @@ pub struct Fired {
     pub length: u64,
 }
 
-/// A rule in force.
-#[derive(Debug)]
-pub(crate) struct Active {
-    number: usize,
-    rule: Rule,
-    fired: Mutex<u64>,
-    /// How often equal requests have come, by their hash: their chances must differ.
-    seen: Mutex<HashMap<u64, u64>>,
-    /// The last cached read that failed, by path and offset: the next one there fails too, since the kernel's readahead may have kept
-    /// the first error for itself and read once more.
-    failed: Mutex<Option<(u64, u64)>>,
-}
-
 /// The rules in force, and what they have done.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
     active: Vec<Arc<Active>>,
     log: Mutex<Vec<Fired>>,
-}
-
-/// What somebody asks of a file.
-#[derive(Debug)]
-pub(crate) struct Request<'a> {
-    pub(crate) path: &'a str,
-    pub(crate) operation: Operation,
-    pub(crate) io: Io,
-    pub(crate) range: Range<u64>,
-}
-
-/// A rule that concerns a request.
-struct Concerned<'a> {
-    active: &'a Arc<Active>,
-    /// The file's bytes that may be touched.
-    range: Range<u64>,
-    random: Random,
-}
-
-/// How a write ends.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Written {
-    /// So many bytes are reported.
-    Now(u64),
-    /// The rest happens and is reported after that time.
-    Later(Duration, Deferred),
-}
-
-/// What is left to be done of a write.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Deferred {
-    pub(crate) reported: u64,
-    pieces: Vec<(u64, Vec<u8>)>,
-}
-
-impl Deferred {
-    pub(crate) fn finish(self, contents: &Contents) -> io::Result<u64> {
-        let state = &mut *contents.state.write();
-        for (offset, bytes) in self.pieces {
-            contents.store(state, offset, &bytes)?;
-        }
-        Ok(self.reported)
-    }
-}
-
-impl Active {
-    fn concerned<'a>(self: &'a Arc<Self>, request: &Request<'_>) -> Option<Concerned<'a>> {
-        let rule = &self.rule;
-        // An fsync has no range.
-        let range = match &request.range {
-            whole if whole.is_empty() => whole.clone(),
-            part => rule.range.start.max(part.start)..rule.range.end.min(part.end),
-        };
-        let fits = rule.operation == request.operation
-            && rule.io.is_none_or(|io| io == request.io)
-            && (!range.is_empty() || request.range.is_empty())
-            && names(&rule.file, request.path);
-        if !fits {
-            return None;
-        }
-        // A test's directory has another name each time.
-        let name = request.path.rsplit('/').next().unwrap_or_default();
-        let what = hash(&[
-            rule.seed,
-            hash_text(name),
-            request.operation as u64,
-            request.io as u64,
-            request.range.start,
-            request.range.end,
-        ]);
-        let mut nth = 0;
-        if rule.probability < 1000 {
-            let mut seen = self.seen.lock();
-            let count = seen.entry(what).or_default();
-            nth = *count;
-            *count += 1;
-        }
-        let mut random = Random::new(hash(&[what, nth]));
-        (random.below(1000) < u64::from(rule.probability)).then_some(Concerned { active: self, range, random })
-    }
-
-    /// Whether it may happen once more, which counts as done.
-    fn spend(&self) -> bool {
-        let mut fired = self.fired.lock();
-        let may = self.rule.count.is_none_or(|count| *fired < count);
-        if may {
-            *fired += 1;
-        }
-        may
-    }
 }
 
 fn failed(errno: i32) -> io::Error {
@@ -148,15 +44,8 @@ fn failed(errno: i32) -> io::Error {
 
 impl Rules {
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
-        let active = rules.into_iter().enumerate();
-        let active = active.map(|(number, rule)| Active {
-            number,
-            rule,
-            fired: Mutex::default(),
-            seen: Mutex::default(),
-            failed: Mutex::default(),
-        });
-        Self { active: active.map(Arc::new).collect(), log: Mutex::default() }
+        let active = rules.into_iter().enumerate().map(|(number, rule)| Arc::new(Active::new(number, rule)));
+        Self { active: active.collect(), log: Mutex::default() }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -165,7 +54,7 @@ impl Rules {
 
     /// How often each rule has fired, and the first of what they did.
     pub(crate) fn fired(&self) -> (Vec<u64>, Vec<Fired>) {
-        (self.active.iter().map(|active| *active.fired.lock()).collect(), self.log.lock().clone())
+        (self.active.iter().map(|active| active.fired()).collect(), self.log.lock().clone())
     }
 
     /// Whether the page cache must be read anew when the file is opened.
@@ -403,160 +292,5 @@ fn errno_of(fault: Fault) -> Option<i32> {
         Fault::Eintr => Some(libc::EINTR),
         Fault::Enospc => Some(libc::ENOSPC),
         _ => None,
-    }
-}
-
-/// A length less than `length`, if that is more than 1.
-fn shortened(length: u64, bytes: i64) -> u64 {
-    let wanted = match bytes {
-        0 if length >= 2 * SECTOR => length / 2 / SECTOR * SECTOR,
-        0 => length / 2,
-        bytes => bytes as u64,
-    };
-    wanted.clamp(1, length)
-}
-
-fn flip(bytes: &mut [u8], bits: i64, random: &mut Random) {
-    for _ in 0..bits {
-        let bit = random.below(bytes.len() as u64 * 8);
-        bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
-    }
-}
-
-fn whole_sectors(range: &Range<u64>) -> Range<u64> {
-    range.start.next_multiple_of(SECTOR)..range.end / SECTOR * SECTOR
-}
-
-/// As a provisioned filesystem's free space is filled.
-fn stale_disk() -> stamp::Key {
-    stamp::Key { seed: 0, file: stamp::STALE_DISK_FILE, generation: 0 }
-}
-
-/// A write before it happens.
-struct Write<'a> {
-    contents: &'a Contents,
-    offset: u64,
-    bytes: Vec<u8>,
-    /// Where in the file which bytes will be stored.
-    pieces: Vec<(u64, Range<usize>)>,
-    veils: Vec<(Range<u64>, Instant, Option<Vec<u8>>)>,
-}
-
-/// What a fault does to a write.
-struct Change {
-    range: Range<u64>,
-    how: How,
-}
-
-enum How {
-    Replace(Vec<u8>),
-    Omit,
-    Move(u64),
-    Veil(Option<Vec<u8>>),
-}
-
-impl Write<'_> {
-    fn place(&self, range: &Range<u64>) -> Range<usize> {
-        (range.start - self.offset) as usize..(range.end - self.offset) as usize
-    }
-
-    /// What the fault would do; `None` when that would make no difference.
-    fn change(&self, active: &Active, range: &Range<u64>, random: &mut Random) -> io::Result<Option<Change>> {
-        let rule = &active.rule;
-        let new = &self.bytes[self.place(range)];
-        let differs = |range: &Range<u64>| {
-            self.contents.stored(range.clone()).map(|old| (old != self.bytes[self.place(range)]).then_some(old))
-        };
-        let change = match rule.fault {
-            Fault::DropWrite => differs(range)?.map(|_| (range.clone(), How::Omit)),
-            Fault::DelayVisibility => differs(range)?.map(|old| (range.clone(), How::Veil(Some(old)))),
-            Fault::ZerosUntil => new.iter().any(|byte| *byte != 0).then(|| (range.clone(), How::Veil(None))),
-            Fault::MisdirectWrite => {
-                let by = rule.parameter("by");
-                let target = range.start.checked_add_signed(by).unwrap_or(range.start + by.unsigned_abs());
-                let there = self.contents.stored(target..target + new.len() as u64)?;
-                (by != 0 && (there != new || differs(range)?.is_some())).then(|| (range.clone(), How::Move(target)))
-            }
-            Fault::Tear => {
-                let block = rule.parameter("block") as u64;
-                let end = range.end.min((range.start / block + 1) * block);
-                let whole = end - range.start;
-                let cut = match rule.parameter("at") {
-                    // Far from the sector's ends: what is left and what is lost can both be recognised.
-                    -1 => random.below(whole / SECTOR) * SECTOR + SECTOR / 8 + random.below(SECTOR * 3 / 4),
-                    at => at as u64,
-                };
-                let lost = range.start + cut..end;
-                if lost.is_empty() { None } else { differs(&lost)?.map(|_| (lost, How::Omit)) }
-            }
-            Fault::FlipBit => {
-                let mut bytes = new.to_vec();
-                flip(&mut bytes, rule.parameter("bits"), random);
-                Some((range.clone(), How::Replace(bytes)))
-            }
-            Fault::MutateInFlight => {
-                let half = new.len() / 2;
-                let count = (rule.parameter("bytes") as usize).min(new.len() - half);
-                let at = half + random.below((new.len() - half - count + 1) as u64) as usize;
-                let bytes = new[at..at + count].iter().map(|byte| byte ^ (1 + random.below(255) as u8)).collect();
-                let start = range.start + at as u64;
-                Some((start..start + count as u64, How::Replace(bytes)))
-            }
-            Fault::StaleDisk | Fault::OtherFile => {
-                let sectors = whole_sectors(range);
-                if sectors.is_empty() {
-                    None
-                } else {
-                    let mut bytes = self.bytes[self.place(&sectors)].to_vec();
-                    if rule.fault == Fault::StaleDisk {
-                        stale_disk().fill(sectors.start, &mut bytes);
-                    } else {
-                        other_file(sectors.start, &mut bytes);
-                    }
-                    Some((sectors, How::Replace(bytes)))
-                }
-            }
-            _ => None,
-        };
-        Ok(change.map(|(range, how)| Change { range, how }))
-    }
-
-    fn apply(&mut self, Change { range, how }: Change, until: Instant) {
-        let place = self.place(&range);
-        match how {
-            How::Replace(bytes) => self.bytes[place].copy_from_slice(&bytes),
-            How::Omit => self.omit(&place),
-            How::Move(target) => {
-                self.omit(&place);
-                self.pieces.push((target, place));
-            }
-            How::Veil(seen) => self.veils.push((range, until, seen)),
-        }
-    }
-
-    /// These bytes are not stored where they belong.
-    fn omit(&mut self, place: &Range<usize>) {
-        for (to, from) in std::mem::take(&mut self.pieces) {
-            let belongs = to == self.offset + from.start as u64;
-            if !belongs || from.end <= place.start || place.end <= from.start {
-                self.pieces.push((to, from));
-                continue;
-            }
-            for part in [from.start..from.end.min(place.start), from.start.max(place.end)..from.end] {
-                if part.start < part.end {
-                    self.pieces.push((to + (part.start - from.start) as u64, part));
-                }
-            }
-        }
-    }
-}
-
-/// Makes sectors those of another file of the same run; where there is no stamp, of a run of its own.
-fn other_file(offset: u64, bytes: &mut [u8]) {
-    let (sectors, _) = bytes.as_chunks_mut::<SECTOR_BYTES>();
-    for (index, sector) in sectors.iter_mut().enumerate() {
-        let number = offset / SECTOR + index as u64;
-        let own = stamp::Stamp::read(sector).unwrap_or(stamp::Stamp { seed: 0, file: 0, generation: 0, sector: number });
-        stamp::Stamp { file: own.file.wrapping_add(OTHER_FILE_DISTANCE), ..own }.write(sector);
     }
 }

@@ -8,6 +8,8 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 
 use crate::buffer::page_bytes;
+use crate::error::Errno;
+use crate::oracle::{Content, Expected};
 use crate::random::mix;
 use crate::sys::File;
 
@@ -17,8 +19,81 @@ pub(super) const PIECE_BYTES: u64 = 64 << 10;
 /// One of so many neighbouring pieces is read all the same, chosen by the seed.
 const SAMPLE_OF: u64 = 64;
 
+/// Which holes the filesystem has told of, and what of them the page cache had.
+pub(super) struct Holes<'caller> {
+    expected: &'caller dyn Expected,
+    /// What pieces must begin at a multiple of, in bytes.
+    unit: u64,
+    /// Read past the page cache, which has no say then.
+    direct: bool,
+    /// The file's size in bytes.
+    size: u64,
+    /// What the filesystem has said is one.
+    hole: Range<u64>,
+    /// A part of it of which the page cache had nothing before it was read.
+    uncached: Range<u64>,
+}
+
+impl<'caller> Holes<'caller> {
+    pub(super) fn new(expected: &'caller dyn Expected, unit: u64, direct: bool, size: u64) -> Self {
+        Self { expected, unit, direct, size, hole: 0..0, uncached: 0..0 }
+    }
+
+    /// Whether the piece that begins here lies inside a hole and need not be read.
+    pub(super) fn may_skip(&mut self, file: &File, offset: u64, end: u64) -> bool {
+        // Asked before anything of the hole is read, which puts pages there.
+        if !self.is_hole(file, offset, end) || !self.direct && !self.has_no_pages(file, offset) {
+            return false;
+        }
+        let inside = offset >= self.expected.start() + PIECE_BYTES
+            && self.is_hole(file, offset - PIECE_BYTES, end)
+            && self.is_hole(file, offset + PIECE_BYTES, end);
+        inside && !is_sample(self.expected.key().seed, offset)
+    }
+
+    /// Whether the page cache has nothing of the piece of a hole that begins here.
+    fn has_no_pages(&mut self, file: &File, offset: u64) -> bool {
+        if self.uncached.contains(&offset) {
+            return true;
+        }
+        let mut range = offset..self.hole.end.min(self.size);
+        loop {
+            if is_uncached(file, &range) {
+                self.uncached = range;
+                return true;
+            }
+            let bytes = range.end - range.start;
+            if bytes <= PIECE_BYTES {
+                return false;
+            }
+            range.end = range.start + (bytes / 2).next_multiple_of(PIECE_BYTES);
+        }
+    }
+
+    /// Whether [`PIECE_BYTES`] from here on are a hole, and should be.
+    fn is_hole(&mut self, file: &File, offset: u64, end: u64) -> bool {
+        let window = offset..offset + PIECE_BYTES;
+        if !window.start.is_multiple_of(self.unit) || window.end > end {
+            return false;
+        }
+        let mut zeros = true;
+        self.expected.each(window.clone(), &mut |_, contents| zeros &= *contents == [Content::Zeros]);
+        if zeros && !(self.hole.start <= offset && offset < self.hole.end) {
+            // SAFETY: moves the offset of an open file, which nothing here depends on.
+            let data = unsafe { libc::lseek64(file.as_raw_fd(), offset as i64, libc::SEEK_DATA) };
+            self.hole = match u64::try_from(data) {
+                Ok(data) => offset..data,
+                // There are no data behind it. Whatever else it cannot tell is read.
+                Err(_) if Errno::last() == Errno(libc::ENXIO) => offset..u64::MAX,
+                Err(_) => offset..offset,
+            };
+        }
+        zeros && window.end <= self.hole.end
+    }
+}
+
 /// Whether the piece that begins at `offset` is one that is read wherever it lies.
-pub(super) fn is_sample(seed: u64, offset: u64) -> bool {
+fn is_sample(seed: u64, offset: u64) -> bool {
     let piece = offset / PIECE_BYTES;
     piece % SAMPLE_OF == mix(seed ^ mix(piece / SAMPLE_OF)) % SAMPLE_OF
 }
@@ -44,7 +119,7 @@ struct Cachestat {
 const SYS_CACHESTAT: libc::c_long = 451;
 
 /// Whether the kernel says that the page cache has no page of `range`, which must not be empty. False where it does not say.
-pub(super) fn is_uncached(file: &File, range: &Range<u64>) -> bool {
+fn is_uncached(file: &File, range: &Range<u64>) -> bool {
     cachestat(file, range).unwrap_or_else(|| mincore(file, range))
 }
 

@@ -1,0 +1,145 @@
+//! The file's format. It is of one architecture, byte order included, and of one version: [`MAGIC`] changes whenever anything else here
+//! does. Other processes write to the mapping, so nothing in it is ever referred to but as an atomic.
+
+use std::os::fd::RawFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+
+use super::{Begin, Interface, Kind, Operation};
+use crate::error::Errno;
+
+pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"AIOFLR2\n");
+pub(super) const FILES_MAX: usize = 255;
+pub(super) const NAME_BYTES: usize = 60;
+/// A multiple of every page size in use.
+pub(super) const HEADER_BYTES: usize = 64 << 10;
+pub(super) type Name = [AtomicU8; NAME_BYTES];
+
+#[repr(C)]
+pub(super) struct Header {
+    pub(super) magic: AtomicU64,
+    pub(super) capacity: AtomicU32,
+    pub(super) record_bytes: AtomicU32,
+    pub(super) started_ns: AtomicU64,
+    pub(super) started_monotonic_ns: AtomicU64,
+    /// Numbers given out.
+    pub(super) begun: AtomicU64,
+    /// Those of them that no operation has got, because an operation in flight had the number's slot.
+    pub(super) passed_over: AtomicU64,
+    pub(super) files: AtomicU32,
+    pub(super) reserved: AtomicU32,
+    /// The first `files` of them are not written any more.
+    pub(super) names: [Name; FILES_MAX],
+}
+
+/// The `id` of a slot that is being filled in; where its writer died, for good.
+pub(super) const CLAIMED: u64 = u64::MAX;
+
+#[repr(C)]
+pub(super) struct Slot {
+    /// The operation's number; 0 before the first, [`CLAIMED`] while it is being filled in.
+    pub(super) id: AtomicU64,
+    pub(super) submitted_ns: AtomicU64,
+    /// 0 while in flight.
+    pub(super) completed_ns: AtomicU64,
+    pub(super) result: AtomicI64,
+    pub(super) offset: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) address: AtomicU64,
+    pub(super) file: AtomicU32,
+    pub(super) generation: AtomicU32,
+    pub(super) thread: AtomicU32,
+    /// Kind, interface, flags: 8, 8, 16 bits.
+    pub(super) what: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Header>() <= HEADER_BYTES && size_of::<Slot>() == 72);
+
+pub(super) struct Mapping {
+    start: NonNull<u8>,
+    bytes: usize,
+    /// Of slots; checked against `bytes`, whatever the header says later.
+    pub(super) capacity: u64,
+}
+
+// SAFETY: everything behind the pointer is atomic.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`, and nothing refers to it any more.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}
+
+impl Mapping {
+    pub(super) fn bytes(capacity: u64) -> usize {
+        HEADER_BYTES + capacity as usize * size_of::<Slot>()
+    }
+
+    pub(super) fn new(file: RawFd, capacity: u64, protection: i32) -> std::result::Result<Self, Errno> {
+        let bytes = Self::bytes(capacity);
+        let (fd, flags) = if file < 0 { (-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS) } else { (file, libc::MAP_SHARED) };
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, fd, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        NonNull::new(start.cast()).map(|start| Self { start, bytes, capacity }).ok_or(Errno(libc::ENOMEM))
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        // SAFETY: page-aligned, at least HEADER_BYTES long, any bytes are valid, and all of it is atomic.
+        unsafe { self.start.cast().as_ref() }
+    }
+
+    pub(super) fn slot(&self, number: u64) -> &Slot {
+        let at = HEADER_BYTES + (number % self.capacity) as usize * size_of::<Slot>();
+        // SAFETY: inside the mapping, which was made for `capacity` slots.
+        let slot = unsafe { self.start.add(at) };
+        // SAFETY: 8-byte aligned; any bytes are valid, and all of it is atomic.
+        unsafe { slot.cast().as_ref() }
+    }
+}
+
+pub(super) fn name_of(name: &Name) -> String {
+    let bytes = name.iter().map(|byte| byte.load(Ordering::Relaxed)).take_while(|byte| *byte != 0).collect();
+    String::from_utf8(bytes).unwrap_or_else(|_| "?".to_owned())
+}
+
+pub(super) fn read_slot(slot: &Slot) -> Option<Operation> {
+    let id = slot.id.load(Ordering::Acquire);
+    let what = slot.what.load(Ordering::Relaxed);
+    let kind = *Kind::ALL.get(usize::from((what & 0xff) as u8).checked_sub(1)?)?;
+    let interface = match (what >> 8) & 0xff {
+        0 => Interface::Sync,
+        1 => Interface::Libaio,
+        2 => Interface::IoUring,
+        _ => return None,
+    };
+    let completed = slot.completed_ns.load(Ordering::Acquire);
+    let begin = Begin {
+        kind,
+        interface,
+        flags: (what >> 16) as u16,
+        file: slot.file.load(Ordering::Relaxed),
+        offset: slot.offset.load(Ordering::Relaxed),
+        bytes: slot.bytes.load(Ordering::Relaxed),
+        address: slot.address.load(Ordering::Relaxed),
+        generation: slot.generation.load(Ordering::Relaxed),
+    };
+    let operation = Operation {
+        id,
+        begin,
+        thread: slot.thread.load(Ordering::Relaxed),
+        submitted_ns: slot.submitted_ns.load(Ordering::Relaxed),
+        completed_ns: (completed > 0).then_some(completed),
+        result: slot.result.load(Ordering::Relaxed),
+    };
+    // After all the fields, not among them.
+    fence(Ordering::Acquire);
+    // Filled in anew meanwhile, or never finished.
+    (id > 0 && id != CLAIMED && slot.id.load(Ordering::Relaxed) == id).then_some(operation)
+}
