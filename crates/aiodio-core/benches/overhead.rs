@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use aiodio_core::buffer::{Align, Pool};
-use aiodio_core::engine::{Kind, Operation, Queue};
+use aiodio_core::engine::{Kind, Op, Operation, Queue};
 use aiodio_core::oracle::{Change, ChangeId, Ending, Oracle, Stamped};
 use aiodio_core::recorder::{self, Recorder};
 use aiodio_core::stamp::Key;
@@ -45,7 +45,7 @@ fn copy(directory: &Path, proven: Option<&mut Oracle>, anew: bool) -> f64 {
         while next < BYTES
             && let Some(buffer) = pool.buffers.pop()
         {
-            queue.push(Operation { write: false, file: 0, offset: next, bytes: BLOCK, buffer, generation: 0 });
+            queue.push(Operation { op: Op::Read, file: 0, offset: next, bytes: BLOCK, buffer, generation: 0, user_data: () });
             next += BLOCK as u64;
         }
         if queue.in_flight() == 0 {
@@ -55,7 +55,7 @@ fn copy(directory: &Path, proven: Option<&mut Oracle>, anew: bool) -> f64 {
         for mut completion in done.drain(..) {
             assert_eq!(completion.result, Ok(BLOCK));
             let index = (completion.offset / BLOCK as u64) as usize;
-            if completion.write {
+            if completion.op == Op::Write {
                 if let (Some(oracle), Some(change)) = (&mut proven, changes[index].take()) {
                     oracle.end(change, Ending::Done);
                 }
@@ -72,7 +72,15 @@ fn copy(directory: &Path, proven: Option<&mut Oracle>, anew: bool) -> f64 {
                 changes[index] = Some(oracle.begin(Change::write(completion.offset, BLOCK as u64, generation)));
             }
             let offset = completion.offset;
-            queue.push(Operation { write: true, file: 1, offset, bytes: BLOCK, buffer: completion.buffer, generation });
+            queue.push(Operation {
+                op: Op::Write,
+                file: 1,
+                offset,
+                bytes: BLOCK,
+                buffer: completion.buffer,
+                generation,
+                user_data: (),
+            });
         }
     }
     let seconds = start.elapsed().as_secs_f64();

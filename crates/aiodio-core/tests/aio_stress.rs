@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use aiodio_core::buffer::Registration;
-use aiodio_core::engine::{Event, Kind, RawEngine, Request};
+use aiodio_core::engine::{Engine, Event, Kind, Op, Request};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::verify::{Kind as Bad, Rung, verify_expected};
 use aiodio_core::workload::aio_stress::{Options, Outcome, Stage, run, run_with};
@@ -142,7 +142,7 @@ enum Lie {
 
 /// Lies about the write or read of a number.
 struct Liar<'test> {
-    inner: Box<dyn RawEngine>,
+    inner: Box<dyn Engine>,
     seen: &'test AtomicU64,
     at: u64,
     write: bool,
@@ -152,7 +152,7 @@ struct Liar<'test> {
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Liar<'_> {
+unsafe impl Engine for Liar<'_> {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }
@@ -161,7 +161,7 @@ unsafe impl RawEngine for Liar<'_> {
     }
     unsafe fn submit(&mut self, requests: &[Request]) -> std::result::Result<usize, Errno> {
         let mut request = requests[0];
-        if request.write != self.write || self.seen.fetch_add(1, Ordering::Relaxed) + 1 != self.at {
+        if (request.op == Op::Write) != self.write || self.seen.fetch_add(1, Ordering::Relaxed) + 1 != self.at {
             // SAFETY: as the caller vouches for.
             return unsafe { self.inner.submit(&[request]) };
         }
@@ -205,7 +205,7 @@ unsafe impl RawEngine for Liar<'_> {
 fn lied_to(options: &Options, stages: &[Stage], write: bool, at: u64, lie: Lie) -> Outcome {
     let options = Options { stages: stages.to_vec(), ..options.clone() };
     let seen: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(0)));
-    let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+    let open = |depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
         let inner = options.engine.open(depth)?;
         Ok(Box::new(Liar { inner, seen, at, write, lie, flip: None, events: Vec::new() }))
     };
@@ -303,7 +303,7 @@ fn a_read_that_left_the_memory_as_it_was_is_seen_although_the_right_data_were_th
 fn a_thread_that_panics_is_an_error_and_nobody_waits_for_it() {
     for place in workplaces() {
         let left = Arc::new(AtomicI64::new(5));
-        let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+        let open = |depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
             Ok(Box::new(Panicking { inner: Kind::Libaio.open(depth)?, left: Arc::clone(&left) }))
         };
         let outcome = run_with(&open, &Options { threads: size(3), ..options(place.path(), 3) }, |_| {});

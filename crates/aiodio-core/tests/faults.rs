@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use aiodio_core::buffer::{Align, Pool};
-use aiodio_core::engine::{Event, Kind, Operation, Queue, RawEngine, Request};
+use aiodio_core::engine::{Engine, Event, Kind, Op, Operation, Queue, Request};
 use aiodio_core::error::{Errno, Step};
 use aiodio_core::workload::copy::{self, Fsync};
 use aiodio_core::workload::fill::fill;
@@ -125,7 +125,7 @@ proptest! {
         for round in 0..40_u64 {
             while let Some(buffer) = free.pop() {
                 let offset = round * 5000;
-                queue.push(Operation { write: round % 2 == 1, file: 0, offset, bytes: 5000, buffer, generation: 0 });
+                queue.push(Operation { op: if round % 2 == 1 { Op::Write } else { Op::Read }, file: 0, offset, bytes: 5000, buffer, generation: 0, user_data: () });
             }
             queue.wait(1 + (round as usize % depth), &mut done).unwrap();
             prop_assert_eq!(done.len() + queue.in_flight(), depth);
@@ -233,7 +233,7 @@ struct Scripted {
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Scripted {
+unsafe impl Engine for Scripted {
     fn capacity(&self) -> usize {
         1
     }
@@ -250,7 +250,7 @@ unsafe impl RawEngine for Scripted {
 }
 
 /// What becomes of a transfer of 8192 bytes at offset 1 MiB; and the requests, as distances from its start in file and memory.
-fn scripted(write: bool, resume: usize, results: Vec<i64>) -> (Result<usize, Errno>, Asked) {
+fn scripted(op: Op, resume: usize, results: Vec<i64>) -> (Result<usize, Errno>, Asked) {
     let mut buffer = Pool::new(1, size(8192), Align::Offset(0)).unwrap().buffers.remove(0);
     buffer.fill(0);
     let start = buffer.as_ptr() as usize;
@@ -258,7 +258,7 @@ fn scripted(write: bool, resume: usize, results: Vec<i64>) -> (Result<usize, Err
     let engine = Scripted { results: results.into_iter(), asked: Rc::clone(&asked), events: Vec::new() };
     let file = tempfile::tempfile().unwrap();
     let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(resume)).unwrap();
-    queue.push(Operation { write, file: 0, offset: 1 << 20, bytes: 8192, buffer, generation: 0 });
+    queue.push(Operation { op, file: 0, offset: 1 << 20, bytes: 8192, buffer, generation: 0, user_data: () });
     let mut done = Vec::new();
     queue.wait(1, &mut done).unwrap();
     let asked = asked.borrow().iter().map(|(offset, at, bytes)| (offset - (1 << 20), at - start, *bytes)).collect();
@@ -267,11 +267,11 @@ fn scripted(write: bool, resume: usize, results: Vec<i64>) -> (Result<usize, Err
 
 #[test]
 fn a_short_direct_transfer_goes_on_at_the_last_whole_unit_in_file_and_memory() {
-    for write in [false, true] {
-        let (result, asked) = scripted(write, 512, vec![1000, 7680]);
+    for op in [Op::Read, Op::Write] {
+        let (result, asked) = scripted(op, 512, vec![1000, 7680]);
         assert_eq!(result, Ok(8192));
         assert_eq!(asked, [(0, 0, 8192), (512, 512, 7680)]);
-        let (result, asked) = scripted(write, 1, vec![1000, -i64::from(libc::EINTR), 7000, 192]);
+        let (result, asked) = scripted(op, 1, vec![1000, -i64::from(libc::EINTR), 7000, 192]);
         assert_eq!(result, Ok(8192));
         assert_eq!(asked, [(0, 0, 8192), (1000, 1000, 7192), (1000, 1000, 7192), (8000, 8000, 192)]);
     }
@@ -279,12 +279,12 @@ fn a_short_direct_transfer_goes_on_at_the_last_whole_unit_in_file_and_memory() {
 
 #[test]
 fn a_transfer_that_gets_no_further_is_short_and_one_that_gets_an_error_has_it() {
-    for write in [false, true] {
-        assert_eq!(scripted(write, 1, vec![5000, 0]).0, Ok(5000));
+    for op in [Op::Read, Op::Write] {
+        assert_eq!(scripted(op, 1, vec![5000, 0]).0, Ok(5000));
         // The file ends in the middle of a unit: what was reached counts, although it cannot be resumed from there.
-        assert_eq!(scripted(write, 4096, vec![5000, 904, 904, 904]).0, Ok(5000));
-        assert_eq!(scripted(write, 1, vec![5000, -i64::from(libc::EIO)]).0, Err(Errno(libc::EIO)));
-        assert_eq!(scripted(write, 1, vec![-i64::from(libc::ECANCELED), 8192]).0, Ok(8192));
+        assert_eq!(scripted(op, 4096, vec![5000, 904, 904, 904]).0, Ok(5000));
+        assert_eq!(scripted(op, 1, vec![5000, -i64::from(libc::EIO)]).0, Err(Errno(libc::EIO)));
+        assert_eq!(scripted(op, 1, vec![-i64::from(libc::ECANCELED), 8192]).0, Ok(8192));
     }
 }
 
@@ -294,7 +294,15 @@ fn more_bytes_than_asked_for_are_a_broken_engine() {
     let engine = Scripted { results: vec![513].into_iter(), asked: Rc::default(), events: Vec::new() };
     let file = tempfile::tempfile().unwrap();
     let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(1)).unwrap();
-    queue.push(Operation { write: false, file: 0, offset: 0, bytes: 512, buffer: pool.buffers.remove(0), generation: 0 });
+    queue.push(Operation {
+        op: Op::Read,
+        file: 0,
+        offset: 0,
+        bytes: 512,
+        buffer: pool.buffers.remove(0),
+        generation: 0,
+        user_data: (),
+    });
     assert_eq!(queue.wait(1, &mut Vec::new()).unwrap_err().step, Step::Reap);
 }
 
@@ -306,7 +314,7 @@ struct Busy {
 }
 
 // SAFETY: it shows the kernel nothing.
-unsafe impl RawEngine for Busy {
+unsafe impl Engine for Busy {
     fn capacity(&self) -> usize {
         usize::MAX
     }
@@ -325,12 +333,12 @@ unsafe impl RawEngine for Busy {
     }
 }
 
-fn queue_of(engine: Box<dyn RawEngine>, depth: usize) -> Queue {
+fn queue_of(engine: Box<dyn Engine>, depth: usize) -> Queue {
     let pool = Pool::new(depth, size(512), Align::Offset(0)).unwrap();
     let mut queue = Queue::new(engine, size(depth), vec![tempfile::tempfile().unwrap().into()], &[], size(1)).unwrap();
     for (index, buffer) in pool.buffers.into_iter().enumerate() {
         let offset = index as u64 * 512;
-        queue.push(Operation { write: true, file: 0, offset, bytes: 512, buffer, generation: 0 });
+        queue.push(Operation { op: Op::Write, file: 0, offset, bytes: 512, buffer, generation: 0, user_data: () });
     }
     queue
 }
@@ -359,7 +367,7 @@ struct Dropping {
 }
 
 // SAFETY: it shows the kernel nothing.
-unsafe impl RawEngine for Dropping {
+unsafe impl Engine for Dropping {
     fn capacity(&self) -> usize {
         usize::MAX
     }
@@ -412,7 +420,7 @@ fn a_short_direct_transfer_goes_on_at_what_the_file_itself_states() {
         let buffer = Pool::new(1, size(2 * stated), Align::Offset(0)).unwrap().buffers.remove(0);
         let start = buffer.as_ptr() as usize;
         let mut queue = Queue::new(Box::new(engine), size(1), vec![direct.into()], &[], size(512)).unwrap();
-        queue.push(Operation { write: true, file: 0, offset: 0, bytes: 2 * stated, buffer, generation: 0 });
+        queue.push(Operation { op: Op::Write, file: 0, offset: 0, bytes: 2 * stated, buffer, generation: 0, user_data: () });
         let mut done = Vec::new();
         queue.wait(1, &mut done).unwrap();
         assert_eq!(done[0].result, Ok(2 * stated));

@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use aiodio_core::engine::{self, Event, RawEngine, Request};
+use aiodio_core::engine::{self, Engine, Event, Request};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::verify::{Kind as Bad, Rung, verify_expected};
 use aiodio_core::workload::fsx::{Kind, Log, Operation, Options, Outcome, Seen, run, run_with};
@@ -226,7 +226,7 @@ fn data_that_a_collapse_has_moved_are_checked_in_their_new_place() {
 
 /// Does something else than it is asked for, with the request of this number.
 struct Liar {
-    inner: Box<dyn RawEngine>,
+    inner: Box<dyn Engine>,
     requests: u64,
     at: u64,
     lie: Lie,
@@ -243,7 +243,7 @@ enum Lie {
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Liar {
+unsafe impl Engine for Liar {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }

@@ -7,7 +7,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 
 use aiodio_core::buffer::page_bytes;
-use aiodio_core::engine::{Kind, RawEngine};
+use aiodio_core::engine::{Engine, Kind, Op};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::workload::mmap_fork::{self, Options, Outcome, Source, TROUBLES};
 use aiodio_core::workload::shared::overlap::EXTRA_ROUNDS;
@@ -82,7 +82,7 @@ fn private_memory_survives_a_fork_during_the_transfer() {
 fn tampered(source: Source, writer: Writer, tamper: impl Fn(Over<'_>) + Clone + 'static) -> Vec<Outcome> {
     let run = |place: tempfile::TempDir| {
         let options = options(place.path(), Kind::Libaio, source, writer);
-        let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+        let open = |depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
             Ok(Box::new(Tampering::new(options.engine.open(depth)?, tamper.clone())))
         };
         mmap_fork::run_with(&options, &open)
@@ -107,7 +107,7 @@ fn errors_and_short_transfers_are_told_apart() {
         (false, 0, "short-read"),
     ] {
         let lie = move |over: Over<'_>| {
-            if over.request.write == write && over.request.offset == BLOCK as u64 {
+            if (over.request.op == Op::Write) == write && over.request.offset == BLOCK as u64 {
                 *over.result = result;
             }
         };
@@ -126,7 +126,7 @@ fn errors_and_short_transfers_are_told_apart() {
 #[test]
 fn a_full_filesystem_is_an_error_and_no_trouble() {
     for outcome in tampered(Source::Shared, Writer::Fork, |over| {
-        if over.request.write {
+        if over.request.op == Op::Write {
             *over.result = -i64::from(libc::EDQUOT);
         }
     }) {
@@ -138,7 +138,7 @@ fn a_full_filesystem_is_an_error_and_no_trouble() {
 #[test]
 fn a_value_that_nobody_wrote_is_found_and_so_is_a_copy_that_differs() {
     let outcomes = tampered(Source::Shared, Writer::Fork, |mut over| {
-        if !over.request.write && over.request.offset == 0 {
+        if over.request.op == Op::Read && over.request.offset == 0 {
             over.memory()[4096] ^= 1;
         }
     });
@@ -152,7 +152,7 @@ fn a_value_that_nobody_wrote_is_found_and_so_is_a_copy_that_differs() {
 fn data_from_before_the_write_are_found() {
     for place in workplaces() {
         let options = options(place.path(), Kind::Sync, Source::Shared, Writer::Fork);
-        let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+        let open = |depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
             let lost = LostWrites { inner: Kind::Sync.open(depth)?, writes: 0, done: Vec::new() };
             Ok(Box::new(lost))
         };
@@ -174,13 +174,13 @@ fn wait_for_passes(request: &aiodio_core::engine::Request) {
 }
 
 struct LostWrites {
-    inner: Box<dyn RawEngine>,
+    inner: Box<dyn Engine>,
     writes: u64,
     done: Vec<aiodio_core::engine::Event>,
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for LostWrites {
+unsafe impl Engine for LostWrites {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }
@@ -189,8 +189,8 @@ unsafe impl RawEngine for LostWrites {
         requests: &[aiodio_core::engine::Request],
     ) -> std::result::Result<usize, aiodio_core::error::Errno> {
         for request in requests {
-            self.writes += u64::from(request.write);
-            if request.write && self.writes > 4 {
+            self.writes += u64::from(request.op == Op::Write);
+            if request.op == Op::Write && self.writes > 4 {
                 wait_for_passes(request);
                 self.done.push(aiodio_core::engine::Event { slot: request.slot.into(), result: request.bytes as i64 });
             } else {
@@ -213,7 +213,7 @@ unsafe impl RawEngine for LostWrites {
 #[test]
 fn what_a_fork_loses_is_found() {
     let read = |mut over: Over<'_>| {
-        if !over.request.write {
+        if over.request.op == Op::Read {
             over.memory()[..512].fill(0x5a);
         }
     };
@@ -228,10 +228,10 @@ fn a_childs_data_in_the_file_is_found() {
     for place in workplaces() {
         let options = options(place.path(), Kind::Libaio, Source::Private, Writer::Fork);
         let path = options.path.clone();
-        let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+        let open = |depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
             let path = path.clone();
             let tamper = move |over: Over<'_>| {
-                if over.request.write && over.request.offset == BLOCK as u64 {
+                if over.request.op == Op::Write && over.request.offset == BLOCK as u64 {
                     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
                     std::os::unix::fs::FileExt::write_all_at(&file, &[0xc4; 4096], over.request.offset).unwrap();
                 }

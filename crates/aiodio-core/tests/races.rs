@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use aiodio_core::buffer::page_bytes;
-use aiodio_core::engine::{Kind, RawEngine};
+use aiodio_core::engine::{Engine, Kind, Op};
 use aiodio_core::error::Result;
 use aiodio_core::verify::{Rung, verify_expected};
 use aiodio_core::workload::races::{self, TABLE};
@@ -106,7 +106,7 @@ fn a_full_filesystem_is_an_error_and_no_trouble() {
         let unwritten = unwritten::run_with(Box::new(engine), &options);
         let options = race_options(place.path());
         let open =
-            |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> { Ok(Box::new(Tampering::new(options.engine.open(depth)?, full))) };
+            |depth: NonZeroUsize| -> Result<Box<dyn Engine>> { Ok(Box::new(Tampering::new(options.engine.open(depth)?, full))) };
         let race = races::run_with("eof-pieces", &options, &open);
         for (error, troubles) in [(unwritten.error, unwritten.troubles), (race.error, race.troubles)] {
             assert_eq!(error.and_then(|error| error.errno).map(|errno| errno.0), Some(libc::ENOSPC));
@@ -169,10 +169,10 @@ fn what_each_race_looks_for_is_found() {
         for place in workplaces() {
             // The change comes with the write's completion, and the other side's call before it or after: both have their rounds.
             let options = races::Options { rounds: 64, ..race_options(place.path()) };
-            let open = |depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+            let open = |depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
                 let path = place.path().join(changed);
                 let tamper = move |over: Over<'_>| {
-                    if over.request.write {
+                    if over.request.op == Op::Write {
                         change(&std::fs::OpenOptions::new().write(true).open(&path).unwrap(), over.request.offset);
                     } else {
                         *over.result = over.request.bytes as i64;

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use aiodio_core::engine::{Event, Kind, RawEngine, Request};
+use aiodio_core::engine::{Engine, Event, Kind, Request};
 use aiodio_core::error::{Errno, Step};
 use aiodio_core::stamp::{Key, STALE_DISK_FILE};
 use aiodio_core::verify::{self, Rung, verify_expected};
@@ -143,7 +143,7 @@ struct Planted {
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Planted {
+unsafe impl Engine for Planted {
     fn capacity(&self) -> usize {
         1
     }

@@ -11,7 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
 
 use aiodio_core::buffer::{Align, Pool};
-use aiodio_core::engine::{Kind as Engine, Operation, Queue};
+use aiodio_core::engine::{Kind as Engine, Op, Operation, Queue};
 use aiodio_core::recorder::{self, Begin, DIRECT, Interface, Kind, Recorder, trace_line};
 use common::workplaces;
 
@@ -226,9 +226,9 @@ fn every_engine_records_its_requests_and_prints_them_as_strace_would() {
         recorder::set_current(None);
         let mut done = Vec::new();
         // A write, and a read behind the end of the file.
-        for (write, offset) in [(true, 4096), (false, 1 << 30)] {
+        for (op, offset) in [(Op::Write, 4096), (Op::Read, 1 << 30)] {
             let buffer = pool.buffers.remove(0);
-            queue.push(Operation { write, file: 0, offset, bytes: 4096, buffer, generation: 9 });
+            queue.push(Operation { op, file: 0, offset, bytes: 4096, buffer, generation: 9, user_data: () });
             queue.wait(1, &mut done).unwrap();
         }
         recorder.trace(None);

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use aiodio_core::buffer::{Align, Registration};
-use aiodio_core::engine::{Event, Kind, RawEngine, Request};
+use aiodio_core::engine::{Engine, Event, Kind, Request};
 use aiodio_core::error::{Errno, Result};
 use aiodio_core::verify::Kind as Bad;
 use aiodio_core::workload::fill::fill;
@@ -85,14 +85,14 @@ enum Fault {
 }
 
 struct Broken {
-    inner: Box<dyn RawEngine>,
+    inner: Box<dyn Engine>,
     fault: Fault,
     requests: u64,
     ready: Vec<Event>,
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Broken {
+unsafe impl Engine for Broken {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 
 use aiodio_core::buffer::{Align, Registration};
-use aiodio_core::engine::{Event, Kind, RawEngine, Request};
+use aiodio_core::engine::{Engine, Event, Kind, Op, Request};
 use aiodio_core::error::{Errno, Result};
 use aiodio_core::recorder::{self, Interface, Recorder};
 use aiodio_core::storage::{Strategy, storage};
@@ -128,7 +128,7 @@ enum Fault {
 }
 
 struct Broken {
-    inner: Box<dyn RawEngine>,
+    inner: Box<dyn Engine>,
     fault: Fault,
     requests: u64,
     ready: Vec<Event>,
@@ -136,7 +136,7 @@ struct Broken {
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Broken {
+unsafe impl Engine for Broken {
     fn interface(&self) -> Interface {
         self.inner.interface()
     }
@@ -152,16 +152,16 @@ unsafe impl RawEngine for Broken {
         let hit = self.requests.is_multiple_of(20);
         let answer = |result| Event { slot: u64::from(request.slot), result };
         match self.fault {
-            Fault::LostWrite if hit && request.write => self.ready.push(answer(request.bytes as i64)),
-            Fault::Eio if hit && !request.write => self.ready.push(answer(-i64::from(libc::EIO))),
+            Fault::LostWrite if hit && request.op == Op::Write => self.ready.push(answer(request.bytes as i64)),
+            Fault::Eio if hit && request.op == Op::Read => self.ready.push(answer(-i64::from(libc::EIO))),
             // Everything behind 256 KiB.
-            Fault::ShortRead if !request.write && request.offset >= 256 << 10 => self.ready.push(answer(0)),
-            Fault::StaleBuffer if hit && !request.write => self.ready.push(answer(request.bytes as i64)),
+            Fault::ShortRead if request.op == Op::Read && request.offset >= 256 << 10 => self.ready.push(answer(0)),
+            Fault::StaleBuffer if hit && request.op == Op::Read => self.ready.push(answer(request.bytes as i64)),
             _ => {
-                if hit && request.write && matches!(self.fault, Fault::Misdirected) {
+                if hit && request.op == Op::Write && matches!(self.fault, Fault::Misdirected) {
                     request.offset += 64 << 10;
                 }
-                if hit && !request.write && matches!(self.fault, Fault::FlippedBit) {
+                if hit && request.op == Op::Read && matches!(self.fault, Fault::FlippedBit) {
                     self.flips.push((u64::from(request.slot), request.start));
                 }
                 // SAFETY: what the caller vouches for.
@@ -189,7 +189,7 @@ unsafe impl RawEngine for Broken {
 }
 
 fn broken(directory: &Path, fault: Fault, seed: u64) -> Outcome {
-    let open = move |kind: Kind, depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+    let open = move |kind: Kind, depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
         Ok(Box::new(Broken { inner: kind.open(depth)?, fault, requests: 0, ready: Vec::new(), flips: Vec::new() }))
     };
     run_with(&open, &Options { signals: false, ..options(directory, seed) }, |_| {})
@@ -323,7 +323,7 @@ fn options_that_make_no_sense_are_refused() {
 fn a_worker_that_panics_is_an_error_and_nobody_waits_for_its_turn() {
     for place in workplaces() {
         let left = Arc::new(AtomicI64::new(20));
-        let open = |kind: Kind, depth: NonZeroUsize| -> Result<Box<dyn RawEngine>> {
+        let open = |kind: Kind, depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
             Ok(Box::new(Panicking { inner: kind.open(depth)?, left: Arc::clone(&left) }))
         };
         let outcome = run_with(&open, &Options { signals: false, files: size(1), ..options(place.path(), 3) }, |_| {});

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aiodio_core::buffer::{Align, Pool};
-use aiodio_core::engine::{Kind, Operation, Queue};
+use aiodio_core::engine::{Kind, Op, Operation, Queue};
 use aiodio_core::storage::{Strategy, storage};
 use aiodio_core::workload::copy::{self, Fsync};
 use aiodio_core::workload::fill::fill;
@@ -104,7 +104,15 @@ fn a_wait_that_is_interrupted_again_and_again_still_ends_with_the_data() {
         let mut pool = Pool::new(1, size(4096), Align::Offset(0)).unwrap();
         let one = size(1);
         let mut queue = Queue::new(engine.open(one).unwrap(), one, vec![read.into()], &pool.registrations, one).unwrap();
-        queue.push(Operation { write: false, file: 0, offset: 0, bytes: 9, buffer: pool.buffers.remove(0), generation: 0 });
+        queue.push(Operation {
+            op: Op::Read,
+            file: 0,
+            offset: 0,
+            bytes: 9,
+            buffer: pool.buffers.remove(0),
+            generation: 0,
+            user_data: (),
+        });
         let writer = std::thread::spawn(move || {
             for half in [b"half".as_slice(), b" done"] {
                 // Fewer than the queue tries again without progress.

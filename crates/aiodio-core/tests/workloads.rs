@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use aiodio_core::buffer::page_bytes;
-use aiodio_core::engine::{Event, Kind, RawEngine, Request, SyncEngine};
+use aiodio_core::engine::{Engine, Event, Kind, Op, Request, SyncEngine};
 use aiodio_core::error::{Errno, Error, Step};
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{self, Rung};
@@ -287,7 +287,7 @@ struct Liar {
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Liar {
+unsafe impl Engine for Liar {
     fn capacity(&self) -> usize {
         usize::MAX
     }
@@ -383,7 +383,7 @@ fn a_write_that_was_lost_or_went_elsewhere_is_seen_by_the_read_behind_it() {
     assert_eq!((round, wrong(&fault)), (1, verify::Kind::Stale));
     // Mirrored, all of them: LTP's repeated bytes look right.
     let mirror = |_: usize, request: &Request| {
-        if request.write { Lie::Elsewhere(3 * 8192 - request.offset) } else { Lie::Truth }
+        if request.op == Op::Write { Lie::Elsewhere(3 * 8192 - request.offset) } else { Lie::Truth }
     };
     let (round, fault) = first_fault(true, mirror);
     assert_eq!((round, wrong(&fault)), (1, verify::Kind::Misplaced));

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::channel;
 
 use aiodio_core::buffer::{Align, Pool};
-use aiodio_core::engine::{Kind, Operation, Queue};
+use aiodio_core::engine::{Kind, Op, Operation, Queue};
 use common::{Mounted, PATIENCE};
 use proptest::prelude::*;
 
@@ -205,7 +205,15 @@ fn direct_requests_are_asynchronous_and_many_at_once() {
         let mut queue = Queue::new(Kind::Libaio.open(depth).unwrap(), depth, vec![file], &pool.registrations, block).unwrap();
         for (index, buffer) in pool.buffers.into_iter().enumerate() {
             let offset = index as u64 * 4096;
-            queue.push(Operation { write: index % 2 == 1, file: 0, offset, bytes: 4096, buffer, generation: 0 });
+            queue.push(Operation {
+                op: if index % 2 == 1 { Op::Write } else { Op::Read },
+                file: 0,
+                offset,
+                bytes: 4096,
+                buffer,
+                generation: 0,
+                user_data: (),
+            });
         }
         queue.submit().unwrap();
         submitted.send(queue.in_flight()).unwrap();

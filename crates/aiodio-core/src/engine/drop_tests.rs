@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::{Event, Kind, Operation, Queue, RawEngine, Request, SyncEngine};
+use super::{Engine, Event, Kind, Op, Operation, Queue, Request, SyncEngine};
 use crate::buffer::{Align, Pool};
 use crate::error::Errno;
 
@@ -90,13 +90,13 @@ fn direct_file(directory: &std::path::Path) -> Option<(tempfile::NamedTempFile, 
     Some((named, file))
 }
 
-fn queue_with_reads_in_flight(engine: Box<dyn RawEngine>, file: OwnedFd) -> Queue {
+fn queue_with_reads_in_flight(engine: Box<dyn Engine>, file: OwnedFd) -> Queue {
     let pool = Pool::new(BLOCKS, BLOCK_BYTES, Align::Offset(0)).expect("pool");
     let depth = NonZeroUsize::new(BLOCKS).expect("not 0");
     let mut queue = Queue::new(engine, depth, vec![file], &pool.registrations, ONE).expect("queue");
     for (index, buffer) in pool.buffers.into_iter().enumerate() {
         let offset = (index * BLOCK_BYTES.get()) as u64;
-        queue.push(Operation { write: false, file: 0, offset, bytes: BLOCK_BYTES.get(), buffer, generation: 0 });
+        queue.push(Operation { op: Op::Read, file: 0, offset, bytes: BLOCK_BYTES.get(), buffer, generation: 0, user_data: () });
     }
     queue.submit().expect("submit");
     queue
@@ -176,7 +176,15 @@ fn queue_that_reads(pipe: OwnedFd) -> Queue {
     let engine = Kind::IoUring { fixed: false }.open(ONE).expect("engine");
     let mut buffers = Pool::new(1, NonZeroUsize::new(4096).expect("not 0"), Align::Offset(0)).expect("pool");
     let mut queue = Queue::new(engine, ONE, vec![pipe], &[], ONE).expect("queue");
-    queue.push(Operation { write: false, file: 0, offset: u64::MAX, bytes: 8, buffer: buffers.buffers.remove(0), generation: 0 });
+    queue.push(Operation {
+        op: Op::Read,
+        file: 0,
+        offset: u64::MAX,
+        bytes: 8,
+        buffer: buffers.buffers.remove(0),
+        generation: 0,
+        user_data: (),
+    });
     queue.submit().expect("submit");
     queue
 }
@@ -252,7 +260,7 @@ fn what_the_kernel_has_still_is_counted_and_what_waits_to_be_submitted_again_is_
 struct Halver(Vec<Event>);
 
 // SAFETY: it tells the kernel nothing.
-unsafe impl RawEngine for Halver {
+unsafe impl Engine for Halver {
     fn capacity(&self) -> usize {
         usize::MAX
     }
@@ -270,7 +278,7 @@ unsafe impl RawEngine for Halver {
 struct Mute;
 
 // SAFETY: it tells the kernel nothing.
-unsafe impl RawEngine for Mute {
+unsafe impl Engine for Mute {
     fn capacity(&self) -> usize {
         usize::MAX
     }
@@ -286,7 +294,7 @@ unsafe impl RawEngine for Mute {
 struct Liar(u64);
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Liar {
+unsafe impl Engine for Liar {
     fn capacity(&self) -> usize {
         usize::MAX
     }
@@ -305,7 +313,7 @@ fn null() -> OwnedFd {
 
 #[test]
 fn memory_is_leaked_and_counted_when_the_kernel_cannot_be_asked() {
-    let engines: [Box<dyn RawEngine>; 2] = [Box::new(Mute), Box::new(Liar(1 << 40))];
+    let engines: [Box<dyn Engine>; 2] = [Box::new(Mute), Box::new(Liar(1 << 40))];
     for engine in engines {
         let quarantine = Quarantine::enter();
         let mut queue = queue_with_reads_in_flight(engine, null());
@@ -323,7 +331,7 @@ fn operations_that_the_kernel_never_got_are_dropped_without_waiting() {
     let pool = Pool::new(1, BLOCK_BYTES, Align::Offset(0)).expect("pool");
     let mut queue = Queue::new(Box::new(Mute), ONE, vec![null()], &[], ONE).expect("queue");
     for buffer in pool.buffers {
-        queue.push(Operation { write: false, file: 0, offset: 0, bytes: 1, buffer, generation: 0 });
+        queue.push(Operation { op: Op::Read, file: 0, offset: 0, bytes: 1, buffer, generation: 0, user_data: () });
     }
     drop(queue);
     QUARANTINE.set(None);
@@ -336,7 +344,15 @@ fn a_short_read_at_the_end_of_a_file_is_reported_as_that() {
     file.set_len(1000).expect("size");
     let mut pool = Pool::new(1, BLOCK_BYTES, Align::Offset(0)).expect("pool");
     let mut queue = Queue::new(Box::new(SyncEngine::default()), ONE, vec![file.into()], &[], ONE).expect("queue");
-    queue.push(Operation { write: false, file: 0, offset: 0, bytes: 4096, buffer: pool.buffers.remove(0), generation: 0 });
+    queue.push(Operation {
+        op: Op::Read,
+        file: 0,
+        offset: 0,
+        bytes: 4096,
+        buffer: pool.buffers.remove(0),
+        generation: 0,
+        user_data: (),
+    });
     let mut done = Vec::new();
     queue.wait(1, &mut done).expect("wait");
     assert_eq!(done.remove(0).result, Ok(1000));

@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use io_uring::{IoUring, opcode, squeue, types};
 
-use super::{Event, RawEngine, Request, probe};
+use super::{Engine, Event, Op, Request, probe};
 use crate::buffer::{Registration, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::Interface;
@@ -73,11 +73,11 @@ impl IoUringEngine {
         let (start, offset) = (request.start, request.offset);
         macro_rules! entry {
             ($file:expr) => {
-                match (request.write, self.fixed) {
-                    (false, false) => opcode::Read::new($file, start, bytes).offset(offset).build(),
-                    (true, false) => opcode::Write::new($file, start, bytes).offset(offset).build(),
-                    (false, true) => opcode::ReadFixed::new($file, start, bytes, request.registration).offset(offset).build(),
-                    (true, true) => opcode::WriteFixed::new($file, start, bytes, request.registration).offset(offset).build(),
+                match (request.op, self.fixed) {
+                    (Op::Read, false) => opcode::Read::new($file, start, bytes).offset(offset).build(),
+                    (Op::Write, false) => opcode::Write::new($file, start, bytes).offset(offset).build(),
+                    (Op::Read, true) => opcode::ReadFixed::new($file, start, bytes, request.registration).offset(offset).build(),
+                    (Op::Write, true) => opcode::WriteFixed::new($file, start, bytes, request.registration).offset(offset).build(),
                 }
             };
         }
@@ -110,7 +110,7 @@ fn build(entries: u32, completions: Option<u32>) -> std::io::Result<IoUring> {
 }
 
 // SAFETY: events are the kernel's, of entries that it was given; the kernel holds on to the pages of a ring that is gone.
-unsafe impl RawEngine for IoUringEngine {
+unsafe impl Engine for IoUringEngine {
     fn interface(&self) -> Interface {
         Interface::IoUring
     }

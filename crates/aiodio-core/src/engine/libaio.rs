@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use libc::{c_long, c_ulong};
 
-use super::{Event, RawEngine, Request, probe};
+use super::{Engine, Event, Op, Request, probe};
 use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::Interface;
 
@@ -185,7 +185,7 @@ fn destroy(context: c_ulong) {
 }
 
 // SAFETY: events are the kernel's, of control blocks that it accepted; dropping waits in `io_destroy(2)`.
-unsafe impl RawEngine for LibaioEngine {
+unsafe impl Engine for LibaioEngine {
     fn interface(&self) -> Interface {
         Interface::Libaio
     }
@@ -199,7 +199,7 @@ unsafe impl RawEngine for LibaioEngine {
         for (iocb, request) in self.iocbs.iter_mut().zip(requests) {
             *iocb = Iocb {
                 data: u64::from(request.slot),
-                opcode: if request.write { IOCB_CMD_PWRITE } else { IOCB_CMD_PREAD },
+                opcode: if request.op == Op::Write { IOCB_CMD_PWRITE } else { IOCB_CMD_PREAD },
                 fildes: request.fd as u32,
                 buf: request.start.expose_provenance() as u64,
                 nbytes: request.bytes as u64,

@@ -1,6 +1,6 @@
 //! Submission and completion.
 //!
-//! Two levels. A [`RawEngine`] is one of the kernel's interfaces and nothing more: it hands over requests, maybe only some of them,
+//! Two levels. An [`Engine`] is one of the kernel's interfaces and nothing more: it hands over requests, maybe only some of them,
 //! and reports what the kernel reported. The [`Queue`] on top is the only place that knows what else than success can happen —
 //! partial submission, EAGAIN, EINTR, short transfers, completions that did not fit their ring — and that owns the buffers in
 //! flight. Two of the project's five seeds were test tools that got exactly this wrong: fsstress freed a buffer after an
@@ -10,6 +10,7 @@ mod io_uring;
 pub(crate) mod libaio;
 pub mod probe;
 mod queue;
+mod resume;
 mod stats;
 mod sync;
 
@@ -60,7 +61,7 @@ impl std::str::FromStr for Kind {
 
 impl Kind {
     /// Sets the interface up for `depth` operations in flight.
-    pub fn open(self, depth: NonZeroUsize) -> Result<Box<dyn RawEngine>> {
+    pub fn open(self, depth: NonZeroUsize) -> Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Libaio => Box::new(LibaioEngine::new(depth)?),
             Self::IoUring { fixed } => Box::new(IoUringEngine::new(depth, fixed)?),
@@ -69,13 +70,22 @@ impl Kind {
     }
 }
 
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Reads the file into memory, as `pread(2)` does.
+    Read,
+    /// Writes memory to the file, as `pwrite(2)` does.
+    Write,
+}
+
 /// One transfer as the kernel is asked for it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// Comes back in the [`Event`].
     pub slot: u32,
-    /// Write to the file, or read from it.
-    pub write: bool,
+    /// What.
+    pub op: Op,
     /// Index among the queue's files.
     pub file: u32,
     /// That file's descriptor.
@@ -108,7 +118,7 @@ pub struct Event {
 /// - report none for requests it did not take over, and never let the kernel see these,
 /// - touch no memory but that of requests in flight, and that only between [`Self::submit`] and the event,
 /// - when it is dropped, either wait for what is in flight or leave it to the kernel, which holds on to the pages.
-pub unsafe trait RawEngine {
+pub unsafe trait Engine {
     /// Its name in the record.
     fn interface(&self) -> Interface {
         Interface::Sync

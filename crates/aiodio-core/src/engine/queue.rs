@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 #[cfg(test)]
 use super::SyncEngine;
-use super::{Event, RawEngine, Request, Stats};
+use super::resume::{Next, RETRIES_MAX, Transfer};
+use super::{Engine, Event, Op, Request, Stats};
 use crate::buffer::{Buffer, Registration};
 use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::{self, Interface, OperationId, Recorder};
@@ -15,9 +16,9 @@ use crate::sys;
 
 /// An operation to do.
 #[derive(Debug)]
-pub struct Operation {
-    /// Write the buffer to the file, or read the file into the buffer.
-    pub write: bool,
+pub struct Operation<T = ()> {
+    /// What.
+    pub op: Op,
     /// Index among the queue's files.
     pub file: u32,
     /// Byte offset in the file.
@@ -28,13 +29,15 @@ pub struct Operation {
     pub buffer: Buffer,
     /// For the record: which generation of stamps a write writes.
     pub generation: u32,
+    /// The caller's own, which comes back in the completion.
+    pub user_data: T,
 }
 
 /// An operation that is over.
 #[derive(Debug)]
-pub struct Completion {
+pub struct Completion<T = ()> {
     /// As in the operation.
-    pub write: bool,
+    pub op: Op,
     /// As in the operation.
     pub file: u32,
     /// As in the operation.
@@ -45,6 +48,8 @@ pub struct Completion {
     pub buffer: Buffer,
     /// As in the operation.
     pub generation: u32,
+    /// Given back.
+    pub user_data: T,
     /// Bytes transferred in sum. Fewer than `bytes`: the kernel transfers no more (for a read, the file ends there).
     pub result: std::result::Result<usize, Errno>,
 }
@@ -52,14 +57,8 @@ pub struct Completion {
 /// More operations in flight than this are refused: far beyond any device's queue, and their bookkeeping still fits the memory.
 pub const DEPTH_MAX: usize = 1 << 20;
 
-/// EINTR and EAGAIN completions of one operation, without a byte of progress, after which they are passed on.
-const RETRIES_MAX: u32 = 1000;
-/// So many retries come at once; the others after `RETRY_PAUSE`, so that the kernel can find the memory it lacked. Others are reaped
-/// and submitted meanwhile.
-const RETRIES_AT_ONCE: u32 = 8;
+/// Before what the kernel had no memory for is tried again. Others are reaped and submitted meanwhile.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
-/// Resumptions in a row that get no further, after which a transfer is reported as short.
-const STALLS_MAX: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -69,56 +68,40 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct Slot<T> {
     state: State,
-    buffer: Option<Buffer>,
-    write: bool,
+    /// What the caller has given, until it is given back.
+    held: Option<(Buffer, T)>,
+    op: Op,
     file: u32,
-    offset: u64,
-    bytes: usize,
+    transfer: Transfer,
     generation: u32,
     /// The request that is with the kernel, or about to be.
     recorded: Option<OperationId>,
-    /// Where the transfer goes on: bytes from the operation's start.
-    resume_at: usize,
-    /// How far it came; beyond `resume_at` when that was rounded down.
-    reached: usize,
-    retries: u32,
-    stalls: u32,
 }
 
-impl Slot {
-    const FREE: Self = Self {
-        state: State::Free,
-        buffer: None,
-        write: false,
-        file: 0,
-        offset: 0,
-        bytes: 0,
-        generation: 0,
-        recorded: None,
-        resume_at: 0,
-        reached: 0,
-        retries: 0,
-        stalls: 0,
-    };
+impl<T> Slot<T> {
+    fn free() -> Self {
+        let (held, op, transfer) = (None, Op::Read, Transfer::default());
+        Self { state: State::Free, held, op, file: 0, transfer, generation: 0, recorded: None }
+    }
 }
 
 /// The owner of everything in flight.
 ///
 /// Dropping it waits for the kernel. When that is impossible, the buffers are leaked and a line on stderr says so: memory that the
 /// kernel may still write to is never freed or reused.
-pub struct Queue {
-    engine: Box<dyn RawEngine>,
+pub struct Queue<T = ()> {
+    engine: Box<dyn Engine>,
     files: Vec<OwnedFd>,
-    slots: Vec<Slot>,
+    slots: Vec<Slot<T>>,
     free: Vec<u32>,
     staged: Vec<Request>,
     /// To be staged again, and not before then; in that order.
     pausing: VecDeque<(Instant, u32)>,
     with_kernel: usize,
     capacity: usize,
-    ready: Vec<Completion>,
+    ready: Vec<Completion<T>>,
     events: Vec<Event>,
     resume_bytes: usize,
     /// Go on after a short transfer.
@@ -151,7 +134,7 @@ impl Record {
     fn begin(&self, request: &Request, resumed: bool, generation: u32) -> OperationId {
         let (file, flags) = self.files[request.file as usize];
         self.recorder.begin(&recorder::Begin {
-            kind: if request.write { recorder::Kind::Write } else { recorder::Kind::Read },
+            kind: if request.op == Op::Write { recorder::Kind::Write } else { recorder::Kind::Read },
             interface: self.interface,
             flags: flags | if resumed { recorder::RESUMED } else { 0 },
             file,
@@ -163,17 +146,17 @@ impl Record {
     }
 }
 
-impl std::fmt::Debug for Queue {
+impl<T> std::fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Queue({} with the kernel, {} staged, {:?})", self.with_kernel, self.staged.len(), self.stats)
     }
 }
 
-impl Queue {
+impl<T> Queue<T> {
     /// A queue for up to `depth` operations on `files`. Short transfers are resumed at a file offset that is a multiple of
     /// `resume_bytes`: 1, or for direct I/O the device's logical block size; and of what the file itself states for direct I/O.
     pub fn new(
-        mut engine: Box<dyn RawEngine>,
+        mut engine: Box<dyn Engine>,
         depth: NonZeroUsize,
         files: Vec<OwnedFd>,
         memory: &[Registration],
@@ -192,7 +175,7 @@ impl Queue {
         Ok(Self {
             engine,
             files,
-            slots: (0..count).map(|_| Slot::FREE).collect(),
+            slots: (0..count).map(|_| Slot::free()).collect(),
             free: (0..count).rev().collect(),
             staged: Vec::with_capacity(depth),
             pausing: VecDeque::new(),
@@ -223,6 +206,12 @@ impl Queue {
         self.slots.len() - self.free.len()
     }
 
+    /// What the caller gave with the operations that he has not got back.
+    pub fn user_data(&self) -> impl Iterator<Item = &T> {
+        let held = self.slots.iter().filter_map(|slot| slot.held.as_ref());
+        held.map(|(_, user_data)| user_data).chain(self.ready.iter().map(|completion| &completion.user_data))
+    }
+
     /// The file with that index.
     pub fn file(&self, index: usize) -> &OwnedFd {
         &self.files[index]
@@ -242,34 +231,34 @@ impl Queue {
     ///
     /// # Panics
     /// When more operations are pushed than the queue is deep, or one is longer than its buffer.
-    pub fn push(&mut self, operation: Operation) {
+    pub fn push(&mut self, operation: Operation<T>) {
         assert!(operation.bytes <= operation.buffer.len(), "an operation must fit its buffer");
         let index = self.free.pop().expect("no more operations than the queue is deep");
         self.slots[index as usize] = Slot {
             state: State::Staged,
-            buffer: Some(operation.buffer),
-            write: operation.write,
+            held: Some((operation.buffer, operation.user_data)),
+            op: operation.op,
             file: operation.file,
-            offset: operation.offset,
-            bytes: operation.bytes,
+            transfer: Transfer::new(operation.offset, operation.bytes),
             generation: operation.generation,
-            ..Slot::FREE
+            recorded: None,
         };
         self.stage(index);
     }
 
     fn stage(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
-        let Some(buffer) = &slot.buffer else { return };
+        let Some((buffer, _)) = &slot.held else { return };
         slot.state = State::Staged;
+        let resume_at = slot.transfer.resume_at;
         self.staged.push(Request {
             slot: index,
-            write: slot.write,
+            op: slot.op,
             file: slot.file,
             fd: self.files[slot.file as usize].as_raw_fd(),
-            offset: slot.offset + slot.resume_at as u64,
-            start: buffer.as_ptr().wrapping_add(slot.resume_at),
-            bytes: slot.bytes - slot.resume_at,
+            offset: slot.transfer.offset + resume_at as u64,
+            start: buffer.as_ptr().wrapping_add(resume_at),
+            bytes: slot.transfer.bytes - resume_at,
             registration: buffer.registration(),
         });
     }
@@ -327,7 +316,7 @@ impl Queue {
             if let Some(record) = &self.record {
                 for request in offered {
                     let slot = &mut self.slots[request.slot as usize];
-                    let resumed = slot.resume_at > 0 || slot.retries > 0;
+                    let resumed = slot.transfer.has_begun();
                     slot.recorded.get_or_insert_with(|| record.begin(request, resumed, slot.generation));
                 }
             }
@@ -375,7 +364,7 @@ impl Queue {
     }
 
     /// Submits what is staged, sleeps until at least `min` operations are over (or none is left), and appends all that are to `done`.
-    pub fn wait(&mut self, min: usize, done: &mut Vec<Completion>) -> Result<()> {
+    pub fn wait(&mut self, min: usize, done: &mut Vec<Completion<T>>) -> Result<()> {
         loop {
             self.hand_over()?;
             let missing = min.saturating_sub(self.ready.len()).min(self.with_kernel + self.pausing.len());
@@ -394,7 +383,7 @@ impl Queue {
     }
 
     /// Submits what is staged and appends what is over already to `done`, without waiting for more.
-    pub fn poll(&mut self, done: &mut Vec<Completion>) -> Result<()> {
+    pub fn poll(&mut self, done: &mut Vec<Completion<T>>) -> Result<()> {
         self.submit()?;
         if self.with_kernel > 0 {
             self.reap(0)?;
@@ -463,67 +452,44 @@ impl Queue {
         }
         self.with_kernel -= 1;
         self.stats.completed += 1;
-        let short = if slot.write { &mut self.stats.short_writes } else { &mut self.stats.short_reads };
-        if let Ok(bytes) = usize::try_from(event.result) {
-            let end = slot.resume_at.saturating_add(bytes);
-            if end > slot.bytes {
-                let message = format!("The kernel transferred {bytes} bytes, more than the {} asked for", slot.bytes);
-                self.broken = Some(Error::new(Step::Reap, message).offset(slot.offset));
-                return self.give_back(index, Err(Errno(libc::EOVERFLOW)));
+        let Transfer { offset, bytes, resume_at, .. } = slot.transfer;
+        // Asked now, since few transfers come short and a file's statement may change (XFS: when its blocks become shared).
+        let file = self.files[slot.file as usize].as_fd();
+        let unit = || self.resume_bytes.max(sys::resume_unit(file));
+        let next = slot.transfer.take(event.result, self.resume.then_some(unit));
+        match event.result {
+            result if result > 0 && result < (bytes - resume_at) as i64 => match slot.op {
+                Op::Write => self.stats.short_writes += 1,
+                Op::Read => self.stats.short_reads += 1,
+            },
+            result if result < 0 && !matches!(next, Next::Over(_)) => {
+                let again = result == -i64::from(libc::EAGAIN);
+                *(if again { &mut self.stats.retried_eagain } else { &mut self.stats.retried_eintr }) += 1;
             }
-            slot.reached = slot.reached.max(end);
-            if end == slot.bytes || bytes == 0 {
-                let reached = slot.reached;
-                return self.give_back(index, Ok(reached));
-            }
-            *short += 1;
-            if !self.resume {
-                return self.give_back(index, Ok(end));
-            }
-            // Asked now, since few transfers come short and a file's statement may change (XFS: when its blocks become shared).
-            let unit = self.resume_bytes.max(sys::resume_unit(self.files[slot.file as usize].as_fd()));
-            let resume_at = sys::resume_at(slot.offset, end, unit);
-            if resume_at > slot.resume_at {
-                slot.resume_at = resume_at;
-                slot.retries = 0;
-                slot.stalls = 0;
-            } else if slot.stalls == STALLS_MAX {
-                let reached = slot.reached;
-                return self.give_back(index, Ok(reached));
-            } else {
-                slot.stalls += 1;
-            }
-            return self.stage(index);
+            _ => {}
         }
-        let errno = Errno(i32::try_from(-event.result).unwrap_or(libc::EOVERFLOW));
-        let retried = match errno.0 {
-            // Nobody cancels anything here. With ECANCELED io_uring gives back, untouched, an operation for which it needed its
-            // first worker thread while signals kept interrupting the making of that thread (`io_wq_enqueue()` in
-            // `io_uring/io-wq.c`; seen on Linux 6.18 in the signal storm of tests/signals.rs).
-            libc::EINTR | libc::ECANCELED => &mut self.stats.retried_eintr,
-            libc::EAGAIN => &mut self.stats.retried_eagain,
-            _ => return self.give_back(index, Err(errno)),
-        };
-        if slot.retries == RETRIES_MAX {
-            return self.give_back(index, Err(errno));
-        }
-        slot.retries += 1;
-        *retried += 1;
-        if slot.retries > RETRIES_AT_ONCE {
-            slot.state = State::Staged;
-            self.pausing.push_back((Instant::now() + RETRY_PAUSE, index));
-        } else {
-            self.stage(index);
+        match next {
+            Next::Over(result) => self.give_back(index, result),
+            Next::Rest | Next::Again => self.stage(index),
+            Next::AgainLater => {
+                slot.state = State::Staged;
+                self.pausing.push_back((Instant::now() + RETRY_PAUSE, index));
+            }
+            Next::Impossible => {
+                let message = format!("The kernel transferred {} bytes, more than the {bytes} asked for", event.result);
+                self.broken = Some(Error::new(Step::Reap, message).offset(offset));
+                self.give_back(index, Err(Errno(libc::EOVERFLOW)));
+            }
         }
     }
 
     fn give_back(&mut self, index: u32, result: std::result::Result<usize, Errno>) {
         let slot = &mut self.slots[index as usize];
-        let Some(buffer) = slot.buffer.take() else { return };
+        let Some((buffer, user_data)) = slot.held.take() else { return };
         slot.state = State::Free;
         self.free.push(index);
-        let Slot { write, file, offset, bytes, generation, .. } = *slot;
-        self.ready.push(Completion { write, file, offset, bytes, buffer, generation, result });
+        let Slot { op, file, transfer: Transfer { offset, bytes, .. }, generation, .. } = *slot;
+        self.ready.push(Completion { op, file, offset, bytes, buffer, generation, user_data, result });
     }
 
     /// Waits for what the kernel has, submits nothing more, and returns the counts.
@@ -545,7 +511,7 @@ impl Queue {
         let mut leaked = 0;
         for slot in &mut self.slots {
             if slot.state == State::WithKernel
-                && let Some(buffer) = slot.buffer.take()
+                && let Some((buffer, _)) = slot.held.take()
             {
                 leaked += 1;
                 std::mem::forget(buffer);
@@ -557,7 +523,7 @@ impl Queue {
     }
 }
 
-impl Drop for Queue {
+impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
         #[cfg(test)]
         if self.drop_is_broken {
@@ -571,7 +537,7 @@ impl Drop for Queue {
 
 /// Why the kernel did not take the first of the requests.
 fn refusal(request: &Request, errno: Errno) -> Error {
-    let what = if request.write { "write" } else { "read" };
+    let what = if request.op == Op::Write { "write" } else { "read" };
     let message = match errno.0 {
         libc::EAGAIN => format!(
             "The kernel has no room for this {what} although nothing is in flight: the AIO context or the memory is exhausted"
@@ -584,6 +550,6 @@ fn refusal(request: &Request, errno: Errno) -> Error {
         _ => format!("The kernel refuses this {what} of {} bytes", request.bytes),
     };
     let mut error = Error::new(Step::Submit, message).errno(errno).offset(request.offset);
-    error.write = Some(request.write);
+    error.write = Some(request.op == Op::Write);
     error
 }

@@ -17,7 +17,7 @@ pub struct Stats {
     pub short_reads: u64,
     /// Writes that transferred less than asked for, and not nothing.
     pub short_writes: u64,
-    /// See [`super::RawEngine::overflows`].
+    /// See [`super::Engine::overflows`].
     pub cq_overflows: u64,
     /// `fsync(2)` calls; counted by the workload.
     pub fsyncs: u64,

@@ -1,6 +1,6 @@
 //! `pread(2)` and `pwrite(2)` behind the interface of the asynchronous engines: the reference to compare them with.
 
-use super::{Event, RawEngine, Request};
+use super::{Engine, Event, Op, Request};
 use crate::error::Errno;
 use crate::recorder::Interface;
 
@@ -11,7 +11,7 @@ pub struct SyncEngine {
 }
 
 // SAFETY: a request is over before its event is made.
-unsafe impl RawEngine for SyncEngine {
+unsafe impl Engine for SyncEngine {
     fn interface(&self) -> Interface {
         Interface::Sync
     }
@@ -23,7 +23,7 @@ unsafe impl RawEngine for SyncEngine {
     unsafe fn submit(&mut self, requests: &[Request]) -> Result<usize, Errno> {
         for request in requests {
             let offset = request.offset as libc::off64_t;
-            let transferred = if request.write {
+            let transferred = if request.op == Op::Write {
                 // SAFETY: the caller vouches for the memory.
                 unsafe { libc::pwrite64(request.fd, request.start.cast(), request.bytes, offset) }
             } else {

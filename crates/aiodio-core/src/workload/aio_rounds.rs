@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::shared::pattern::{Fault, Pattern};
 use crate::buffer::{Align, Buffer, Pool};
-use crate::engine::{Completion, Kind, Operation, Queue, RawEngine};
+use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::stamp::Key;
@@ -99,7 +99,7 @@ pub fn run(options: &Options) -> Outcome {
 }
 
 /// Does it through the given engine.
-pub fn run_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
+pub fn run_with(engine: Box<dyn Engine>, options: &Options) -> Outcome {
     let mut outcome = Outcome { generation: options.key.generation, ..Outcome::default() };
     let mut rounds = match Rounds::new(engine, options) {
         Ok(rounds) => rounds,
@@ -126,7 +126,7 @@ struct Rounds<'options> {
 }
 
 impl<'options> Rounds<'options> {
-    fn new(engine: Box<dyn RawEngine>, options: &'options Options) -> Result<Self> {
+    fn new(engine: Box<dyn Engine>, options: &'options Options) -> Result<Self> {
         let depth = if options.together { options.requests } else { NonZeroUsize::MIN };
         let file = std::fs::OpenOptions::new()
             .read(options.read)
@@ -149,10 +149,10 @@ impl<'options> Rounds<'options> {
         for _ in 0..laps {
             if round != Round::Read {
                 self.generation = self.generation.wrapping_add(1);
-                self.lap(true, elapsed)?;
+                self.lap(Op::Write, elapsed)?;
             }
             if round != Round::Write {
-                self.lap(false, elapsed)?;
+                self.lap(Op::Read, elapsed)?;
             }
         }
         Ok(())
@@ -166,17 +166,17 @@ impl<'options> Rounds<'options> {
     }
 
     /// Every buffer once: all are submitted, then all are reaped, the last one included.
-    fn lap(&mut self, write: bool, elapsed: &mut Duration) -> std::result::Result<(), Fault> {
+    fn lap(&mut self, op: Op, elapsed: &mut Duration) -> std::result::Result<(), Fault> {
         let pattern = self.pattern();
         let bytes = self.options.bytes.get();
         let mut offset = 0;
         for mut buffer in self.buffers.drain(..) {
-            if write {
+            if op == Op::Write {
                 pattern.fill(offset, &mut buffer);
             } else {
                 pattern.spoil(&mut buffer);
             }
-            self.queue.push(Operation { write, file: 0, offset, bytes, buffer, generation: self.generation });
+            self.queue.push(Operation { op, file: 0, offset, bytes, buffer, generation: self.generation, user_data: () });
             offset += bytes as u64;
         }
         let mut done = Vec::with_capacity(self.queue.in_flight());
@@ -196,19 +196,20 @@ impl<'options> Rounds<'options> {
     }
 
     fn judge(&self, completion: &Completion, pattern: Pattern) -> Option<Fault> {
-        let Completion { write, offset, bytes, buffer, result, .. } = completion;
+        let Completion { op, offset, bytes, buffer, result, .. } = completion;
+        let write = *op == Op::Write;
         let error = |step, message: String| Error::new(step, message).path(&self.options.path).offset(*offset);
         match result {
             Err(errno) => {
-                let (step, what) = if *write { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
+                let (step, what) = if write { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
                 Some(Fault::Failed(error(step, format!("{what} {bytes} bytes at offset {offset} failed")).errno(*errno)))
             }
             Ok(got) if got < bytes => {
-                let (step, what) = if *write { (Step::ShortWrite, "written") } else { (Step::ShortRead, "read") };
+                let (step, what) = if write { (Step::ShortWrite, "written") } else { (Step::ShortRead, "read") };
                 let message = format!("Only {got} of {bytes} bytes could be {what} at offset {offset}");
                 Some(Fault::Failed(error(step, message).transferred(*bytes as u64, *got as u64)))
             }
-            Ok(_) if *write => None,
+            Ok(_) if write => None,
             Ok(_) => pattern.check(*offset, buffer).map(Fault::Wrong),
         }
     }

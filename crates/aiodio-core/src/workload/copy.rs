@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::buffer::{Align, Buffer, Pool};
-use crate::engine::{Completion, DEPTH_MAX, Kind, Operation, Queue, RawEngine, Stats};
+use crate::engine::{Completion, DEPTH_MAX, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 
@@ -89,7 +89,7 @@ pub fn copy(options: &Options, progress: impl FnMut(u64)) -> Outcome {
 }
 
 /// Copies through the given engine.
-pub fn copy_with(engine: Box<dyn RawEngine>, options: &Options, progress: impl FnMut(u64)) -> Outcome {
+pub fn copy_with(engine: Box<dyn Engine>, options: &Options, progress: impl FnMut(u64)) -> Outcome {
     let (mut copy, queue) = match Copy::prepare(engine, options) {
         Ok(prepared) => prepared,
         Err(error) => return Outcome { error: Some(error), stats: Stats::default(), elapsed: Duration::ZERO },
@@ -109,7 +109,7 @@ struct Copy<'options> {
 }
 
 impl<'options> Copy<'options> {
-    fn prepare(engine: Box<dyn RawEngine>, options: &'options Options) -> Result<(Self, Queue)> {
+    fn prepare(engine: Box<dyn Engine>, options: &'options Options) -> Result<(Self, Queue)> {
         let block = options.block_bytes.get() as u64;
         if !options.bytes.is_multiple_of(block) {
             let message = format!("The size of {} bytes is not a multiple of the block size of {block} bytes", options.bytes);
@@ -181,13 +181,14 @@ impl<'options> Copy<'options> {
         while self.next < self.options.bytes
             && let Some(buffer) = self.free.pop()
         {
-            queue.push(Operation { write: false, file: SOURCE, offset: self.next, bytes, buffer, generation: 0 });
+            queue.push(Operation { op: Op::Read, file: SOURCE, offset: self.next, bytes, buffer, generation: 0, user_data: () });
             self.next += bytes as u64;
         }
     }
 
     fn complete(&mut self, queue: &mut Queue, completion: Completion) -> Result<()> {
-        let Completion { write, offset, bytes, buffer, result, .. } = completion;
+        let Completion { op, offset, bytes, buffer, result, .. } = completion;
+        let write = op == Op::Write;
         match result {
             Err(errno) => return Err(self.failure(write, offset, errno)),
             Ok(got) if got < bytes => return Err(self.short(write, offset, bytes, got)),
@@ -198,7 +199,7 @@ impl<'options> Copy<'options> {
             self.unsynced += 1;
             self.free.push(buffer);
         } else {
-            queue.push(Operation { write: true, file: DESTINATION, offset, bytes, buffer, generation: 0 });
+            queue.push(Operation { op: Op::Write, file: DESTINATION, offset, bytes, buffer, generation: 0, user_data: () });
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use super::shared::overlap;
 use super::shared::scribble::{self, Foreign, Moment, Scribbler, Writer, Written};
 use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Memory, Pool};
-use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
+use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::oracle::Stamped;
@@ -121,7 +121,7 @@ pub fn run(options: &Options) -> Outcome {
 }
 
 /// Races through engines made by `open`, which is given the depth: one to write, one to read.
-pub fn run_with(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>>) -> Outcome {
+pub fn run_with(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>>) -> Outcome {
     let mut outcome = Outcome::default();
     let inherited = options.source == Source::Private && options.writer == Writer::Fork;
     let result = if inherited { inherit(options, open, &mut outcome) } else { scribbled(options, open, &mut outcome) };
@@ -143,15 +143,15 @@ struct Transfers<'options> {
 }
 
 impl Transfers<'_> {
-    fn queue(&self, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>>, file: File, pool: &Pool) -> Result<Queue> {
+    fn queue(&self, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>>, file: File, pool: &Pool) -> Result<Queue> {
         let depth = NonZeroUsize::new(self.blocks).unwrap_or(NonZeroUsize::MIN);
         Queue::new(open(depth)?, depth, vec![file.into()], &pool.registrations, self.options.resume_bytes)
     }
 
-    fn push(&self, queue: &mut Queue, write: bool, buffers: Vec<Buffer>, generation: u32) {
+    fn push(&self, queue: &mut Queue, op: Op, buffers: Vec<Buffer>, generation: u32) {
         let bytes = self.options.block_bytes.get();
         for (index, buffer) in buffers.into_iter().enumerate() {
-            queue.push(Operation { write, file: 0, offset: (index * bytes) as u64, bytes, buffer, generation });
+            queue.push(Operation { op, file: 0, offset: (index * bytes) as u64, bytes, buffer, generation, user_data: () });
         }
     }
 
@@ -161,8 +161,8 @@ impl Transfers<'_> {
         queue.wait(usize::MAX, &mut done)?;
         done.sort_unstable_by_key(|completion| completion.offset);
         let mut all = true;
-        for Completion { write, offset, bytes, result, .. } in &done {
-            let (error, short) = if *write { ("write-error", "short-write") } else { ("read-error", "short-read") };
+        for Completion { op, offset, bytes, result, .. } in &done {
+            let (error, short) = if *op == Op::Write { ("write-error", "short-write") } else { ("read-error", "short-read") };
             let trouble = match result {
                 Ok(got) if got == bytes => continue,
                 Ok(got) => Trouble::new(short, round, *offset, *bytes as u64, format!("{got} of {bytes} bytes")),
@@ -190,7 +190,7 @@ impl Transfers<'_> {
 }
 
 /// The report's race: the memory is the writer's and the kernel's at the same time.
-fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>>, outcome: &mut Outcome) -> Result<()> {
+fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>>, outcome: &mut Outcome) -> Result<()> {
     let transfers = Transfers { options, blocks: options.bytes / options.block_bytes };
     let mapped;
     let memory = match options.source {
@@ -255,7 +255,7 @@ fn one(
     outcome: &mut Outcome,
 ) -> Result<Buffers> {
     let before = scribbler.moment();
-    transfers.push(writes, true, from, round as u32);
+    transfers.push(writes, Op::Write, from, round as u32);
     let (from, all) = Transfers::reap(writes, round, &mut outcome.troubles)?;
     let after = scribbler.moment();
     let changed = after.strides - before.strides;
@@ -269,7 +269,7 @@ fn one(
     for buffer in &mut into {
         buffer.fill(0);
     }
-    transfers.push(reads, false, into, 0);
+    transfers.push(reads, Op::Read, into, 0);
     let (into, all) = Transfers::reap(reads, round, &mut outcome.troubles)?;
     let direct: Vec<&[u8]> = into.iter().map(|buffer| &buffer[..]).collect();
     let direct = direct.concat();
@@ -305,7 +305,7 @@ const POISON: u8 = 0x5a;
 
 /// Private memory that children inherit while it is with the kernel. Every other buffer is in flight; the parent writes to the ones
 /// between, so that it is the parent that the kernel has to make a copy for where two share a page.
-fn inherit(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>>, outcome: &mut Outcome) -> Result<()> {
+fn inherit(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>>, outcome: &mut Outcome) -> Result<()> {
     if options.engine == Kind::Sync {
         let message = "A fork during the transfer needs one that goes on meanwhile: use libaio or io_uring";
         return Err(Error::new(Step::Options, message));
@@ -394,7 +394,7 @@ fn inherit_once(
         (Some(first), Some(last)) => (first.as_ptr(), last.as_ptr() as usize + last.len() - first.as_ptr() as usize),
         _ => return Ok(moving),
     };
-    transfers.push(queue, true, moving, key.generation);
+    transfers.push(queue, Op::Write, moving, key.generation);
     let (mut moving, all) = fork_now(queue, target, between, round, outcome)?;
     outcome.rounds += 1;
     transfers.fsync(queue, round, &mut outcome.troubles)?;
@@ -418,7 +418,7 @@ fn inherit_once(
     for buffer in &mut moving {
         buffer.fill(POISON);
     }
-    transfers.push(queue, false, moving, 0);
+    transfers.push(queue, Op::Read, moving, 0);
     let (moving, all) = fork_now(queue, target, between, round, outcome)?;
     if all {
         for (index, buffer) in moving.iter().enumerate() {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::shared::overlap;
 use crate::buffer::{Align, Buffer, Pool};
-use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
+use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::oracle::Stamped;
@@ -134,7 +134,7 @@ pub fn run(options: &Options, progress: impl FnMut(u64)) -> Outcome {
 }
 
 /// Reads through the given engine.
-pub fn run_with(engine: Box<dyn RawEngine>, options: &Options, progress: impl FnMut(u64)) -> Outcome {
+pub fn run_with(engine: Box<dyn Engine>, options: &Options, progress: impl FnMut(u64)) -> Outcome {
     match Reader::prepare(engine, options) {
         Ok((reader, queue)) => reader.run(queue, progress),
         Err(error) => Outcome { error: Some(error), ..Outcome::default() },
@@ -208,7 +208,7 @@ struct Reader<'options> {
 }
 
 impl<'options> Reader<'options> {
-    fn prepare(engine: Box<dyn RawEngine>, options: &'options Options) -> Result<(Self, Queue)> {
+    fn prepare(engine: Box<dyn Engine>, options: &'options Options) -> Result<(Self, Queue)> {
         if options.bytes == 0 || !options.block_bytes.get().is_multiple_of(SECTOR_BYTES) {
             return Err(Error::new(Step::Options, "The block size must be a multiple of 512, and the file not empty"));
         }
@@ -271,7 +271,15 @@ impl<'options> Reader<'options> {
                     // What an earlier read left must not pass for what this one returns.
                     buffer.fill(POISON);
                     let bytes = buffer.len();
-                    queue.push(Operation { write: false, file: 0, offset: number * block, bytes, buffer, generation: 0 });
+                    queue.push(Operation {
+                        op: Op::Read,
+                        file: 0,
+                        offset: number * block,
+                        bytes,
+                        buffer,
+                        generation: 0,
+                        user_data: (),
+                    });
                     next += 1;
                 }
                 queue.wait(1, &mut done).map_err(|error| error.path(&self.options.path))?;

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 
 use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
-use crate::engine::{Completion, Kind, Operation, Queue, RawEngine, Stats};
+use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
-use crate::oracle::{Change, Content, Ending, OneOf, Oracle};
+use crate::oracle::{Change, ChangeId, Content, Ending, OneOf, Oracle};
 use crate::random::mix;
 use crate::recorder::{self, Begin};
 use crate::stamp::Key;
@@ -122,7 +122,7 @@ pub fn run(options: &Options) -> Outcome {
 }
 
 /// Races through the given engine.
-pub fn run_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
+pub fn run_with(engine: Box<dyn Engine>, options: &Options) -> Outcome {
     let mut outcome = Outcome::default();
     match Race::new(engine, options) {
         Ok(mut race) => {
@@ -138,7 +138,7 @@ pub fn run_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
 
 struct Race<'options> {
     options: &'options Options,
-    queue: Queue,
+    queue: Queue<ChangeId>,
     free: Vec<Buffer>,
     direct: File,
     buffered: File,
@@ -151,7 +151,7 @@ struct Race<'options> {
 }
 
 impl<'options> Race<'options> {
-    fn new(engine: Box<dyn RawEngine>, options: &'options Options) -> Result<Self> {
+    fn new(engine: Box<dyn Engine>, options: &'options Options) -> Result<Self> {
         if options.bytes < options.window() + options.block_bytes.get() as u64 * 2 {
             let message = format!("A file of {} bytes has no room for {} in flight", options.bytes, options.window());
             return Err(Error::new(Step::Options, message));
@@ -227,15 +227,14 @@ impl<'options> Race<'options> {
         let bytes = self.options.block_bytes.get();
         let depth = self.options.depth.get() as u64;
         let key = self.key();
-        let mut changes = Vec::new();
         // Not in the order of the file, so that no extent just grows.
         let first = mix(self.options.seed ^ u64::from(self.round) << 32) % depth;
         for index in 0..depth {
             let Some(mut buffer) = self.free.pop() else { break };
             let offset = start + (first + index) % depth * bytes as u64;
             key.fill(offset, &mut buffer);
-            changes.push((offset, self.oracle.begin(Change::write(offset, bytes as u64, self.round))));
-            self.queue.push(Operation { write: true, file: 0, offset, bytes, buffer, generation: self.round });
+            let user_data = self.oracle.begin(Change::write(offset, bytes as u64, self.round));
+            self.queue.push(Operation { op: Op::Write, file: 0, offset, bytes, buffer, generation: self.round, user_data });
         }
         let mut done = Vec::new();
         let mut completed = Vec::new();
@@ -244,10 +243,9 @@ impl<'options> Race<'options> {
             if done.is_empty() {
                 self.queue.wait(1, &mut done)?;
             }
-            let Some(Completion { offset, buffer, result, .. }) = done.pop() else { continue };
+            let Some(Completion { offset, buffer, user_data: change, result, .. }) = done.pop() else { continue };
             self.free.push(buffer);
             outcome.writes += 1;
-            let change = changes.iter().find(|(at, _)| *at == offset).map(|(_, id)| *id);
             let trouble = |kind, detail: &str| Trouble::new(kind, self.round.into(), offset, bytes as u64, detail);
             let ending = match result {
                 Ok(got) if got == bytes => Ending::Done,
@@ -260,9 +258,7 @@ impl<'options> Race<'options> {
                     Ending::Failed
                 }
             };
-            if let Some(change) = change {
-                self.oracle.end(change, ending);
-            }
+            self.oracle.end(change, ending);
             if ending != Ending::Done {
                 continue;
             }

@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use aiodio_core::buffer::{Align, Registration};
-use aiodio_core::engine::{Event, Kind, RawEngine, Request};
+use aiodio_core::engine::{Engine, Event, Kind, Op, Request};
 use aiodio_core::error::{Errno, Result};
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{self, Outcome, Rung};
@@ -115,7 +115,7 @@ pub struct Faulty<E> {
     pub failed_write: std::rc::Rc<std::cell::Cell<Option<bool>>>,
 }
 
-impl Faulty<Box<dyn RawEngine>> {
+impl Faulty<Box<dyn Engine>> {
     pub fn new(kind: Kind, depth: usize, faults: Faults, seed: u64) -> Self {
         Self {
             inner: kind.open(size(depth)).unwrap(),
@@ -130,7 +130,7 @@ impl Faulty<Box<dyn RawEngine>> {
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl RawEngine for Faulty<Box<dyn RawEngine>> {
+unsafe impl Engine for Faulty<Box<dyn Engine>> {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }
@@ -156,7 +156,7 @@ unsafe impl RawEngine for Faulty<Box<dyn RawEngine>> {
             let mut request = *request;
             let number = self.requests;
             let fake = if self.faults.eio_at == Some(number) {
-                self.failed_write.set(Some(request.write));
+                self.failed_write.set(Some(request.op == Op::Write));
                 Some(libc::EIO)
             } else if self.random.percent(self.faults.result_eintr) {
                 Some(libc::EINTR)
@@ -236,20 +236,20 @@ impl Over<'_> {
 
 /// Passes everything on to a real engine, and lets a function lie about what came of it.
 pub struct Tampering<F> {
-    inner: Box<dyn RawEngine>,
+    inner: Box<dyn Engine>,
     tamper: F,
     taken: std::collections::HashMap<u64, (u64, Request)>,
     number: u64,
 }
 
 impl<F: FnMut(Over<'_>)> Tampering<F> {
-    pub fn new(inner: Box<dyn RawEngine>, tamper: F) -> Self {
+    pub fn new(inner: Box<dyn Engine>, tamper: F) -> Self {
         Self { inner, tamper, taken: std::collections::HashMap::new(), number: 0 }
     }
 }
 
 // SAFETY: what it takes over is a real engine's, or never shown to the kernel.
-unsafe impl<F: FnMut(Over<'_>)> RawEngine for Tampering<F> {
+unsafe impl<F: FnMut(Over<'_>)> Engine for Tampering<F> {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }
@@ -285,12 +285,12 @@ unsafe impl<F: FnMut(Over<'_>)> RawEngine for Tampering<F> {
 
 /// A real engine, but the nth submission of all that share the count panics: a mistake of the test's own.
 pub struct Panicking {
-    pub inner: Box<dyn RawEngine>,
+    pub inner: Box<dyn Engine>,
     pub left: std::sync::Arc<std::sync::atomic::AtomicI64>,
 }
 
 // SAFETY: what it takes over is a real engine's.
-unsafe impl RawEngine for Panicking {
+unsafe impl Engine for Panicking {
     fn capacity(&self) -> usize {
         self.inner.capacity()
     }

@@ -18,7 +18,7 @@ use std::time::Instant;
 use self::report::gather;
 pub use self::report::{Latency, PartReport, StageReport, ThreadReport};
 use self::worker::{ThreadResult, Worker};
-use crate::engine::{self, RawEngine, Stats};
+use crate::engine::{self, Engine, Stats};
 use crate::error::{Error, Result, Step};
 use crate::file;
 use crate::oracle::{Change, Ending, Expected, Oracle};
@@ -148,7 +148,7 @@ pub fn run(options: &Options, progress: impl FnMut(u64) + Send) -> Outcome {
 
 /// Does it through engines that `open` makes, one for each thread.
 pub fn run_with(
-    open: &(dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+    open: &(dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>> + Sync),
     options: &Options,
     progress: impl FnMut(u64) + Send,
 ) -> Outcome {

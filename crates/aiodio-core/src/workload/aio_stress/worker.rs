@@ -1,6 +1,5 @@
 //! One thread: its contexts of files, what it has in flight, and the check of each completion.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::report::{Latency, PartReport, ThreadReport};
 use super::{Mismatch, Shared, Stage};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
-use crate::engine::{Completion, Operation, Queue, RawEngine, Stats};
+use crate::engine::{Completion, Engine, Op, Operation, Queue, Stats};
 use crate::error::{Error, Result, Step};
 use crate::file;
 use crate::oracle::{Change, ChangeId, Ending, Expected};
@@ -43,16 +42,23 @@ pub(super) struct ThreadResult {
     pub(super) stats: Stats,
 }
 
+/// What a transfer in flight is about.
+#[derive(Debug)]
+struct InFlight {
+    /// Index of the thread's part.
+    part: usize,
+    /// When it was given to the kernel.
+    begun: Instant,
+    /// Of a write.
+    change: Option<ChangeId>,
+}
+
 pub(super) struct Worker<'shared, 'options> {
     shared: &'shared Shared<'options>,
     parts: Vec<Part>,
     free: Vec<Buffer>,
     random: Random,
-    /// Writes in flight, by file and generation.
-    changes: HashMap<(u32, u32), ChangeId>,
-    /// When the request that uses a buffer was given to the kernel, by the buffer's address.
-    begun: HashMap<usize, Instant>,
-    done: Vec<Completion>,
+    done: Vec<Completion<InFlight>>,
     submit: Latency,
     completion: Latency,
     batched: usize,
@@ -64,7 +70,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
     pub(super) fn run(
         index: usize,
         shared: &'shared Shared<'options>,
-        open: &(dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+        open: &(dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>> + Sync),
     ) -> ThreadResult {
         let stages = &shared.options.stages;
         let first = shared.options.first_stage();
@@ -111,9 +117,9 @@ impl<'shared, 'options> Worker<'shared, 'options> {
     fn prepare(
         index: usize,
         shared: &'shared Shared<'options>,
-        open: &(dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+        open: &(dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>> + Sync),
         stage: Stage,
-    ) -> Result<(Self, Queue)> {
+    ) -> Result<(Self, Queue<InFlight>)> {
         let options = shared.options;
         let files = options.files.len();
         let mut opened: Vec<usize> = Vec::new();
@@ -150,8 +156,6 @@ impl<'shared, 'options> Worker<'shared, 'options> {
             parts,
             free: pool.buffers,
             random: Random::new(options.seed ^ (index as u64) << 32),
-            changes: HashMap::new(),
-            begun: HashMap::new(),
             done: Vec::new(),
             submit: Latency::default(),
             completion: Latency::default(),
@@ -163,7 +167,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
     }
 
     /// One stage, to its end or the limit of rounds.
-    fn all(&mut self, queue: &mut Queue, stage: Stage) -> Result<()> {
+    fn all(&mut self, queue: &mut Queue<InFlight>, stage: Stage) -> Result<()> {
         let options = self.shared.options;
         self.begin(stage);
         for _ in 0..options.rounds {
@@ -222,7 +226,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         self.stage_begun = Instant::now();
     }
 
-    fn push(&mut self, queue: &mut Queue, index: usize) -> Result<()> {
+    fn push(&mut self, queue: &mut Queue<InFlight>, index: usize) -> Result<()> {
         let options = self.shared.options;
         let bytes = options.record_bytes.get();
         let part = &mut self.parts[index];
@@ -235,16 +239,15 @@ impl<'shared, 'options> Worker<'shared, 'options> {
             part.start + part.submitted * bytes as u64
         };
         let Some(mut buffer) = self.free.pop() else { return Ok(()) };
-        let write = self.stage.writes();
         let mut generation = 0;
-        if write {
+        let mut change = None;
+        if self.stage.writes() {
             let mut tested = self.shared.tested(part.file);
             tested.generation += 1;
             generation = tested.generation;
-            let change = tested.oracle.begin(Change::write(offset, bytes as u64, generation));
+            change = Some(tested.oracle.begin(Change::write(offset, bytes as u64, generation)));
             let stamps = tested.oracle.stamps(generation);
             drop(tested);
-            self.changes.insert((part.queue_file, generation), change);
             stamps.fill_from(offset, &mut buffer);
         } else {
             // What an earlier transfer left there, maybe of the same place, must not pass for what is read.
@@ -252,8 +255,9 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         }
         part.submitted += 1;
         part.in_flight += 1;
-        self.begun.insert(buffer.as_ptr() as usize, Instant::now());
-        queue.push(Operation { write, file: part.queue_file, offset, bytes, buffer, generation });
+        let op = if change.is_some() { Op::Write } else { Op::Read };
+        let user_data = InFlight { part: index, begun: Instant::now(), change };
+        queue.push(Operation { op, file: part.queue_file, offset, bytes, buffer, generation, user_data });
         self.batched += 1;
         if self.batched >= options.batch.get() {
             self.hand_over(queue)?;
@@ -261,7 +265,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         Ok(())
     }
 
-    fn hand_over(&mut self, queue: &mut Queue) -> Result<()> {
+    fn hand_over(&mut self, queue: &mut Queue<InFlight>) -> Result<()> {
         if self.batched > 0 {
             self.batched = 0;
             let begin = Instant::now();
@@ -271,7 +275,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         Ok(())
     }
 
-    fn reap(&mut self, queue: &mut Queue, min: usize) -> Result<()> {
+    fn reap(&mut self, queue: &mut Queue<InFlight>, min: usize) -> Result<()> {
         self.hand_over(queue)?;
         let mut done = std::mem::take(&mut self.done);
         let result = queue.wait(min, &mut done);
@@ -286,21 +290,23 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         first_error.map_or(Ok(()), Err)
     }
 
-    fn complete(&mut self, completion: Completion) -> Result<()> {
-        let Completion { write, file, offset, bytes, buffer, generation, result } = completion;
-        if let Some(begun) = self.begun.remove(&(buffer.as_ptr() as usize)) {
-            self.completion.add(begun.elapsed());
-        }
-        // Contexts of one file in one thread share its requests: which of them this was makes no difference to the counts' sum.
-        let index = self.parts.iter().position(|part| part.queue_file == file && part.in_flight > 0);
-        let Some(part) = index.map(|index| &mut self.parts[index]) else { return Ok(()) };
+    fn complete(&mut self, completion: Completion<InFlight>) -> Result<()> {
+        let Completion { offset, bytes, buffer, user_data: InFlight { part, begun, change }, result, .. } = completion;
+        self.completion.add(begun.elapsed());
+        let part = &mut self.parts[part];
         part.in_flight -= 1;
         part.elapsed = self.stage_begun.elapsed();
         let (number, path) = (part.file, &self.shared.options.files[part.file]);
+        let ended = |ending| {
+            if let Some(change) = change {
+                self.shared.tested(number).oracle.end(change, ending);
+            }
+        };
+        let write = change.is_some();
         let got = match result {
             Ok(got) => got as u64,
             Err(errno) => {
-                self.end_change(number, file, generation, Ending::Failed);
+                ended(Ending::Failed);
                 let (step, what) = if write { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
                 let message = format!("{what} {bytes} bytes at offset {offset} failed");
                 return Err(Error::new(step, message).errno(errno).path(path).offset(offset));
@@ -308,10 +314,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         };
         part.done += 1;
         part.bytes += got;
-        if write {
-            let ending = if got == bytes as u64 { Ending::Done } else { Ending::Partial(got) };
-            self.end_change(number, file, generation, ending);
-        }
+        ended(if got == bytes as u64 { Ending::Done } else { Ending::Partial(got) });
         let expected = if write { bytes as u64 } else { self.readable(number, offset, bytes as u64) };
         if got != expected {
             let (step, what) = if write { (Step::ShortWrite, "written") } else { (Step::ShortRead, "read") };
@@ -336,12 +339,6 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         let found = check_memory(&tested.oracle, offset, memory, self.shared.options.ranges_max);
         if !found.is_good() {
             self.shared.fail(self.stage, None, Some(Mismatch { file, stage: self.stage, offset, found }));
-        }
-    }
-
-    fn end_change(&mut self, number: usize, file: u32, generation: u32, ending: Ending) {
-        if let Some(change) = self.changes.remove(&(file, generation)) {
-            self.shared.tested(number).oracle.end(change, ending);
         }
     }
 

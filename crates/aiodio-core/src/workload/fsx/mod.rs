@@ -23,7 +23,7 @@ pub use self::plan::{Choice, Rules};
 pub use self::shadow::{Origins, Shadow};
 use self::target::Target;
 use crate::buffer::page_bytes;
-use crate::engine::{self, RawEngine, Stats};
+use crate::engine::{self, Engine, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::random::Random;
 use crate::stamp::Key;
@@ -145,7 +145,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(u64)) -> Outcome {
 }
 
 /// Does it through the given engine. `after` is called after each operation with its number, from 1.
-pub fn run_with(engine: Box<dyn RawEngine>, options: &Options, after: &mut dyn FnMut(u64, &Operation)) -> Outcome {
+pub fn run_with(engine: Box<dyn Engine>, options: &Options, after: &mut dyn FnMut(u64, &Operation)) -> Outcome {
     let mut outcome = Outcome::nothing(options.log_seed());
     match Run::prepare(engine, options, &mut outcome) {
         Ok(mut run) => {
@@ -204,7 +204,7 @@ struct Run<'options> {
 }
 
 impl<'options> Run<'options> {
-    fn prepare(engine: Box<dyn RawEngine>, options: &'options Options, outcome: &mut Outcome) -> Result<Self> {
+    fn prepare(engine: Box<dyn Engine>, options: &'options Options, outcome: &mut Outcome) -> Result<Self> {
         let refuse = |message: String| Err(Error::new(Step::Options, message));
         if options.size_max == 0 || options.size_max > SIZE_MAX {
             return refuse(format!("A file of up to {} bytes: choose 1 to {SIZE_MAX}", options.size_max));

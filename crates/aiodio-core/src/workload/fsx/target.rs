@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::mapping::{Call, Mapping, Synced, Syncer, Unsynced};
 use super::operation::{Kind, Operation};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
-use crate::engine::{self, Completion, Queue, RawEngine, Stats};
+use crate::engine::{self, Completion, Engine, Op, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::recorder::{self, Begin, Recorder};
@@ -30,7 +30,7 @@ impl Target {
     /// multiples of `direct_align`.
     pub(super) fn open(
         path: &Path,
-        engine: Box<dyn RawEngine>,
+        engine: Box<dyn Engine>,
         direct: bool,
         direct_align: NonZeroUsize,
         bytes_max: NonZeroUsize,
@@ -65,7 +65,7 @@ impl Target {
         for byte in self.buffer.as_deref_mut().unwrap_or_default().iter_mut().take(operation.bytes as usize) {
             *byte = !*byte;
         }
-        let got = self.transfer(false, operation, 0)?;
+        let got = self.transfer(Op::Read, operation, 0)?;
         let buffer = self.buffer.as_deref().unwrap_or_default();
         Ok(&buffer[..got])
     }
@@ -75,7 +75,7 @@ impl Target {
         if let Some(buffer) = &mut self.buffer {
             buffer[..data.len()].copy_from_slice(data);
         }
-        let got = self.transfer(true, operation, generation)?;
+        let got = self.transfer(Op::Write, operation, generation)?;
         if (got as u64) < operation.bytes {
             let message = format!("Only {got} of {} bytes could be written at offset {}", operation.bytes, operation.offset);
             let error = Error::new(Step::ShortWrite, message).path(&self.path).offset(operation.offset);
@@ -84,19 +84,19 @@ impl Target {
         Ok(())
     }
 
-    fn transfer(&mut self, write: bool, operation: &Operation, generation: u32) -> Result<usize> {
+    fn transfer(&mut self, op: Op, operation: &Operation, generation: u32) -> Result<usize> {
         let Some(buffer) = self.buffer.take() else {
             return Err(Error::new(Step::Buffers, "The buffer is still with the kernel").path(&self.path));
         };
         let Operation { offset, bytes, .. } = *operation;
-        self.queue.push(engine::Operation { write, file: 0, offset, bytes: bytes as usize, buffer, generation });
+        self.queue.push(engine::Operation { op, file: 0, offset, bytes: bytes as usize, buffer, generation, user_data: () });
         self.queue.wait(1, &mut self.done).map_err(|error| error.path(&self.path))?;
         let Some(Completion { buffer, result, .. }) = self.done.pop() else {
             return Err(Error::new(Step::Reap, "No operation completed").path(&self.path));
         };
         self.buffer = Some(buffer);
         result.map_err(|errno| {
-            let (step, what) = if write { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
+            let (step, what) = if op == Op::Write { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
             let message = format!("{what} {bytes} bytes at offset {offset} failed");
             Error::new(step, message).errno(errno).path(&self.path).offset(offset)
         })

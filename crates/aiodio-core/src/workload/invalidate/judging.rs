@@ -9,7 +9,7 @@ use super::colliders::{Collision, Report};
 use super::layout::{Layout, expected};
 use super::{Collider, Options, Outcome};
 use crate::buffer::{Buffer, page_bytes};
-use crate::engine::{Completion, Operation, Queue};
+use crate::engine::{Completion, Op, Operation, Queue};
 use crate::error::{Errno, Result};
 use crate::file::{self, Flags};
 use crate::stamp::Key;
@@ -57,7 +57,7 @@ impl<'race> Round<'race> {
             let Range { start: offset, .. } = self.layout.direct(index);
             key.fill(offset, &mut buffer);
             let bytes = self.options.block_bytes.get();
-            queue.push(Operation { write: true, file: 0, offset, bytes, buffer, generation: self.number });
+            queue.push(Operation { op: Op::Write, file: 0, offset, bytes, buffer, generation: self.number, user_data: () });
         }
         ready()?;
         let mut done = Vec::new();

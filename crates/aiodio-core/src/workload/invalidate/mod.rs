@@ -32,7 +32,7 @@ use self::judging::Round;
 pub use self::layout::Units;
 use self::layout::{Layout, expected};
 use crate::buffer::{Align, Buffer, Pool};
-use crate::engine::{self, Queue, RawEngine, Stats};
+use crate::engine::{self, Engine, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::stamp::Key;
@@ -125,14 +125,14 @@ pub fn run(options: &Options) -> Outcome {
 }
 
 /// Races through the given engine.
-pub fn run_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
+pub fn run_with(engine: Box<dyn Engine>, options: &Options) -> Outcome {
     let mut outcome = Outcome::default();
     let error = race(engine, options, &mut outcome).err();
     outcome.error = error.or_else(|| outcome.troubles.full());
     outcome
 }
 
-fn race(engine: Box<dyn RawEngine>, options: &Options, outcome: &mut Outcome) -> Result<()> {
+fn race(engine: Box<dyn Engine>, options: &Options, outcome: &mut Outcome) -> Result<()> {
     let layout = Layout::new(options);
     let direct = file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
     let buffered = sys::File::open_to_write(&options.path, true, Flags::default())?;

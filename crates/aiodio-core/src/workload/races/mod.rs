@@ -22,7 +22,7 @@ use super::shared::gate::panicked;
 use super::shared::overlap::{self, Side};
 use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
-use crate::engine::{Completion, Kind, Operation, Queue, RawEngine};
+use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::Flags;
 use crate::oracle::{Content, OneOf};
@@ -63,7 +63,7 @@ pub struct Outcome {
 }
 
 /// Makes engines of a depth.
-pub type Open<'caller> = &'caller dyn Fn(NonZeroUsize) -> Result<Box<dyn RawEngine>>;
+pub type Open<'caller> = &'caller dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>>;
 
 /// A race.
 pub struct Race {
@@ -238,7 +238,7 @@ impl Course<'_> {
     fn push(&self, queue: &mut Queue, mut buffer: Buffer, offset: usize, bytes: usize) {
         let generation = self.round;
         self.key(generation).fill(offset as u64, &mut buffer[..bytes]);
-        queue.push(Operation { write: true, file: 0, offset: offset as u64, bytes, buffer, generation });
+        queue.push(Operation { op: Op::Write, file: 0, offset: offset as u64, bytes, buffer, generation, user_data: () });
     }
 
     /// Waits for all that is in flight; what was not done in full is trouble.

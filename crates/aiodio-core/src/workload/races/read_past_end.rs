@@ -1,5 +1,5 @@
 use super::{Course, Race};
-use crate::engine::{Completion, Operation};
+use crate::engine::{Completion, Op, Operation};
 use crate::error::Result;
 use crate::workload::shared::trouble::Trouble;
 
@@ -27,7 +27,15 @@ fn run(course: &mut Course<'_>) -> Result<()> {
         for index in 2..5 {
             let Some(mut buffer) = free.pop() else { break };
             buffer.fill(0x5a);
-            queue.push(Operation { write: false, file: 0, offset: (index * unit) as u64, bytes: unit, buffer, generation: 0 });
+            queue.push(Operation {
+                op: Op::Read,
+                file: 0,
+                offset: (index * unit) as u64,
+                bytes: unit,
+                buffer,
+                generation: 0,
+                user_data: (),
+            });
         }
         // Nothing runs beside: each round is the case itself.
         course.outcome.overlaps += 1;

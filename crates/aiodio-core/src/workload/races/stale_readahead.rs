@@ -2,7 +2,7 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Course, Race, Stop};
-use crate::engine::Operation;
+use crate::engine::{Op, Operation};
 use crate::error::Result;
 use crate::workload::shared::overlap::{self, Side};
 
@@ -44,7 +44,15 @@ fn run(course: &mut Course<'_>) -> Result<()> {
             let offset = round as usize % AHEAD * block;
             let Some(mut buffer) = free.pop() else { break };
             course.key(round).fill(offset as u64, &mut buffer);
-            queue.push(Operation { write: true, file: 0, offset: offset as u64, bytes: block, buffer, generation: round });
+            queue.push(Operation {
+                op: Op::Write,
+                file: 0,
+                offset: offset as u64,
+                bytes: block,
+                buffer,
+                generation: round,
+                user_data: (),
+            });
             let met = overlap::transfer(&mut queue, &mut course.done, &readahead, || ())?;
             course.outcome.overlaps += u64::from(met);
             free = course.reap(&mut queue)?;

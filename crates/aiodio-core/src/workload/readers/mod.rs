@@ -25,7 +25,7 @@ use self::board::{Board, Pace};
 use self::reader::Look;
 use self::writer::{Data, Stretch, Writer};
 use crate::buffer::{Align, Pool};
-use crate::engine::{DEPTH_MAX, Kind, Queue, RawEngine, Stats};
+use crate::engine::{DEPTH_MAX, Engine, Kind, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::oracle::{Change, Ending, Oracle};
 use crate::recorder::{self, Begin};
@@ -182,7 +182,7 @@ const STACK_BYTES: usize = 256 << 10;
 /// Races.
 pub fn race(options: &Options) -> Outcome {
     let engine = match options.scene {
-        Scene::Overwrite { .. } => Ok(Box::new(crate::engine::SyncEngine::default()) as Box<dyn RawEngine>),
+        Scene::Overwrite { .. } => Ok(Box::new(crate::engine::SyncEngine::default()) as Box<dyn Engine>),
         _ => options.engine.open(options.depth),
     };
     match engine {
@@ -192,7 +192,7 @@ pub fn race(options: &Options) -> Outcome {
 }
 
 /// Races with the writer's requests going through the given engine.
-pub fn race_with(engine: Box<dyn RawEngine>, options: &Options) -> Outcome {
+pub fn race_with(engine: Box<dyn Engine>, options: &Options) -> Outcome {
     let oracle = Oracle::new(options.key.seed, options.key.file);
     let pace = pace(options);
     let board = Board::new(oracle, pace, options.readers);
@@ -278,7 +278,7 @@ impl Drop for FinisherOfPanics<'_> {
     }
 }
 
-fn writer<'board>(engine: Box<dyn RawEngine>, options: &Options, board: &'board Board) -> Result<Writer<'board>> {
+fn writer<'board>(engine: Box<dyn Engine>, options: &Options, board: &'board Board) -> Result<Writer<'board>> {
     if options.depth.get() > DEPTH_MAX {
         let message = format!("{} control blocks are more than the {DEPTH_MAX} that make sense: use fewer", options.depth);
         return Err(Error::new(Step::Options, message));

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::board::Board;
 use crate::buffer::Buffer;
-use crate::engine::{Completion, Operation, Queue};
+use crate::engine::{Completion, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
 use crate::oracle::{Change, ChangeId, Content, Ending, SizeChange};
 use crate::stamp::Key;
@@ -57,7 +57,8 @@ pub(super) struct Stretch {
 
 /// A queue with its memory.
 pub(super) struct Writer<'board> {
-    pub(super) queue: Queue,
+    /// With the change that the board was told of, if it was.
+    pub(super) queue: Queue<Option<ChangeId>>,
     pub(super) free: Vec<Buffer>,
     pub(super) block_bytes: usize,
     /// Names of the queue's files.
@@ -80,16 +81,15 @@ impl Writer<'_> {
 
     /// Writes a stretch and waits for its last write. The board is told of writes to the first file, which the readers read.
     pub(super) fn write(&mut self, stretch: &Stretch) -> Result<()> {
-        let mut under_way: Vec<(u64, ChangeId)> = Vec::with_capacity(self.free.len());
-        let result = self.blocks(stretch, &mut under_way);
+        let result = self.blocks(stretch);
         // What is unknown may have happened.
-        for (_, change) in under_way {
-            self.board.end(change, Ending::Failed);
+        for change in self.queue.user_data().flatten() {
+            self.board.end(*change, Ending::Failed);
         }
         result
     }
 
-    fn blocks(&mut self, stretch: &Stretch, under_way: &mut Vec<(u64, ChangeId)>) -> Result<()> {
+    fn blocks(&mut self, stretch: &Stretch) -> Result<()> {
         let mut next = stretch.range.start;
         let mut done = Vec::with_capacity(self.free.len());
         let mut first_error = None;
@@ -100,14 +100,13 @@ impl Writer<'_> {
                 && let Some(mut buffer) = self.free.pop()
             {
                 stretch.data.fill(next, &mut buffer);
-                if stretch.file == 0 {
+                let user_data = (stretch.file == 0).then(|| {
                     let end = next + self.block_bytes as u64;
-                    let change = Change { range: next..end, content: stretch.data.content(), size: SizeChange::Extend(end) };
-                    under_way.push((next, self.board.begin(change)));
-                }
+                    self.board.begin(Change { range: next..end, content: stretch.data.content(), size: SizeChange::Extend(end) })
+                });
                 let Stretch { file, data, .. } = *stretch;
                 let (bytes, generation) = (self.block_bytes, data.generation());
-                self.queue.push(Operation { write: true, file, offset: next, bytes, buffer, generation });
+                self.queue.push(Operation { op: Op::Write, file, offset: next, bytes, buffer, generation, user_data });
                 // At once: a write that was told to the board and waits here would count as in flight.
                 self.queue.submit().map_err(|error| self.name_file(error, file))?;
                 self.writes += 1;
@@ -118,23 +117,23 @@ impl Writer<'_> {
             }
             self.queue.wait(1, &mut done).map_err(|error| self.name_file(error, stretch.file))?;
             for completion in done.drain(..) {
-                if let Err(error) = self.complete(completion, under_way) {
+                if let Err(error) = self.complete(completion) {
                     first_error.get_or_insert(error);
                 }
             }
         }
     }
 
-    fn complete(&mut self, completion: Completion, under_way: &mut Vec<(u64, ChangeId)>) -> Result<()> {
-        let Completion { file, offset, bytes, buffer, result, .. } = completion;
+    fn complete(&mut self, completion: Completion<Option<ChangeId>>) -> Result<()> {
+        let Completion { file, offset, bytes, buffer, user_data: change, result, .. } = completion;
         self.free.push(buffer);
         let ending = match result {
             Ok(got) if got == bytes => Ending::Done,
             Ok(got) => Ending::Partial(got as u64),
             Err(_) => Ending::Failed,
         };
-        if let Some(index) = under_way.iter().position(|(at, _)| *at == offset) {
-            self.board.end(under_way.swap_remove(index).1, ending);
+        if let Some(change) = change {
+            self.board.end(change, ending);
         }
         let path = &self.paths[file as usize];
         match result {

@@ -133,7 +133,7 @@ impl Watch {
 mod tests {
     use super::*;
     use crate::buffer::{Align, Pool};
-    use crate::engine::{Kind, Operation};
+    use crate::engine::{Kind, Op, Operation};
     use std::num::NonZeroUsize;
     use std::os::fd::OwnedFd;
     use std::sync::atomic::AtomicBool;
@@ -163,7 +163,7 @@ mod tests {
             let mut free = pool.buffers;
             let mut write = |side: &Side| {
                 let buffer = free.pop().expect("buffer");
-                queue.push(Operation { write: true, file: 0, offset: 0, bytes: 4096, buffer, generation: 1 });
+                queue.push(Operation { op: Op::Write, file: 0, offset: 0, bytes: 4096, buffer, generation: 1, user_data: () });
                 let mut done = Vec::new();
                 let met = transfer(&mut queue, &mut done, side, || ()).expect("transfer");
                 free.extend(done.into_iter().map(|completion| completion.buffer));

@@ -7,7 +7,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use crate::buffer::Buffer;
-use crate::engine::{Event, RawEngine, Request};
+use crate::engine::{Engine, Event, Op, Request};
 use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::{self, Begin, Interface, Kind, Recorder};
 use crate::stamp::Key;
@@ -32,12 +32,12 @@ pub(super) struct Written {
 }
 
 /// Writes the buffer. In case of an error, or a panic, its memory is given up.
-pub(super) fn write(engine: &mut dyn RawEngine, write: &Write<'_>, buffer: Buffer) -> Result<Written> {
+pub(super) fn write(engine: &mut dyn Engine, write: &Write<'_>, buffer: Buffer) -> Result<Written> {
     let buffer = ManuallyDrop::new(buffer);
     let start = buffer.as_ptr();
     let request = Request {
         slot: 0,
-        write: true,
+        op: Op::Write,
         file: 0,
         fd: write.file.as_raw_fd(),
         offset: write.offset,

@@ -23,7 +23,7 @@ use self::storm::{Storm, Targets};
 use self::turn::Turns;
 use self::worker::Worker;
 use crate::buffer::Align;
-use crate::engine::{Kind, RawEngine, Stats};
+use crate::engine::{Engine, Kind, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::oracle::Oracle;
@@ -220,7 +220,7 @@ impl File {
 struct Run<'caller> {
     options: &'caller Options,
     /// [`Options::engines`] opened for a worker.
-    open: &'caller (dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+    open: &'caller (dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn Engine>> + Sync),
     weights: Weights,
     files: Vec<File>,
     /// Whether the files can be opened with `O_DIRECT`.
@@ -276,7 +276,7 @@ pub fn run(options: &Options, progress: impl FnMut(u64)) -> Outcome {
 
 /// The same through engines that `open` makes.
 pub fn run_with(
-    open: &(dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+    open: &(dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn Engine>> + Sync),
     options: &Options,
     progress: impl FnMut(u64),
 ) -> Outcome {
@@ -287,7 +287,7 @@ pub fn run_with(
 }
 
 fn prepare<'caller>(
-    open: &'caller (dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn RawEngine>> + Sync),
+    open: &'caller (dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn Engine>> + Sync),
     options: &'caller Options,
 ) -> Result<Run<'caller>> {
     let (block, unit) = (options.block_bytes.get() as u64, options.unit_bytes.get() as u64);

@@ -1,6 +1,5 @@
 //! One thread of the stress: it does what its plan says, and reaps what it has submitted.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -10,7 +9,7 @@ use super::plan::{Action, Plan, Shape, Step as Planned};
 use super::turn::Mode;
 use super::{Operation, Run, Sizing, State, Trouble, Wrong};
 use crate::buffer::{Buffer, Pool, page_bytes};
-use crate::engine::{Completion, Kind, Operation as Transfer, Queue, RawEngine, Stats};
+use crate::engine::{Completion, Engine, Kind, Op, Operation as Transfer, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::oracle::{Change, ChangeId, Ending, Expected, ReadId, SizeChange};
@@ -42,15 +41,13 @@ struct InFlight {
 pub(super) struct Worker<'run, 'caller> {
     run: &'run Run<'caller>,
     plan: Plan,
-    queues: Vec<Queue>,
+    queues: Vec<Queue<InFlight>>,
     free: Vec<Buffer>,
-    /// By the address of its buffer, which has one use at a time.
-    in_flight: HashMap<usize, InFlight>,
     /// By file: buffered.
     files: Vec<OwnedFd>,
     /// By file, with `O_DIRECT`, where the filesystem has it.
     direct_files: Vec<OwnedFd>,
-    careless: Option<Box<dyn RawEngine>>,
+    careless: Option<Box<dyn Engine>>,
     done: [u64; Action::ALL.len()],
     direct: u64,
     interrupted_calls: u64,
@@ -102,7 +99,6 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             plan: Plan::new(options.seed, index as u64, shape, run.weights),
             queues,
             free: pool.buffers,
-            in_flight: HashMap::new(),
             files: open(false)?,
             direct_files: if run.direct { open(true)? } else { Vec::new() },
             careless: if careless { Some((run.open)(Kind::Libaio, NonZeroUsize::MIN)?) } else { None },
@@ -120,11 +116,12 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let ended = if result.is_ok() { self.drain() } else { Ok(()) };
         let mut sum = Stats::default();
         for queue in std::mem::take(&mut self.queues) {
+            // After an error: their changes stay in flight for the oracle, which makes it lenient; others must not wait for ever.
+            let turns: Vec<_> = queue.user_data().map(|InFlight { mode, file, .. }| (*mode, *file)).collect();
             sum += queue.finish();
-        }
-        // After an error: their changes stay in flight for the oracle, which makes it lenient; others must not wait for ever.
-        for (_, InFlight { mode, file, .. }) in self.in_flight.drain() {
-            self.run.files[file].turns.end(mode);
+            for (mode, file) in turns {
+                self.run.files[file].turns.end(mode);
+            }
         }
         let mut found = self.run.found();
         found.stats += sum;
@@ -214,11 +211,10 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         if self.careless.is_some() && step.direct && step.action == Action::Write && kind == Kind::Libaio {
             return self.mistreat(step, buffer, generation, in_flight);
         }
-        self.in_flight.insert(buffer.as_ptr() as usize, in_flight);
         let index = step.file + if step.direct { run.files.len() } else { 0 };
-        let write = step.action == Action::Write;
+        let op = if step.action == Action::Write { Op::Write } else { Op::Read };
         let queue = &mut self.queues[step.engine];
-        queue.push(Transfer { write, file: index as u32, offset: step.offset, bytes, buffer, generation });
+        queue.push(Transfer { op, file: index as u32, offset: step.offset, bytes, buffer, generation, user_data: in_flight });
         if step.submit {
             queue.submit()?;
         }
@@ -250,7 +246,8 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let kind = self.run.options.engines[step.engine];
         let offset = step.offset;
         let index = (step.file + self.run.files.len()) as u32;
-        self.complete(kind, in_flight, Completion { write: true, file: index, offset, bytes, buffer, generation, result })
+        let user_data = in_flight;
+        self.complete(kind, Completion { op: Op::Write, file: index, offset, bytes, buffer, generation, user_data, result })
     }
 
     /// A free buffer, after waiting for one if need be.
@@ -268,13 +265,12 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let mut done = Vec::new();
         self.queues[queue].wait(min, &mut done)?;
         let kind = self.run.options.engines[queue];
+        // All of them, since others wait for the turns that they end.
+        let mut result = Ok(());
         for completion in done {
-            let Some(in_flight) = self.in_flight.remove(&(completion.buffer.as_ptr() as usize)) else {
-                return Err(Error::new(Step::Reap, "A buffer came back that was not in flight"));
-            };
-            self.complete(kind, in_flight, completion)?;
+            result = result.and(self.complete(kind, completion));
         }
-        Ok(())
+        result
     }
 
     /// Waits for everything.
@@ -287,9 +283,9 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         Ok(())
     }
 
-    fn complete(&mut self, kind: Kind, in_flight: InFlight, completion: Completion) -> Result<()> {
-        let Completion { write, file: index, offset, bytes, mut buffer, mut result, .. } = completion;
-        let InFlight { purpose, mode, file } = in_flight;
+    fn complete(&mut self, kind: Kind, completion: Completion<InFlight>) -> Result<()> {
+        let Completion { op, file: index, offset, bytes, mut buffer, user_data, mut result, .. } = completion;
+        let InFlight { purpose, mode, file } = user_data;
         let shared = &self.run.files[file];
         // Nowhere else is there such room behind the end, and elsewhere EIO is what it says.
         if let (true, Mode::Direct, Purpose::Read { then, .. }, Err(Errno(libc::EIO))) = (self.run.is_xfs, mode, &purpose, result) {
@@ -319,7 +315,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         self.free.push(buffer);
         let Some(wrong) = wrong else { return Ok(()) };
         let operation = Operation {
-            call: if write { "pwrite" } else { "pread" },
+            call: if op == Op::Write { "pwrite" } else { "pread" },
             file: shared.name.clone(),
             offset,
             bytes: bytes as u64,
