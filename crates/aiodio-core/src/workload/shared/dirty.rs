@@ -10,9 +10,6 @@ use crate::file;
 use crate::stamp::{Key, STALE_DISK_FILE};
 use crate::sys::File;
 
-/// What [`has_room`] makes and removes.
-const ROOM_FILE: &str = "room";
-
 /// Long enough to keep a device busy; the same block is written again and again, since nobody asks which of them was exposed.
 const CHUNK_BYTES: usize = 4 << 20;
 
@@ -44,29 +41,35 @@ fn sync_filesystem(directory: &Path) -> Result<()> {
     Err(Error::new(Step::Fsync, "The filesystem could not be synced").errno(Errno::last()).path(directory))
 }
 
-/// Whether a file of `bytes` bytes finds room in a directory's filesystem, by allocating one and freeing it again. What was deleted
-/// a moment ago may not be counted as free yet: btrfs frees it with the next transaction, which `syncfs(2)` waits for, and XFS in
-/// the background (Linux 5.14), which only an allocation that lacks room waits for.
+/// `struct xfs_fs_eofblocks`, version 1.
+#[repr(C)]
+struct FreeBlocks {
+    version: u32,
+    flags_and_owners: [u32; 5],
+    size_and_reserved: [u64; 13],
+}
+
+/// Whether so many bytes are free in a directory's filesystem, for whoever has no right to what is reserved, when all that was deleted
+/// is counted as free: btrfs frees it with the next transaction, which `syncfs(2)` waits for, and XFS in the background (Linux 5.14),
+/// which `XFS_IOC_FREE_EOFBLOCKS` waits for. Nothing is allocated to find out: what does not fit would fill the filesystem first, and
+/// whoever writes there at that moment would get ENOSPC.
 pub fn has_room(directory: &Path, bytes: u64) -> Result<bool> {
+    const XFS_IOC_FREE_EOFBLOCKS: libc::Ioctl = libc::_IOR::<FreeBlocks>(b'X' as u32, 58);
     sync_filesystem(directory)?;
-    let path = directory.join(ROOM_FILE);
-    i64::try_from(bytes).map_err(|_| Error::new(Step::Setup, "No file can be so long").errno(Errno(libc::EFBIG)).path(&path))?;
-    let file = std::fs::File::options()
-        .write(true)
-        .create_new(true)
-        .open(&path)
-        .map_err(|error| Error::new(Step::Open, "The file cannot be made").errno(Errno::from(&error)).path(&path))?;
-    let file = File::new(&path, file);
-    let allocated = file.allocate(0, 0, bytes);
-    // Freed at once, not when the kernel comes round to removing the file.
-    let freed = file.truncate(0).and_then(|()| std::fs::remove_file(&path).map_err(|error| Errno::from(&error)));
-    freed.map_err(|errno| Error::new(Step::Setup, "The file cannot be removed").errno(errno).path(&path))?;
-    sync_filesystem(directory)?;
-    match allocated {
-        Ok(()) => Ok(true),
-        Err(Errno(libc::ENOSPC)) => Ok(false),
-        Err(errno) => Err(Error::new(Step::Setup, "No room can be allocated").errno(errno).path(&path)),
+    let failed = |error: Errno| Error::new(Step::Stat, "Free space cannot be learnt").errno(error).path(directory);
+    let handle = file::open_to_read(directory, file::Flags::default())?;
+    let all = FreeBlocks { version: 1, flags_and_owners: [0; 5], size_and_reserved: [0; 13] };
+    // Other filesystems don't know it, and only root may ask: then what is counted has to do.
+    // SAFETY: the request takes a pointer to this structure, and reads it.
+    unsafe { libc::ioctl(handle.as_raw_fd(), XFS_IOC_FREE_EOFBLOCKS, &raw const all) };
+    let mut space = std::mem::MaybeUninit::<libc::statvfs64>::uninit();
+    // SAFETY: an open descriptor, and room for what is told.
+    if unsafe { libc::fstatvfs64(handle.as_raw_fd(), space.as_mut_ptr()) } != 0 {
+        return Err(failed(Errno::last()));
     }
+    // SAFETY: the call has filled it.
+    let space = unsafe { space.assume_init() };
+    Ok(u128::from(space.f_bavail) * u128::from(space.f_frsize) >= u128::from(bytes))
 }
 
 fn write(path: &Path, bytes: u64, seed: u64) -> Result<()> {
