@@ -88,6 +88,9 @@ fn threads_and_children_write_to_one_record() {
             });
         }
     });
+    // This thread's number is known from now on, and its child has another.
+    let id = recorder.begin(&Begin::call(Kind::Unlink, 0, 0, 0));
+    recorder.end(id, 0);
     // SAFETY: the child makes only system calls and atomic stores.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -98,7 +101,7 @@ fn threads_and_children_write_to_one_record() {
     // SAFETY: our child.
     unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
     let record = recorder.read();
-    assert_eq!(record.operations.len(), 4001);
+    assert_eq!(record.operations.len(), 4002);
     let of_child = record.operations.iter().find(|op| op.begin.kind == Kind::Truncate).unwrap();
     assert_eq!((of_child.thread, of_child.completed_ns), (child as u32, None));
 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 #[cfg(test)]
@@ -11,8 +12,8 @@ use super::resume::{Next, RETRIES_MAX, Transfer};
 use super::{Engine, Event, Op, Request, Stats};
 use crate::buffer::{Buffer, Registration};
 use crate::error::{Errno, Error, Result, Step};
-use crate::recorder::{self, Interface, OperationId, Recorder};
-use crate::sys;
+use crate::recorder::{Begin, Interface, Kind, OperationId, RESUMED};
+use crate::sys::{self, Calls};
 
 /// An operation to do.
 #[derive(Debug)]
@@ -111,39 +112,11 @@ pub struct Queue<T = ()> {
     /// Set when the kernel said something that cannot be: nothing it says can be relied upon from then on.
     broken: Option<Error>,
     stats: Stats,
-    record: Option<Record>,
+    interface: Interface,
+    /// By file: how its operations are recorded.
+    calls: Vec<Calls>,
     #[cfg(test)]
     pub(crate) drop_is_broken: bool,
-}
-
-/// Where the queue's requests are recorded.
-struct Record {
-    recorder: Recorder,
-    interface: Interface,
-    /// Number and flags of each file.
-    files: Vec<(u32, u16)>,
-}
-
-impl Record {
-    fn current(interface: Interface, files: &[OwnedFd]) -> Option<Self> {
-        let recorder = recorder::current()?;
-        let files = files.iter().map(|file| recorder::describe(&recorder, file.as_fd())).collect();
-        Some(Self { recorder, interface, files })
-    }
-
-    fn begin(&self, request: &Request, resumed: bool, generation: u32) -> OperationId {
-        let (file, flags) = self.files[request.file as usize];
-        self.recorder.begin(&recorder::Begin {
-            kind: if request.op == Op::Write { recorder::Kind::Write } else { recorder::Kind::Read },
-            interface: self.interface,
-            flags: flags | if resumed { recorder::RESUMED } else { 0 },
-            file,
-            offset: request.offset,
-            bytes: request.bytes as u64,
-            address: request.start as u64,
-            generation,
-        })
-    }
 }
 
 impl<T> std::fmt::Debug for Queue<T> {
@@ -171,7 +144,8 @@ impl<T> Queue<T> {
         let fds: Vec<RawFd> = files.iter().map(AsRawFd::as_raw_fd).collect();
         engine.register(&fds, memory)?;
         let capacity = engine.capacity().min(depth);
-        let record = Record::current(engine.interface(), &files);
+        let interface = engine.interface();
+        let calls = files.iter().map(|file| Calls::on(file.as_fd())).collect();
         Ok(Self {
             engine,
             files,
@@ -188,7 +162,8 @@ impl<T> Queue<T> {
             refused: 0,
             broken: None,
             stats: Stats::default(),
-            record,
+            interface,
+            calls,
             #[cfg(test)]
             drop_is_broken: false,
         })
@@ -222,9 +197,15 @@ impl<T> Queue<T> {
         Stats { cq_overflows: self.engine.overflows(), ..self.stats }
     }
 
-    /// For the counts that only the workload knows.
-    pub fn stats_mut(&mut self) -> &mut Stats {
-        &mut self.stats
+    /// `ftruncate(2)` of the file with that index to `size` bytes, whatever is in flight.
+    pub fn truncate(&self, index: usize, size: u64) -> std::result::Result<(), Errno> {
+        sys::truncate(&self.calls[index], self.files[index].as_fd(), size)
+    }
+
+    /// `fsync(2)` of the file with that index, counted, whatever is in flight. `path` is for the error.
+    pub fn fsync(&mut self, index: usize, path: &Path) -> Result<()> {
+        self.stats.fsyncs += 1;
+        sys::sync(path, &self.calls[index], self.files[index].as_fd(), Kind::Fsync)
     }
 
     /// Stages an operation; it goes to the kernel with the next [`Self::submit`] or [`Self::wait`], together with its neighbours.
@@ -313,11 +294,19 @@ impl<T> Queue<T> {
             }
             let end = self.staged.len().min(next + room);
             let offered = &self.staged[next..end];
-            if let Some(record) = &self.record {
-                for request in offered {
-                    let slot = &mut self.slots[request.slot as usize];
-                    let resumed = slot.transfer.has_begun();
-                    slot.recorded.get_or_insert_with(|| record.begin(request, resumed, slot.generation));
+            for request in offered {
+                let slot = &mut self.slots[request.slot as usize];
+                if slot.recorded.is_none() {
+                    let calls = &self.calls[request.file as usize];
+                    let kind = if request.op == Op::Write { Kind::Write } else { Kind::Read };
+                    let begin = calls.begin(kind, request.offset, request.bytes as u64);
+                    slot.recorded = calls.start(&Begin {
+                        interface: self.interface,
+                        flags: begin.flags | if slot.transfer.has_begun() { RESUMED } else { 0 },
+                        address: request.start as u64,
+                        generation: slot.generation,
+                        ..begin
+                    });
                 }
             }
             // SAFETY: the slots own the buffers until their events are reaped; if that cannot be, they are leaked.
@@ -347,13 +336,10 @@ impl<T> Queue<T> {
                     std::thread::sleep(RETRY_PAUSE);
                 }
                 Err(errno) => {
-                    if let Some(record) = &self.record {
-                        for (index, request) in offered.iter().enumerate() {
-                            let errno = if index == 0 { errno.0 } else { libc::ECANCELED };
-                            if let Some(recorded) = self.slots[request.slot as usize].recorded.take() {
-                                record.recorder.end(recorded, -i64::from(errno));
-                            }
-                        }
+                    for (index, request) in offered.iter().enumerate() {
+                        let errno = if index == 0 { errno.0 } else { libc::ECANCELED };
+                        let recorded = self.slots[request.slot as usize].recorded.take();
+                        self.calls[request.file as usize].end(recorded, -i64::from(errno));
                     }
                     break Err(refusal(&offered[0], errno));
                 }
@@ -445,11 +431,7 @@ impl<T> Queue<T> {
         };
         let index = event.slot as u32;
         slot.state = State::Free;
-        if let Some(record) = &self.record
-            && let Some(recorded) = slot.recorded.take()
-        {
-            record.recorder.end(recorded, event.result);
-        }
+        self.calls[slot.file as usize].end(slot.recorded.take(), event.result);
         self.with_kernel -= 1;
         self.stats.completed += 1;
         let Transfer { offset, bytes, resume_at, .. } = slot.transfer;

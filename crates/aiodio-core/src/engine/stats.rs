@@ -19,7 +19,7 @@ pub struct Stats {
     pub short_writes: u64,
     /// See [`super::Engine::overflows`].
     pub cq_overflows: u64,
-    /// `fsync(2)` calls; counted by the workload.
+    /// `fsync(2)` calls.
     pub fsyncs: u64,
     /// Most operations with the kernel at one time.
     pub in_flight_max: u64,

@@ -3,12 +3,12 @@
 
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::{Begin, Interface, Kind, Operation};
 use crate::error::Errno;
 
-pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"AIOFLR2\n");
+pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"AIOFLR3\n");
 pub(super) const FILES_MAX: usize = 255;
 pub(super) const NAME_BYTES: usize = 60;
 /// A multiple of every page size in use.
@@ -35,25 +35,26 @@ pub(super) struct Header {
 /// The `id` of a slot that is being filled in; where its writer died, for good.
 pub(super) const CLAIMED: u64 = u64::MAX;
 
-#[repr(C)]
+/// A line of the processor's cache on most machines, so that threads do not wait for each other's slots.
+#[repr(C, align(64))]
 pub(super) struct Slot {
     /// The operation's number; 0 before the first, [`CLAIMED`] while it is being filled in.
     pub(super) id: AtomicU64,
     pub(super) submitted_ns: AtomicU64,
     /// 0 while in flight.
     pub(super) completed_ns: AtomicU64,
-    pub(super) result: AtomicI64,
     pub(super) offset: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) address: AtomicU64,
-    pub(super) file: AtomicU32,
+    /// Bytes, of which the kernel transfers fewer than 2^31 at a time, or a negated errno.
+    pub(super) result: AtomicI32,
     pub(super) generation: AtomicU32,
     pub(super) thread: AtomicU32,
-    /// Kind, interface, flags: 8, 8, 16 bits.
+    /// See [`what`].
     pub(super) what: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Header>() <= HEADER_BYTES && size_of::<Slot>() == 72);
+const _: () = assert!(size_of::<Header>() <= HEADER_BYTES && size_of::<Slot>() == 64);
 
 pub(super) struct Mapping {
     start: NonNull<u8>,
@@ -104,6 +105,13 @@ impl Mapping {
     }
 }
 
+const _: () = assert!((super::DIRECT | super::RESUMED | super::VERIFYING).leading_zeros() >= 8);
+
+/// Kind, interface, flags and file of an operation, 8 bits each.
+pub(super) fn what(begin: &Begin) -> u32 {
+    u32::from_le_bytes([begin.kind as u8, begin.interface as u8, begin.flags as u8, begin.file as u8])
+}
+
 pub(super) fn name_of(name: &Name) -> String {
     let bytes = name.iter().map(|byte| byte.load(Ordering::Relaxed)).take_while(|byte| *byte != 0).collect();
     String::from_utf8(bytes).unwrap_or_else(|_| "?".to_owned())
@@ -123,8 +131,8 @@ pub(super) fn read_slot(slot: &Slot) -> Option<Operation> {
     let begin = Begin {
         kind,
         interface,
-        flags: (what >> 16) as u16,
-        file: slot.file.load(Ordering::Relaxed),
+        flags: u16::from((what >> 16) as u8),
+        file: what >> 24,
         offset: slot.offset.load(Ordering::Relaxed),
         bytes: slot.bytes.load(Ordering::Relaxed),
         address: slot.address.load(Ordering::Relaxed),
@@ -136,10 +144,50 @@ pub(super) fn read_slot(slot: &Slot) -> Option<Operation> {
         thread: slot.thread.load(Ordering::Relaxed),
         submitted_ns: slot.submitted_ns.load(Ordering::Relaxed),
         completed_ns: (completed > 0).then_some(completed),
-        result: slot.result.load(Ordering::Relaxed),
+        result: slot.result.load(Ordering::Relaxed).into(),
     };
     // After all the fields, not among them.
     fence(Ordering::Acquire);
     // Filled in anew meanwhile, or never finished.
     (id > 0 && id != CLAIMED && slot.id.load(Ordering::Relaxed) == id).then_some(operation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    /// Whoever makes this fail gives [`MAGIC`] another number: records of other versions must be refused.
+    #[test]
+    fn the_layout_is_that_of_its_version() {
+        assert_eq!(MAGIC, u64::from_ne_bytes(*b"AIOFLR3\n"));
+        assert_eq!((HEADER_BYTES, FILES_MAX, NAME_BYTES, size_of::<Slot>()), (65536, 255, 60, 64));
+        let header = [
+            offset_of!(Header, magic),
+            offset_of!(Header, capacity),
+            offset_of!(Header, record_bytes),
+            offset_of!(Header, started_ns),
+            offset_of!(Header, started_monotonic_ns),
+            offset_of!(Header, begun),
+            offset_of!(Header, passed_over),
+            offset_of!(Header, files),
+            offset_of!(Header, names),
+        ];
+        assert_eq!(header, [0, 8, 12, 16, 24, 32, 40, 48, 56]);
+        let slot = [
+            offset_of!(Slot, id),
+            offset_of!(Slot, submitted_ns),
+            offset_of!(Slot, completed_ns),
+            offset_of!(Slot, offset),
+            offset_of!(Slot, bytes),
+            offset_of!(Slot, address),
+            offset_of!(Slot, result),
+            offset_of!(Slot, generation),
+            offset_of!(Slot, thread),
+            offset_of!(Slot, what),
+        ];
+        assert_eq!(slot, [0, 8, 16, 24, 32, 40, 48, 52, 56, 60]);
+        // Kinds and interfaces are numbers of the format, too.
+        assert!(Kind::ALL.iter().zip(1..).all(|(kind, number)| *kind as u8 == number));
+    }
 }

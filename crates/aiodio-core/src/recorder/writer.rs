@@ -1,12 +1,13 @@
 //! Writing: each operation takes a slot by atomic operations.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Once, RwLock};
 
-use super::layout::{CLAIMED, FILES_MAX, MAGIC, Mapping, NAME_BYTES, Slot, name_of, read_slot};
+use super::layout::{CLAIMED, FILES_MAX, MAGIC, Mapping, NAME_BYTES, Slot, name_of, read_slot, what};
 use super::query::{Record, read_mapping};
 use super::trace::trace_line;
 use super::{Begin, Operation, OperationId};
@@ -42,6 +43,30 @@ fn nanoseconds(clock: libc::clockid_t) -> u64 {
     // SAFETY: `time` is ours; these clocks exist on every Linux since 2.6.28.
     unsafe { libc::clock_gettime(clock, &raw mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// `gettid(2)`, asked once by each thread: the kernel would be asked for each operation.
+fn thread_id() -> u32 {
+    thread_local! {
+        static ID: Cell<u32> = const { Cell::new(0) };
+    }
+    /// The one thread that a forked child has is another than the one that it is a copy of.
+    extern "C" fn forget() {
+        ID.set(0);
+    }
+    static FORGOTTEN_BY_CHILDREN: Once = Once::new();
+    let known = ID.get();
+    if known > 0 {
+        return known;
+    }
+    FORGOTTEN_BY_CHILDREN.call_once(|| {
+        // SAFETY: the function touches a variable of its thread and nothing else.
+        unsafe { libc::pthread_atfork(None, None, Some(forget)) };
+    });
+    // SAFETY: no arguments.
+    let id = unsafe { libc::gettid() } as u32;
+    ID.set(id);
+    id
 }
 
 impl Recorder {
@@ -129,12 +154,9 @@ impl Recorder {
         slot.offset.store(begin.offset, Ordering::Relaxed);
         slot.bytes.store(begin.bytes, Ordering::Relaxed);
         slot.address.store(begin.address, Ordering::Relaxed);
-        slot.file.store(begin.file, Ordering::Relaxed);
         slot.generation.store(begin.generation, Ordering::Relaxed);
-        // SAFETY: no arguments.
-        slot.thread.store(unsafe { libc::gettid() } as u32, Ordering::Relaxed);
-        let what = u32::from(begin.kind as u8) | u32::from(begin.interface as u8) << 8 | u32::from(begin.flags) << 16;
-        slot.what.store(what, Ordering::Relaxed);
+        slot.thread.store(thread_id(), Ordering::Relaxed);
+        slot.what.store(what(begin), Ordering::Relaxed);
         slot.submitted_ns.store(nanoseconds(libc::CLOCK_MONOTONIC_RAW), Ordering::Relaxed);
         slot.id.store(id, Ordering::Release);
         OperationId(id)
@@ -151,7 +173,7 @@ impl Recorder {
         if slot.id.load(Ordering::Acquire) != operation.0 {
             return;
         }
-        slot.result.store(result, Ordering::Relaxed);
+        slot.result.store(i32::try_from(result).unwrap_or(i32::MAX), Ordering::Relaxed);
         slot.completed_ns.store(nanoseconds(libc::CLOCK_MONOTONIC_RAW), Ordering::Release);
         if self.trace.on.load(Ordering::Relaxed)
             && let Some(operation) = read_slot(slot)

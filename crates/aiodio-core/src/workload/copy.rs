@@ -205,9 +205,8 @@ impl<'options> Copy<'options> {
     }
 
     fn sync(&mut self, queue: &mut Queue) -> Result<()> {
-        queue.stats_mut().fsyncs += 1;
         self.unsynced = 0;
-        file::fsync(&self.options.destination, queue.file(DESTINATION as usize))
+        queue.fsync(DESTINATION as usize, &self.options.destination)
     }
 
     fn path(&self, write: bool) -> &Path {

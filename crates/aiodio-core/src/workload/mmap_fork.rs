@@ -175,8 +175,8 @@ impl Transfers<'_> {
     }
 
     /// A failure is trouble, not an error: it is one of the things that the race brings about.
-    fn fsync(&self, queue: &Queue, round: u64, troubles: &mut Troubles) -> Result<()> {
-        match file::fsync(&self.options.path, queue.file(0)) {
+    fn fsync(&self, queue: &mut Queue, round: u64, troubles: &mut Troubles) -> Result<()> {
+        match queue.fsync(0, &self.options.path) {
             Ok(()) => Ok(()),
             Err(error) => match error.errno {
                 Some(errno) => {

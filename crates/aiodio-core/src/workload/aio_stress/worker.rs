@@ -193,8 +193,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         }
         if options.fsync && stage.writes() {
             for part in &self.parts {
-                queue.stats_mut().fsyncs += 1;
-                file::fsync(&options.files[part.file], queue.file(part.queue_file as usize))?;
+                queue.fsync(part.queue_file as usize, &options.files[part.file])?;
             }
         }
         Ok(())

@@ -1,8 +1,6 @@
 //! A round of direct writes, and what has become of the file when both sides are done.
 
 use std::ops::Range;
-use std::os::fd::AsFd;
-use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::colliders::{Collision, Report};
@@ -11,7 +9,7 @@ use super::{Collider, Options, Outcome};
 use crate::buffer::{Buffer, page_bytes};
 use crate::engine::{Completion, Op, Operation, Queue};
 use crate::error::{Errno, Result};
-use crate::file::{self, Flags};
+use crate::file::Flags;
 use crate::stamp::Key;
 use crate::sys;
 use crate::verify::{BadRange, Kind, check_memory};
@@ -79,7 +77,7 @@ impl<'race> Round<'race> {
                     Err(errno) => self.outcome.troubles.add(trouble("write-error", "O_DIRECT".to_owned()).errno(errno)),
                 }
                 if self.options.fsync == Fsync::Each || self.options.fsync == Fsync::Batch && some {
-                    self.sync(queue.file(0), Some(index))?;
+                    self.sync(queue, Some(index))?;
                 }
             }
         }
@@ -87,7 +85,7 @@ impl<'race> Round<'race> {
     }
 
     /// When both are done: whether they met, and what has become of the file.
-    pub(super) fn judge(&mut self, queue: &Queue, report: Report, memory: &mut [u8]) -> Result<()> {
+    pub(super) fn judge(&mut self, queue: &mut Queue, report: Report, memory: &mut [u8]) -> Result<()> {
         for trouble in report.troubles {
             self.outcome.troubles.add(trouble);
         }
@@ -97,7 +95,7 @@ impl<'race> Round<'race> {
         let mut lost = self.check(memory, false)?;
         // Without an fsync there is nothing that could report a loss.
         if self.options.fsync != Fsync::None || !lost.is_empty() {
-            self.sync(queue.file(0), None)?;
+            self.sync(queue, None)?;
             if lost.is_empty() {
                 // Dropping the page cache would leave what is mapped, and read that again.
                 lost = self.check(memory, true)?;
@@ -162,9 +160,8 @@ impl<'race> Round<'race> {
     }
 
     /// Syncs, and says which collision it was that made it fail.
-    pub(super) fn sync(&mut self, file: &OwnedFd, index: Option<u64>) -> Result<()> {
-        self.outcome.stats.fsyncs += 1;
-        let Err(error) = file::fsync(&self.options.path, file.as_fd()) else { return Ok(()) };
+    pub(super) fn sync(&mut self, queue: &mut Queue, index: Option<u64>) -> Result<()> {
+        let Err(error) = queue.fsync(0, &self.options.path) else { return Ok(()) };
         let Some(errno) = error.errno else { return Err(error) };
         let range = index.map_or(0..self.layout.bytes(), |index| self.layout.direct(index));
         let what = if index.is_some() { "the direct write" } else { "one of this round's direct writes" };

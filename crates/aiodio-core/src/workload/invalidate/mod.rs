@@ -165,13 +165,12 @@ fn race(engine: Box<dyn Engine>, options: &Options, outcome: &mut Outcome) -> Re
             let mut one = Round::new(options, layout, round, outcome);
             free = one.write(&mut queue, std::mem::take(&mut free), || orders.send(round).map_err(|_| gone()))?;
             let report = reported.recv().map_err(|_| gone())?;
-            one.judge(&queue, report, &mut memory)?;
+            one.judge(&mut queue, report, &mut memory)?;
         }
         Ok(())
     });
     let result = result.and_then(|()| last(&mut queue, free, &mut colliding, &mut memory, outcome));
-    let fsyncs = outcome.stats.fsyncs;
-    outcome.stats = Stats { fsyncs, ..queue.finish() };
+    outcome.stats = queue.finish();
     outcome.expected = Some(expected(options, layout, outcome.rounds));
     result
 }
@@ -188,7 +187,7 @@ fn last(
     let round = outcome.rounds + 1;
     let mut one = Round::new(options, layout, round, outcome);
     // What is still to be reported is of the rounds before.
-    one.sync(queue.file(0), None)?;
+    one.sync(queue, None)?;
     one.settle(Vec::new());
     one.alone = true;
     drop(one.write(queue, free, || Ok(()))?);

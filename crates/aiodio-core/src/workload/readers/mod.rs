@@ -17,7 +17,7 @@ mod writer;
 
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -28,9 +28,8 @@ use crate::buffer::{Align, Pool};
 use crate::engine::{DEPTH_MAX, Engine, Kind, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::oracle::{Change, Ending, Oracle};
-use crate::recorder::{self, Begin};
 use crate::stamp::Key;
-use crate::{file, verify};
+use crate::{file, sys, verify};
 
 /// What happens to the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,8 +289,8 @@ fn writer<'board>(engine: Box<dyn Engine>, options: &Options, board: &'board Boa
     }
     let mut files: Vec<OwnedFd> = Vec::new();
     for path in &paths {
-        let file = file::open_to_write(path, false, direct)?;
-        truncate(path, file.as_fd(), 0)?;
+        let file = sys::File::open_to_write(path, false, direct)?;
+        truncated(path, 0, file.truncate(0))?;
         files.push(file.into());
     }
     let pool = Pool::new(options.depth.get(), options.block_bytes, Align::Offset(0))?;
@@ -328,7 +327,7 @@ fn play(options: &Options, writer: &mut Writer<'_>, rounds: &mut u32) -> Result<
                     Data::Stamps(Key { file: options.key.file + 1, generation: options.key.generation + *rounds, ..options.key })
                 };
                 writer.write(&Stretch { file: 1, range: range.clone(), data: junk })?;
-                truncate(&writer.paths[1], writer.queue.file(1).as_fd(), 0)?;
+                truncated(&writer.paths[1], 0, writer.queue.truncate(1, 0))?;
                 *rounds += 1;
             }
             Ok(())
@@ -374,29 +373,12 @@ fn data(options: &Options, round: u32) -> Data {
 /// Gives the file that is read another size.
 fn resize(writer: &Writer<'_>, size: u64) -> Result<()> {
     let change = writer.board.begin(Change::truncate(size));
-    let result = truncate(&writer.paths[0], writer.queue.file(0).as_fd(), size);
+    let result = truncated(&writer.paths[0], size, writer.queue.truncate(0, size));
     writer.board.end(change, if result.is_ok() { Ending::Done } else { Ending::Failed });
     result
 }
 
-/// `ftruncate(2)`, recorded.
-fn truncate(path: &Path, file: BorrowedFd<'_>, size: u64) -> Result<()> {
-    let call = || loop {
-        // SAFETY: a descriptor that is open during the call.
-        if unsafe { libc::ftruncate64(file.as_raw_fd(), size as i64) } == 0 {
-            return Ok(());
-        }
-        match Errno::last() {
-            Errno(libc::EINTR) => {}
-            errno => return Err(errno),
-        }
-    };
-    let result = match recorder::current() {
-        Some(record) => {
-            let (number, flags) = recorder::describe(&record, file);
-            record.span(&Begin { flags, ..Begin::call(recorder::Kind::Truncate, number, 0, size) }, call)
-        }
-        None => call(),
-    };
+/// What an `ftruncate(2)` to `size` bytes came to.
+fn truncated(path: &Path, size: u64, result: std::result::Result<(), Errno>) -> Result<()> {
     result.map_err(|errno| Error::new(Step::Truncate, format!("The file cannot be made {size} bytes long")).errno(errno).path(path))
 }

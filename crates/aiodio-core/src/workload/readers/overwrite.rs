@@ -1,14 +1,13 @@
 //! Several writers fill a hole through the page cache, where other data used to be.
 
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 use super::board::Board;
 use super::writer::{Data, failure, short};
-use super::{Options, ROUNDS_MAX, STACK_BYTES, beside_readers, data, truncate};
+use super::{Options, ROUNDS_MAX, STACK_BYTES, beside_readers, data, truncated};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::Flags;
@@ -72,7 +71,7 @@ fn buffer(bytes: usize) -> Result<Buffer> {
 fn lay_out(options: &Options, bytes: u64, board: &Board) -> Result<()> {
     let path = &options.path;
     let file = sys::File::open_to_write(path, false, Flags::default())?;
-    truncate(path, file.as_fd(), 0)?;
+    truncated(path, 0, file.truncate(0))?;
     let old = if options.ltp_pattern { Data::Byte(1) } else { data(options, 0) };
     let block = options.block_bytes.get();
     let mut buffer = buffer(block)?;
@@ -85,10 +84,10 @@ fn lay_out(options: &Options, bytes: u64, board: &Board) -> Result<()> {
     }
     // Once, where LTP does it after each block: the data are on the disk all the same.
     file.fsync()?;
-    truncate(path, file.as_fd(), 0)?;
+    truncated(path, 0, file.truncate(0))?;
     file.fsync()?;
     let change = board.begin(Change::truncate(bytes));
-    let result = truncate(path, file.as_fd(), bytes);
+    let result = truncated(path, bytes, file.truncate(bytes));
     board.end(change, if result.is_ok() { Ending::Done } else { Ending::Failed });
     result
 }

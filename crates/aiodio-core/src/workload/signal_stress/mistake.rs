@@ -4,17 +4,18 @@
 //! the disk comes to harm.
 
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
 use crate::buffer::Buffer;
 use crate::engine::{Engine, Event, Op, Request};
 use crate::error::{Errno, Error, Result, Step};
-use crate::recorder::{self, Begin, Interface, Kind, Recorder};
+use crate::recorder::{Begin, Interface, Kind};
 use crate::stamp::Key;
+use crate::sys::File;
 
 /// One write to be treated badly.
 pub(super) struct Write<'a> {
-    pub(super) file: &'a OwnedFd,
+    pub(super) file: &'a File,
     pub(super) offset: u64,
     pub(super) bytes: usize,
     pub(super) generation: u32,
@@ -45,15 +46,14 @@ pub(super) fn write(engine: &mut dyn Engine, write: &Write<'_>, buffer: Buffer) 
         bytes: write.bytes,
         registration: 0,
     };
-    let record = recorder::current();
-    let begin = |recorder: &Recorder, kind| {
-        let (file, flags) = recorder::describe(recorder, write.file.as_fd());
-        let (address, bytes) = (start as u64, write.bytes as u64);
+    let calls = write.file.calls();
+    let begin = |kind| {
         let interface = if kind == Kind::Write { Interface::Libaio } else { Interface::Sync };
         let generation = if kind == Kind::Write { write.generation } else { write.next.generation };
-        recorder.begin(&Begin { kind, interface, flags, file, offset: write.offset, bytes, address, generation })
+        let begin = calls.begin(kind, write.offset, write.bytes as u64);
+        calls.start(&Begin { interface, address: start as u64, generation, ..begin })
     };
-    let recorded = record.as_ref().map(|recorder| begin(recorder, Kind::Write));
+    let recorded = begin(Kind::Write);
     let mut other = vec![0; write.bytes];
     write.next.fill(write.offset, &mut other);
     // SAFETY: the memory is given back only when the event has been reaped.
@@ -69,20 +69,16 @@ pub(super) fn write(engine: &mut dyn Engine, write: &Write<'_>, buffer: Buffer) 
             Err(errno) => return Err(Error::new(Step::Reap, "Waiting for the write failed").errno(errno)),
         }
         if let Some(event) = events.first() {
-            if let (Some(recorder), Some(recorded)) = (&record, recorded) {
-                recorder.end(recorded, event.result);
-            }
+            calls.end(recorded, event.result);
             return Ok(Written { buffer: ManuallyDrop::into_inner(buffer), result: event.result, mistaken });
         }
         // Interrupted, and the write goes on. This is the mistake.
-        let recorded = record.as_ref().map(|recorder| begin(recorder, Kind::Fill));
+        let recorded = begin(Kind::Fill);
         for (at, byte) in other.iter().enumerate() {
             // SAFETY: inside the buffer, which no reference of Rust's is looking at; the kernel's view is the point of it.
             unsafe { start.wrapping_add(at).write_volatile(*byte) };
         }
-        if let (Some(recorder), Some(recorded)) = (&record, recorded) {
-            recorder.end(recorded, 0);
-        }
+        calls.end(recorded, 0);
         mistaken = true;
     }
 }

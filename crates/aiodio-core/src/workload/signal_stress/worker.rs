@@ -1,7 +1,7 @@
 //! One thread of the stress: it does what its plan says, and reaps what it has submitted.
 
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::Ordering;
 
 use super::mistake;
@@ -11,9 +11,9 @@ use super::{Operation, Run, Sizing, State, Trouble, Wrong};
 use crate::buffer::{Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation as Transfer, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
+use crate::file::Flags;
 use crate::oracle::{Change, ChangeId, Ending, Expected, ReadId, SizeChange};
-use crate::recorder::{self, Begin, Kind as Recorded};
+use crate::recorder::{Begin, Kind as Recorded};
 use crate::sys;
 use crate::verify::check_memory;
 
@@ -44,9 +44,9 @@ pub(super) struct Worker<'run, 'caller> {
     queues: Vec<Queue<InFlight>>,
     free: Vec<Buffer>,
     /// By file: buffered.
-    files: Vec<OwnedFd>,
+    files: Vec<sys::File>,
     /// By file, with `O_DIRECT`, where the filesystem has it.
-    direct_files: Vec<OwnedFd>,
+    direct_files: Vec<sys::File>,
     careless: Option<Box<dyn Engine>>,
     done: [u64; Action::ALL.len()],
     direct: u64,
@@ -69,9 +69,9 @@ impl<'run, 'caller> Worker<'run, 'caller> {
     pub(super) fn new(run: &'run Run<'caller>, index: usize) -> Result<Self> {
         let options = run.options;
         let pool = Pool::new(options.depth.get(), options.block_bytes, options.align)?;
-        let open = |direct| -> Result<Vec<OwnedFd>> {
-            let flags = file::Flags { direct, sync: false };
-            run.files.iter().map(|file| Ok(file::open_to_write(&file.path, true, flags)?.into())).collect()
+        let open = |direct| -> Result<Vec<sys::File>> {
+            let flags = Flags { direct, sync: false };
+            run.files.iter().map(|file| sys::File::open_to_write(&file.path, true, flags)).collect()
         };
         let mut queues = Vec::new();
         for kind in &options.engines {
@@ -82,6 +82,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             }
             let engine = (run.open)(*kind, options.depth)?;
             // A short transfer is resumed on the grid of direct I/O, which is right for the others too.
+            let files = files.into_iter().map(Into::into).collect();
             queues.push(Queue::new(engine, options.depth, files, &pool.registrations, options.unit_bytes)?);
         }
         let careless = options.commit_old_mistake && run.direct && options.engines.contains(&Kind::Libaio);
@@ -338,11 +339,11 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         if bytes >= memory.len() {
             return Err(Errno(libc::EIO));
         }
-        let fd = self.direct_files[file].as_fd();
-        let calls = sys::Calls::on(fd);
-        let begin = Begin { address: memory.as_ptr() as u64, ..calls.begin(recorder::Kind::Read, offset, bytes as u64) };
+        let file = &self.direct_files[file];
+        let (calls, fd) = (file.calls(), file.as_raw_fd());
+        let begin = Begin { address: memory.as_ptr() as u64, ..calls.begin(Recorded::Read, offset, bytes as u64) };
         // SAFETY: `memory` has room for so many bytes.
-        calls.call(&begin, || unsafe { libc::pread64(fd.as_raw_fd(), memory.as_mut_ptr().cast(), bytes, offset as i64) })
+        calls.call(&begin, || unsafe { libc::pread64(fd, memory.as_mut_ptr().cast(), bytes, offset as i64) })
     }
 
     /// A full filesystem ends the test; everything else is a finding.
@@ -356,15 +357,13 @@ impl<'run, 'caller> Worker<'run, 'caller> {
     }
 
     /// Calls until no signal interrupts.
-    fn call(&mut self, begin: &Begin, mut call: impl FnMut() -> libc::c_int) -> std::result::Result<(), Errno> {
-        let recorder = recorder::current();
+    fn call(&mut self, file: usize, begin: &Begin, mut call: impl FnMut() -> libc::c_int) -> std::result::Result<(), Errno> {
+        let calls = self.files[file].calls();
         let mut tries = 0;
         loop {
-            let mut once = || if call() == 0 { Ok(()) } else { Err(Errno::last()) };
-            let result = match &recorder {
-                Some(recorder) => recorder.span(begin, once),
-                None => once(),
-            };
+            let recorded = calls.start(begin);
+            let result = if call() == 0 { Ok(()) } else { Err(Errno::last()) };
+            calls.end(recorded, result.map_or_else(|errno| -i64::from(errno.0), |()| 0));
             if result != Err(Errno(libc::EINTR)) || tries == TRIES_MAX {
                 return result;
             }
@@ -373,15 +372,11 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         }
     }
 
-    fn recorded_file(&self, file: usize) -> u32 {
-        recorder::current().map_or(0, |recorder| recorder::describe(&recorder, self.files[file].as_fd()).0)
-    }
-
     fn fsync(&mut self, step: &Planned) -> Result<()> {
-        let fd = self.files[step.file].as_raw_fd();
-        let begin = Begin::call(Recorded::Fsync, self.recorded_file(step.file), 0, 0);
+        let file = &self.files[step.file];
+        let (fd, begin) = (file.as_raw_fd(), file.calls().begin(Recorded::Fsync, 0, 0));
         // SAFETY: an open descriptor.
-        let result = self.call(&begin, || unsafe { libc::fsync(fd) });
+        let result = self.call(step.file, &begin, || unsafe { libc::fsync(fd) });
         self.finish_call("fsync", step, 0, 0, result)
     }
 
@@ -411,8 +406,8 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         };
         let fd = self.files[step.file].as_raw_fd();
         let (at, length) = if flags.is_none() { (0, size) } else { (offset, bytes) };
-        let begin = Begin::call(kind, self.recorded_file(step.file), at, length);
-        let result = self.call(&begin, || match flags {
+        let begin = self.files[step.file].calls().begin(kind, at, length);
+        let result = self.call(step.file, &begin, || match flags {
             // SAFETY: an open descriptor.
             None => unsafe { libc::ftruncate64(fd, size as i64) },
             // SAFETY: as above.
@@ -459,8 +454,8 @@ impl<'run, 'caller> Worker<'run, 'caller> {
     fn store(&mut self, step: &Planned) -> Result<()> {
         let run = self.run;
         let shared = &run.files[step.file];
-        let fd = self.files[step.file].as_fd();
-        let found = size_of(&shared.path, fd)?;
+        let file = &self.files[step.file];
+        let found = file.size()?;
         let (least, most) = shared.state().oracle.sizes().into_inner();
         if !(least..=most).contains(&found) {
             let operation =
@@ -473,7 +468,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         }
         let page = page_bytes() as u64;
         let start = step.offset / page * page;
-        let mapping = match Mapping::new(fd, start, (end - start) as usize) {
+        let mapping = match Mapping::new(file.as_fd(), start, (end - start) as usize) {
             Ok(mapping) => mapping,
             Err(Errno(libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP)) => {
                 // FUSE without a shared mmap, or a kernel before 5.14, where a full filesystem would be a SIGBUS.
@@ -498,18 +493,15 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let mut data = vec![0; bytes as usize];
         key.fill(step.offset, &mut data);
         let address = mapping.start.wrapping_add((step.offset - start) as usize);
-        let record = recorder::current();
         let begin = Begin {
             address: address as u64,
             generation: key.generation,
-            ..Begin::call(Recorded::MmapWrite, self.recorded_file(step.file), step.offset, bytes)
+            ..file.calls().begin(Recorded::MmapWrite, step.offset, bytes)
         };
-        let recorded = record.as_ref().map(|recorder| recorder.begin(&begin));
+        let recorded = file.calls().start(&begin);
         // SAFETY: inside the mapping; nobody makes the file shorter meanwhile.
         unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), address, data.len()) };
-        if let (Some(recorder), Some(recorded)) = (&record, recorded) {
-            recorder.end(recorded, 0);
-        }
+        file.calls().end(recorded, 0);
         shared.state().oracle.end(id, Ending::Done);
         Ok(())
     }
@@ -547,13 +539,6 @@ fn check_read(
         return Some(Wrong::Data { ranges: outcome.ranges, total: outcome.ranges_total });
     }
     (got < least).then_some(Wrong::Short { got, least })
-}
-
-fn size_of(path: &std::path::Path, fd: std::os::fd::BorrowedFd<'_>) -> Result<u64> {
-    let duplicate = fd
-        .try_clone_to_owned()
-        .map_err(|error| Error::new(Step::Stat, "The file's size cannot be learnt").errno(Errno::from(&error)).path(path))?;
-    file::size(path, &duplicate.into())
 }
 
 /// A shared mapping of a part of a file, ready to be stored to.

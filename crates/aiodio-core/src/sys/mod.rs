@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
-use crate::recorder::{self, Begin, Kind, RESUMED, Recorder, VERIFYING};
+use crate::recorder::{self, Begin, Kind, OperationId, RESUMED, Recorder, VERIFYING};
 use crate::stamp::SECTOR_BYTES;
 use crate::storage;
 
@@ -70,15 +70,26 @@ impl Calls {
         Begin { flags: self.flags, ..Begin::call(kind, self.file, offset, bytes) }
     }
 
+    /// An operation begins that [`Self::end`] ends.
+    pub(crate) fn start(&self, begin: &Begin) -> Option<OperationId> {
+        self.record.as_ref().map(|recorder| recorder.begin(begin))
+    }
+
+    /// What [`Self::start`] began is over: bytes transferred, or a negated errno.
+    pub(crate) fn end(&self, operation: Option<OperationId>, result: i64) {
+        if let (Some(recorder), Some(operation)) = (&self.record, operation) {
+            recorder.end(operation, result);
+        }
+    }
+
     /// Makes a system call, again when a signal interrupts it, as one operation of the record.
     pub(crate) fn call<T>(&self, begin: &Begin, call: impl FnMut() -> T) -> Answer<usize>
     where
         usize: TryFrom<T>,
     {
-        let Some(recorder) = &self.record else { return uninterrupted(call) };
-        let operation = recorder.begin(begin);
+        let operation = self.start(begin);
         let result = uninterrupted(call);
-        recorder.end(operation, result.map_or_else(|errno| -i64::from(errno.0), |count| count as i64));
+        self.end(operation, result.map_or_else(|errno| -i64::from(errno.0), |count| count as i64));
         result
     }
 
@@ -133,6 +144,13 @@ pub(crate) fn sync(path: &Path, calls: &Calls, file: BorrowedFd<'_>, kind: Kind)
     });
     let failed = |errno| Error::new(Step::Fsync, "The file's data did not reach the disk").errno(errno).path(path);
     result.map(drop).map_err(failed)
+}
+
+/// `ftruncate(2)`.
+pub(crate) fn truncate(calls: &Calls, file: BorrowedFd<'_>, size: u64) -> Answer<()> {
+    let fd = file.as_raw_fd();
+    // SAFETY: an open descriptor.
+    calls.call(&calls.begin(Kind::Truncate, 0, size), || unsafe { libc::ftruncate64(fd, size as i64) }).map(drop)
 }
 
 /// An open file whose calls are recorded.
@@ -280,9 +298,7 @@ impl File {
 
     /// `ftruncate(2)`.
     pub(crate) fn truncate(&self, size: u64) -> Answer<()> {
-        let fd = self.as_raw_fd();
-        // SAFETY: an open descriptor.
-        self.calls.call(&self.calls.begin(Kind::Truncate, 0, size), || unsafe { libc::ftruncate64(fd, size as i64) }).map(drop)
+        truncate(&self.calls, self.as_fd(), size)
     }
 
     /// `fallocate(2)` with flags `mode`, of which `FALLOC_FL_*` each are a kind of the record's own.
