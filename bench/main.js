@@ -27,7 +27,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { copyFile, fillFile, storageInfo, verifyFile } from "#native";
+import { call, storageInfo } from "#native";
 import { provision, release, rerunWithPrivateMounts } from "../scripts/filesystems.js";
 
 const self = fileURLToPath(import.meta.url);
@@ -179,13 +179,13 @@ function part1(work, directory, tree) {
 
 /** Bytes a second of the copy loop alone, source and destination laid out before. */
 async function ourCopy(directory, options) {
-  const outcome = await copyFile({
+  const outcome = await call("copy", {
     source: join(directory, "source"),
     destination: join(directory, "destination"),
     syncWrites: false,
     direct: true,
     fsync: "none",
-    bufferAlign: "page",
+    align: { offset: 0 },
     logicalBlockBytes: storageInfo(directory).logicalBlockBytes,
     ...options,
   });
@@ -226,10 +226,10 @@ async function fio(directory) {
   }
   const bytes = 256 * MIB;
   const key = { seed: 1n, fileId: 1, generation: 1 };
-  const source = { ...key, path: join(directory, "source"), bytes };
-  await fillFile(source);
+  const source = { key, path: join(directory, "source"), bytes };
+  await call("fill", source);
   // Its pages leave the cache: fio's files have none there, and each direct read would have to look for them.
-  await verifyFile({ ...source, rung: "disk", rangesMax: 1 });
+  await call("verify", { ...source, rung: "disk", rangesMax: 1 });
   for (const engine of ["libaio", "io_uring", "io_uring-fixed"]) {
     for (const blockBytes of [65536, 4096]) {
       for (const depth of [1, 16, 64]) {
@@ -251,9 +251,9 @@ async function fio(directory) {
       }
     }
   }
-  await verifyFile({ ...source, rung: "cache", rangesMax: 1 });
+  await call("verify", { ...source, rung: "cache", rangesMax: 1 });
   const started = process.hrtime.bigint();
-  const verified = await verifyFile({ ...source, rung: "cache", rangesMax: 1 });
+  const verified = await call("verify", { ...source, rung: "cache", rangesMax: 1 });
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   if (verified.sectorsBad > 0) throw new Error("the source does not verify");
   console.log(`verification from the page cache: ${(bytes / seconds / 1e9).toFixed(1)} GB/s`);

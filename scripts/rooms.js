@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 /** What each room may import, the lowest room first: nothing that comes after it. */
 const ROOMS = {
   base: [],
+  native: [],
   events: ["base"],
   linux: ["base", "events"],
   process: ["base", "linux"],

@@ -5,7 +5,7 @@
  * checked, everything read is compared with what was written last, and the file is verified down to the disk. LTP's "prep"
  * tests differ from the others in who fills the control block in, which the kernel can't see: it copies it.
  */
-import { type AioRound, aioRoundsRun } from "#native";
+import { type AioRound, call } from "#native";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
@@ -81,10 +81,10 @@ export default testcase({
   async run(test, { data, path }) {
     const { b, n, engine, verify } = test.options;
     try {
-      const outcome = await aioRoundsRun({
+      const outcome = await call("aio-rounds", {
         ...{ path, read: true, write: true, truncate: false, direct: false, engine, bytes: b, requests: n },
         ...{ together: false, rounds: TESTS.map(({ round }) => round) },
-        ...{ seed: data.seed, fileId: FILE_ID, generation: data.generation },
+        key: { seed: data.seed, fileId: FILE_ID, generation: data.generation },
         ...(data.ltp && { ltpByte: LTP_BYTE }),
       });
       test.sink.data("rounds", outcome);

@@ -6,7 +6,7 @@
  * verified down to the disk.
  */
 import { join } from "node:path";
-import { aioRoundsRun } from "#native";
+import { call } from "#native";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
@@ -79,9 +79,10 @@ export default testcase({
     const { engine, verify } = test.options;
     const path = join(test.directory, FILE);
     for (const { round, flags, ...one } of CASES) {
-      const outcome = await aioRoundsRun({
+      const outcome = await call("aio-rounds", {
         ...{ ...one, path, direct: one.direct && direct, engine, bytes: REQUEST_BYTES, requests: REQUESTS },
-        ...{ together: true, rounds: [round], seed: data.seed, fileId: FILE_ID, generation: data.generation },
+        ...{ together: true, rounds: [round] },
+        key: { seed: data.seed, fileId: FILE_ID, generation: data.generation },
         ...(data.ltp && { ltpByte: LTP_BYTE }),
       });
       test.sink.data("rounds", outcome);

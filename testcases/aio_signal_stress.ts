@@ -27,17 +27,17 @@
  */
 import { basename } from "node:path";
 import {
+  call,
   forgetExpectations,
   limits,
   queryRecord,
+  type SignalStressOutcome,
   type StorageInfo,
-  type StressOutcome,
   type StressTrouble,
   storageInfo,
-  stressRun,
 } from "#native";
+import { absence, alignOf, ENGINES, type Engine } from "../ts/testcase/engines.js";
 import { parseInteger, parseSeed } from "../ts/base/numbers.js";
-import { absence, ENGINES, type Engine } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
@@ -171,15 +171,15 @@ function available(test: StressTest): Engine[] {
 async function once(test: StressTest, { seed, engines, storage }: State): Promise<void> {
   const { p, n, b, files, depth, io, signals, verify } = test.options;
   const mistake = test.options["commit-old-mistake"];
-  const outcome = await stressRun(
+  const outcome = await call(
+    "signal-stress",
     {
       ...{ directory: test.directory, workers: p, operations: n, seed, files, depth, engines, blockBytes: b },
       fileBytes: test.options["file-size"],
       firstFile: 1 + (test.iteration - 1) * files,
       direct: io !== "buffered",
       buffered: io !== "direct",
-      bufferAlign: test.options["buffer-align"],
-      logicalBlockBytes: storage.logicalBlockBytes,
+      align: alignOf(test.options["buffer-align"], storage.logicalBlockBytes),
       unitBytes: storage.dioOffsetAlignBytes,
       truncateBeside: test.options.truncate === "beside",
       signals: signals === "on",
@@ -208,7 +208,7 @@ async function once(test: StressTest, { seed, engines, storage }: State): Promis
 }
 
 /** What happened, so that a pass says what it is worth. */
-function describeRun(test: StressTest, outcome: StressOutcome): void {
+function describeRun(test: StressTest, outcome: SignalStressOutcome): void {
   const counts = outcome.counts.filter(({ done }) => done > 0).map(({ action, done }) => `${done} ${action}`);
   test.info(`Did ${counts.join(", ")}; ${outcome.direct} directly; sent ${outcome.signals} signals`);
   if (outcome.leftOut.length > 0) test.info(`The seed leaves out: ${outcome.leftOut.join(", ")}`);
@@ -227,7 +227,7 @@ function describeRun(test: StressTest, outcome: StressOutcome): void {
 }
 
 /** Memory that was used for two things at once: nothing that is found afterwards says anything about the kernel. */
-function ownErrors(test: StressTest, { mistakes }: StressOutcome): void {
+function ownErrors(test: StressTest, { mistakes }: SignalStressOutcome): void {
   const [shared] = queryRecord({ max: 0 }).sharedMemory;
   if (shared) {
     if (mistakes > 0) test.info(`Used a buffer again at EINTR ${mistakes} times (--commit-old-mistake)`);
@@ -299,7 +299,7 @@ function around({ file, offset, bytes, errno, got }: StressTrouble): string[] {
 }
 
 /** All files on each rung before the next: mounting again concerns all of them. */
-async function verifyFiles(test: StressTest, { files }: StressOutcome): Promise<void> {
+async function verifyFiles(test: StressTest, { files }: SignalStressOutcome): Promise<void> {
   const { verify } = test.options;
   const others = { ...(test.remount && { remount() {} }) };
   const climbs = files.map((file, index) => climb(index === 0 ? test : others, verify, file));

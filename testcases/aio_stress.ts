@@ -11,7 +11,7 @@ import {
   type AioStressLatency,
   type AioStressOutcome,
   type AioStressStage,
-  aioStress,
+  call,
   forgetExpectations,
   limits,
   storageInfo,
@@ -32,7 +32,7 @@ import {
   verifyOption,
 } from "../ts/testcase/verification.js";
 
-const STAGES = ["write", "read", "random write", "random read"];
+const STAGES = ["write", "read", "random write", "random read"] as const;
 const MIB = 2 ** 20;
 /** Of all buffers: leaves a worker well below 200 MiB. */
 const MEMORY_BYTES = 64 * MIB;
@@ -110,7 +110,7 @@ type StressTest = Test<typeof options>;
 
 interface State {
   seed: bigint;
-  stages: number[];
+  stages: AioStressStage["name"][];
   files: string[];
   turn: number;
   threads: number;
@@ -140,10 +140,11 @@ export default testcase({
     if (direct && r % directAlign !== 0) test.unsupported("Record size is not multiple of drive block size");
     if (b > (aioMax ?? b)) test.conf(`Number of async IO blocks passed the maximum (${aioMax})`);
     // 0 counts as not given for LTP, whose lines -o0 therefore ask for all stages.
-    const stages = o ? [o] : STAGES.map((_, number) => number);
-    if (o) {
-      test.info(`Adding stage ${STAGES[o]}`);
-      test.info(`starting with ${STAGES[o]}`);
+    const one = o ? STAGES[o] : undefined;
+    const stages = one ? [one] : [...STAGES];
+    if (one) {
+      test.info(`Adding stage ${one}`);
+      test.info(`starting with ${one}`);
     }
     if (d < e) test.info(`dropping io_iter to ${d}`);
     const turn = Math.min(d, e);
@@ -183,7 +184,8 @@ export default testcase({
 
 async function stress(test: StressTest, state: State): Promise<AioStressOutcome> {
   const { a, c, d, g, n, O: direct, r, s, layout, engine } = test.options;
-  const outcome = await aioStress(
+  const outcome = await call(
+    "aio-stress",
     {
       files: state.files,
       // An iteration's data must not pass for the one's before.

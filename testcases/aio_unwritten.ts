@@ -20,7 +20,7 @@
  * repeated; the blocks around must stay zero; stale data are told from zeros; the disk is verified in the end.
  */
 import { join } from "node:path";
-import { unwrittenRun } from "#native";
+import { call } from "#native";
 import { formatBytes } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, integer, seed, size } from "../ts/testcase/options.js";
@@ -88,7 +88,7 @@ export default testcase({
   async run(test, { seed, unitBytes }) {
     const { n, s, b, d, engine, space, verify } = test.options;
     const path = join(test.directory, FILE);
-    const outcome = await unwrittenRun({
+    const outcome = await call("unwritten", {
       ...{ path, bytes: s, blockBytes: b, unitBytes, depth: d, rounds: n, engine, space, seed },
     });
     test.sink.data("race", outcome);

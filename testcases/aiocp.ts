@@ -8,9 +8,9 @@
  * they meet the direct ones in one page. `--buffer-align logical`, the default, keeps that mixture on purpose.
  */
 import { join } from "node:path";
-import { copyFile, fillFile, limits, type StorageInfo, storageInfo } from "#native";
+import { call, limits, type StorageInfo, storageInfo } from "#native";
+import { alignOf, ENGINES } from "../ts/testcase/engines.js";
 import { parseInteger } from "../ts/base/numbers.js";
-import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
@@ -143,13 +143,14 @@ function fsyncPolicy(test: AiocpTest, direct: boolean) {
 
 async function fill(test: AiocpTest, { bytes, seed }: State, generation: number): Promise<void> {
   const path = join(test.directory, sourceOf(test));
-  const { error } = await fillFile({ path, bytes, seed, fileId: SOURCE_ID, generation });
+  const { error } = await call("fill", { path, bytes, key: { seed, fileId: SOURCE_ID, generation } });
   if (error) test.broken(explainFailure(error));
 }
 
 async function copy(test: AiocpTest, { bytes, direct, syncWrites, storage }: State): Promise<void> {
   const { b, n, engine } = test.options;
-  const outcome = await copyFile(
+  const outcome = await call(
+    "copy",
     {
       source: join(test.directory, sourceOf(test)),
       destination: join(test.directory, destinationOf(test)),
@@ -160,7 +161,7 @@ async function copy(test: AiocpTest, { bytes, direct, syncWrites, storage }: Sta
       direct,
       syncWrites,
       fsync: fsyncPolicy(test, direct),
-      bufferAlign: test.options["buffer-align"],
+      align: alignOf(test.options["buffer-align"], storage.logicalBlockBytes),
       logicalBlockBytes: storage.logicalBlockBytes,
     },
     (done) => test.sink.progress(done, bytes, "bytes"),
@@ -205,9 +206,9 @@ const REAP_CALLS = { ...SUBMIT_CALLS, libaio: "io_getevents" };
 /** One verdict: every sector of the copy, in the page cache, then on the disk, then after unmounting and mounting. */
 async function compare(test: AiocpTest, { bytes, seed }: State): Promise<void> {
   const { verify } = test.options;
-  const key = { bytes, seed, fileId: SOURCE_ID, generation: test.iteration };
+  const content = { bytes, key: { seed, fileId: SOURCE_ID, generation: test.iteration } };
   const findings: Finding[] = [];
-  for await (const found of climb(test, verify, { ...key, path: join(test.directory, destinationOf(test)) })) {
+  for await (const found of climb(test, verify, { ...content, path: join(test.directory, destinationOf(test)) })) {
     if (found.error) test.broken(explainFailure(found.error));
     if (found.rung === "cache" && found.bytesFound !== bytes) {
       test.fail(`Expected destination file size ${bytes} but it's ${found.bytesFound}`);
@@ -223,5 +224,6 @@ async function compare(test: AiocpTest, { bytes, seed }: State): Promise<void> {
   // One verdict, as in LTP, which does not compare files of different sizes.
   if (test.results === 0) test.fail("Files are not identical");
   reportFailure(test, join(test.directory, destinationOf(test)), findings);
-  for await (const text of secondLook(verify, { ...key, path: join(test.directory, sourceOf(test)) })) test.info(text);
+  for await (const text of secondLook(verify, { ...content, path: join(test.directory, sourceOf(test)) }))
+    test.info(text);
 }

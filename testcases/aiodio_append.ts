@@ -57,7 +57,7 @@ export default testcase({
           return `AIO write offset ${offset} expected ${s} got ${got ?? -(errno ?? 0)}`;
         },
       },
-      { scene: "append", appends: c, blockBytes: s, depth: Math.min(b, c), readers: n, readBytes: READ_BYTES },
+      { scene: { append: { appends: c } }, blockBytes: s, depth: Math.min(b, c), readers: n, readBytes: READ_BYTES },
     );
     if (failures.length === 0) test.pass(allRight(test));
     else test.fail(`Non zero bytes read: ${failures.join("; ")}`);

@@ -71,7 +71,13 @@ export default testcase({
           return `AIO write offset ${offset} expected ${w} got ${got ?? -(errno ?? 0)}`;
         },
       },
-      { scene: "sparse", bytes: s, start: 0, blockBytes: w, depth: state.depth, readers: n, readBytes: READ_BYTES },
+      {
+        scene: { sparse: { bytes: s, start: 0 } },
+        blockBytes: w,
+        depth: state.depth,
+        readers: n,
+        readBytes: READ_BYTES,
+      },
     );
     for (const failure of failures) test.fail(failure);
     if (failures.length === 0) test.pass(allRight(test));

@@ -50,7 +50,7 @@ export default testcase({
         broken: ({ step, code, errno }) =>
           step === "write" ? `write(${FILE},${w}) failed: ${code} (${errno})` : undefined,
       },
-      { scene: "append", appends: c, blockBytes: w, readers: n, readBytes: READ_BYTES },
+      { scene: { append: { appends: c } }, blockBytes: w, readers: n, readBytes: READ_BYTES },
     );
     if (failures.length === 0) test.pass(allRight(test));
     else test.fail(`Non zero bytes read: ${failures.join("; ")}`);

@@ -34,7 +34,7 @@
  * is reported by the runner beside the testcase; it fails the testcase where nothing is permitted.
  */
 import { join } from "node:path";
-import { invalidateRun, limits } from "#native";
+import { call, limits } from "#native";
 import { formatBytes, parseInteger, parseSize } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, seed, text } from "../ts/testcase/options.js";
@@ -167,7 +167,7 @@ export default testcase({
     for (const [index, blockBytes] of blocks.entries()) {
       const name = `${FILE}.${blockBytes}`;
       const path = join(test.directory, name);
-      const outcome = await invalidateRun({
+      const outcome = await call("invalidate", {
         ...{ path, blockBytes, unitBytes, writes: WRITES, rounds: n, engine, collider: collide, fsync },
         ...{ memoryBytes, offsetInPage, strict, seed },
       });

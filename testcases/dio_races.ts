@@ -19,7 +19,7 @@
  * pwrite(2); exit-in-flight: a child's AIO).
  */
 import { join } from "node:path";
-import { racesRun, raceTable } from "#native";
+import { call, raceTable } from "#native";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, seed } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
@@ -80,7 +80,7 @@ export default testcase({
       test.info(`${name}: ${story}`);
       const path = join(test.directory, `${FILE}.${name}`);
       const other = join(test.directory, `${OTHER}.${name}`);
-      const outcome = await racesRun({ race: name, path, other, unitBytes, rounds: n, engine, seed });
+      const outcome = await call("races", { race: name, path, other, unitBytes, rounds: n, engine, seed });
       test.sink.data("race", { name, ...outcome });
       if (outcome.unsupported !== undefined) {
         const text = `${name}: ${test.filesystem} has no ${outcome.unsupported}`;

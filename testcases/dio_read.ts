@@ -42,9 +42,7 @@ export default testcase({
         },
       },
       {
-        scene: "overwrite",
-        bytes: s,
-        writers: n,
+        scene: { overwrite: { bytes: s, writers: n } },
         blockBytes: Math.min(w, s),
         readers: 1,
         readBytes: Math.min(r, s),

@@ -53,7 +53,7 @@ export default testcase({
         broken: ({ step, code, errno }) =>
           step === "write" ? `write(${FILE},${w}) failed: ${code} (${errno})` : undefined,
       },
-      { scene: "sparse", bytes: s, start: o, blockBytes: w, readers: n, readBytes: READ_BYTES },
+      { scene: { sparse: { bytes: s, start: o } }, blockBytes: w, readers: n, readBytes: READ_BYTES },
     );
     for (const failure of failures) test.fail(failure);
     if (failures.length === 0) test.pass(allRight(test));

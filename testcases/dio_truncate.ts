@@ -57,10 +57,7 @@ export default testcase({
           step === "write" ? `write(${FILE},${s}) failed: ${code} (${errno})` : undefined,
       },
       {
-        scene: "truncate",
-        appends: a,
-        rounds: c,
-        junk: join(test.directory, JUNK),
+        scene: { truncate: { appends: a, rounds: c, junk: join(test.directory, JUNK) } },
         blockBytes: s,
         readers: n,
         readBytes: READ_BYTES,

@@ -5,7 +5,7 @@
  * here every sector says where it belongs. The copy is compared in the page cache and on the disk.
  */
 import { join } from "node:path";
-import { checkBlocks, copyFile, probeDirect, storageInfo, writeBlocks } from "#native";
+import { call, probeDirect, storageInfo } from "#native";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable } from "../ts/testcase/verification.js";
 import {
@@ -83,20 +83,22 @@ export default testcase({
 async function copy(test: Test<typeof options>, { data, from, to, logicalBlockBytes }: State): Promise<void> {
   const { b, n, verify } = test.options;
   data.generation += 1;
-  const content = { seed: data.seed, fileId: FILE_ID, generation: data.generation, ltpPattern: data.ltp };
-  const unwritten = await writeBlocks({ path: from, blockBytes: b, blocks: n, ...content });
+  const key = { seed: data.seed, fileId: FILE_ID, generation: data.generation };
+  const blocks = { blockBytes: b, blocks: n, key, ltpPattern: data.ltp };
+  const unwritten = await call("write-blocks", { path: from, ...blocks });
   if (unwritten?.error) test.broken(explainFailure(unwritten.error));
   const bytes = b * n;
-  const outcome = await copyFile(
+  const outcome = await call(
+    "copy",
     {
       ...{ source: from, destination: to, bytes, blockBytes: b, depth: 1, engine: "sync", direct: true },
-      ...{ syncWrites: false, fsync: "none", bufferAlign: "page", logicalBlockBytes },
+      ...{ syncWrites: false, fsync: "none", align: { offset: 0 }, logicalBlockBytes },
     },
     (done) => test.sink.progress(done, bytes, "bytes"),
   );
   test.sink.data("copy", outcome);
   if (outcome.error) test.broken(explainFailure(outcome.error));
-  const wrong = data.ltp ? await checkBlocks({ path: to, blockBytes: b, blocks: n, ...content }) : null;
+  const wrong = data.ltp ? await call("check-blocks", { path: to, ...blocks }) : null;
   const found = await complaints(test, verify, data, { path: to, bytes, fileId: FILE_ID });
   for (const note of found.notes) test.info(note);
   const lines = [...(wrong ? describeFault("page cache", wrong) : []), ...found.lines];

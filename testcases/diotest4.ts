@@ -7,7 +7,7 @@
  * back, and the whole file is verified in the end: a write that failed must not have changed anything.
  */
 import { join } from "node:path";
-import { type DioAttempt, type DioCheck, dioLimitsRun, fillFile, probeDirect, storageInfo } from "#native";
+import { call, type DioAttempt, type DioCheck, probeDirect, storageInfo } from "#native";
 import { seed } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable, verifyOption } from "../ts/testcase/verification.js";
@@ -93,10 +93,10 @@ export default testcase({
   async run(test, { data, path, alignBytes }) {
     const bytes = Math.max(test.options.b * BLOCK_BYTES, alignBytes);
     data.generation = 1;
-    const content = { path, bytes, seed: data.seed, fileId: FILE_ID, generation: data.generation };
-    const { error: unfilled } = await fillFile(content);
+    const content = { path, bytes, key: { seed: data.seed, fileId: FILE_ID, generation: data.generation } };
+    const { error: unfilled } = await call("fill", content);
     if (unfilled) test.broken(explainFailure(unfilled));
-    const { checks, error } = await dioLimitsRun({ ...content, alignBytes });
+    const { checks, error } = await call("dio-limits", { ...content, alignBytes });
     test.sink.data("checks", checks);
     for (const { name, attempts, unsupported } of checks) {
       const lenience = STRICT.has(test.filesystem) ? undefined : LENIENT[name];

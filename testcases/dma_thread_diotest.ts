@@ -9,7 +9,7 @@
 import { mkdirSync, statfsSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
-import { fillFile, forkDmaRun, forkDmaWorkersMax, hasRoom, limits, probeDirect, storageInfo } from "#native";
+import { call, forkDmaWorkersMax, hasRoom, limits, probeDirect, storageInfo } from "#native";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
 import { type Option, seed, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
@@ -102,19 +102,19 @@ export default testcase({
     const { files, "file-size": bytes } = test.options;
     data.generation += 1;
     const fileOf = (number: number) => ({
-      ...{ path: join(test.directory, DIRECTORY, `file${number}`), bytes, seed: data.seed },
-      ...{ fileId: number, generation: data.generation },
+      ...{ path: join(test.directory, DIRECTORY, `file${number}`), bytes },
+      key: { seed: data.seed, fileId: number, generation: data.generation },
     });
     test.info(`Writing ${files} files of ${formatBytes(bytes)}`);
     for (let number = 1; number <= files; number += 1) {
-      const { error } = await fillFile(fileOf(number));
+      const { error } = await call("fill", fileOf(number));
       if (error) test.broken(explainFailure(error));
       test.sink.progress(number, 2 * files, "files");
     }
     const sum = { reads: 0, forks: 0, during: 0, corrupt: 0 };
     for (let number = 1; number <= files; number += 1) {
       test.info(`Reading file ${number}.`);
-      const outcome = await forkDmaRun({ ...fileOf(number), alignment, workers });
+      const outcome = await call("fork-dma", { ...fileOf(number), alignment, workers });
       test.sink.data("reads", outcome);
       sum.reads += outcome.reads;
       sum.forks += outcome.forks;

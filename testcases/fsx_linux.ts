@@ -8,7 +8,7 @@
  * them before it goes on, as the fourth is here.
  */
 import { join, resolve } from "node:path";
-import { type FsxOutcome, forgetExpectations, fsx, storageInfo } from "#native";
+import { call, type FsxKind, type FsxOutcome, forgetExpectations, storageInfo } from "#native";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
@@ -28,14 +28,23 @@ import {
 const fileOf = (test: FsxTest) => test.operands[0] ?? "ltp-file.bin";
 /** Bad ranges shown of what an operation found. */
 const RANGES_SHOWN = 8;
-const LTP_OPERATIONS = ["read", "write", "truncate", "mapread", "mapwrite"];
-const OPERATIONS = [...LTP_OPERATIONS, "allocate", "punch", "zero", "collapse", "insert", "clone", "copy"];
+const LTP_OPERATIONS: readonly FsxKind[] = ["read", "write", "truncate", "mapread", "mapwrite"];
+const OPERATIONS: readonly FsxKind[] = [
+  ...LTP_OPERATIONS,
+  "allocate",
+  "punch",
+  "zero",
+  "collapse",
+  "insert",
+  "clone",
+  "copy",
+];
 
-function operations(words: string): string[] | undefined {
-  if (words === "all") return OPERATIONS;
-  if (words === "ltp") return LTP_OPERATIONS;
-  const names = words.split(",");
-  return names.every((name) => OPERATIONS.includes(name)) ? names : undefined;
+function operations(words: string): FsxKind[] | undefined {
+  if (words === "all") return [...OPERATIONS];
+  if (words === "ltp") return [...LTP_OPERATIONS];
+  const named = words.split(",").map((name) => OPERATIONS.find((one) => one === name));
+  return named.every((one) => one !== undefined) ? named : undefined;
 }
 
 const options = {
@@ -67,7 +76,7 @@ const options = {
   }),
   "limit-operations": flag({ help: "No operation is longer than -o" }),
   operations: text({
-    default: OPERATIONS,
+    default: [...OPERATIONS],
     argument: "all|ltp|NAME,...",
     help: `What to choose from: all that the filesystem has (default), what LTP's program has, or some of ${OPERATIONS.join(", ")}`,
     invalid: `Invalid operations '%s': use all, ltp, or some of ${OPERATIONS.join(",")}`,
@@ -154,25 +163,28 @@ export default testcase({
 /** One run over an emptied file; its counts, and what LTP says on the way. */
 async function operate(test: FsxTest, { seed, directAlign }: State): Promise<FsxOutcome> {
   const { l, o, N, r, w, t, engine, direct, log, replay } = test.options;
-  const outcome = await fsx(
+  const outcome = await call(
+    "fsx",
     {
-      path: join(test.directory, fileOf(test)),
-      // A run that is repeated does something else; its own seed is the first one's plus its number.
-      seed: BigInt.asUintN(64, seed + BigInt(test.iteration - 1)),
-      operations: N,
-      sizeMax: l,
-      ...(test.options["limit-operations"] && { bytesMax: o }),
-      readAlign: r,
-      writeAlign: w,
-      truncateAlign: t,
-      kinds: test.options.operations,
-      engine,
-      direct,
-      directAlign,
+      run: {
+        path: join(test.directory, fileOf(test)),
+        // A run that is repeated does something else; its own seed is the first one's plus its number.
+        seed: BigInt.asUintN(64, seed + BigInt(test.iteration - 1)),
+        operations: N,
+        sizeMax: l,
+        ...(test.options["limit-operations"] && { bytesMax: o }),
+        readAlign: r,
+        writeAlign: w,
+        truncateAlign: t,
+        kinds: test.options.operations,
+        engine,
+        direct,
+        directAlign,
+        rangesMax: RANGES_SHOWN,
+      },
       ...(replay !== undefined && { replay }),
       ...(log !== undefined && { log }),
       list: test.debugLevel > 0,
-      rangesMax: RANGES_SHOWN,
     },
     (done) => test.sink.progress(done, N, "operations"),
   );

@@ -30,7 +30,7 @@
  * open(2) warns of it; kernels that pin pages for direct I/O do it right.
  */
 import { join } from "node:path";
-import { limits, mmapForkRun } from "#native";
+import { call, limits } from "#native";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, seed, size, text } from "../ts/testcase/options.js";
@@ -116,7 +116,7 @@ export default testcase({
 
   async run(test, { seed, logicalBlockBytes }) {
     const { n, s, b, engine, memory, writer, "buffer-offset": offsetInPage } = test.options;
-    const outcome = await mmapForkRun({
+    const outcome = await call("mmap-fork", {
       ...{ path: join(test.directory, FILE), mapped: join(test.directory, MAPPED) },
       ...{ bytes: s, blockBytes: b, rounds: n, engine, memory, writer, offsetInPage, logicalBlockBytes, seed },
     });

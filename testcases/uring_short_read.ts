@@ -24,17 +24,16 @@
  */
 import { join } from "node:path";
 import {
-  fillFile,
+  call,
   limits,
   queryRecord,
   type ShortReadOutcome,
   type ShortReadTrouble,
   type StorageInfo,
-  shortReadRun,
   storageInfo,
 } from "#native";
+import { alignOf, ENGINES } from "../ts/testcase/engines.js";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
-import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import { describeRanges, explainFailure } from "../ts/testcase/verification.js";
@@ -100,7 +99,8 @@ export default testcase({
       `Seed 0x${seed.toString(16)}, engine ${engine}, page cache disturbed: ${disturb}, a short read is ${short}`,
     );
     test.info(`Fill ${FILE} with ${formatBytes(bytes)}`);
-    const { error } = await fillFile({ path: join(test.directory, FILE), bytes, seed, fileId: FILE_ID, generation: 1 });
+    const key = { seed, fileId: FILE_ID, generation: 1 };
+    const { error } = await call("fill", { path: join(test.directory, FILE), bytes, key });
     if (error?.code === "ENOSPC") test.unsupported(`${explainFailure(error)}: use a smaller file (-s)`);
     if (error) test.broken(explainFailure(error));
     return { seed, bytes, storage: storageInfo(test.directory) };
@@ -109,11 +109,12 @@ export default testcase({
   async run(test, { seed, bytes, storage }) {
     const { b, n, passes, engine, resubmit, disturb } = test.options;
     const path = join(test.directory, FILE);
-    const outcome = await shortReadRun(
+    const outcome = await call(
+      "short-read",
       {
-        ...{ path, bytes, seed, fileId: FILE_ID, generation: 1, blockBytes: b, depth: n, engine, passes, resubmit },
-        bufferAlign: test.options["buffer-align"],
-        logicalBlockBytes: storage.logicalBlockBytes,
+        ...{ path, bytes, seed, blockBytes: b, depth: n, engine, passes, resubmit },
+        key: { seed, fileId: FILE_ID, generation: 1 },
+        align: alignOf(test.options["buffer-align"], storage.logicalBlockBytes),
         disturb: disturb === "on",
       },
       (done) => test.sink.progress(Math.min(done, bytes * passes), bytes * passes, "bytes"),

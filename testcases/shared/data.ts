@@ -1,7 +1,7 @@
 /** What programs of LTP's old library have in common: their options, their file, and how faults in their data are told. */
 import { lstatSync, rmSync } from "node:fs";
 import { basename, resolve } from "node:path";
-import type { Failure, TransferFault, VerifyOptions } from "#native";
+import type { Failure, TransferFault } from "#native";
 import { parseInteger } from "../../ts/base/numbers.js";
 import { chooseSeed, flag, type Option, seed, text } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
@@ -148,13 +148,14 @@ export async function complaints(
   test: Pick<Test, "remount" | "sink" | "filesystem">,
   depth: Depth,
   data: Data,
-  expected: Omit<VerifyOptions, "rung" | "rangesMax" | "seed" | "generation">,
+  { fileId, ...expected }: { path: string; offset?: number; bytes: number; fileId: number },
 ): Promise<{ lines: string[]; notes: string[] }> {
   if (data.ltp) return { lines: [], notes: [] };
   const findings: Finding[] = [];
   const name = basename(expected.path);
   const lines: string[] = [];
-  for await (const found of climb(test, depth, { ...expected, seed: data.seed, generation: data.generation })) {
+  const key = { seed: data.seed, fileId, generation: data.generation };
+  for await (const found of climb(test, depth, { ...expected, key })) {
     if (found.error) lines.push(`${name}: ${explainFailure(found.error)}`);
     else if (found.rung === "cache" && found.bytesFound !== expected.bytes) {
       lines.push(`${name}: ${found.bytesFound} bytes instead of ${expected.bytes}`);

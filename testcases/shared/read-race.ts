@@ -6,13 +6,12 @@ import { rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import {
   type BadRead,
-  dirtyFreeBlocks,
+  call,
   type Failure,
   forgetExpectations,
   limits,
-  type RaceOptions,
-  type RaceOutcome,
-  raceFile,
+  type ReadersOptions,
+  type ReadersOutcome,
   storageInfo,
 } from "#native";
 import { ENGINES, type Engine } from "../../ts/testcase/engines.js";
@@ -78,12 +77,11 @@ export function checkControlBlocks(test: RaceTest, count: number): void {
 /** Leaves old data in free blocks, so that a file that shows them is caught. */
 export async function dirtyBlocks(test: RaceTest, { seed }: RaceState, bytes: number): Promise<void> {
   test.info("Dirtying free blocks");
-  const { error } = await dirtyFreeBlocks(join(test.directory, "dirty_file"), bytes, seed);
+  const { error } = await call("dirty-free-blocks", { path: join(test.directory, "dirty_file"), bytes, seed });
   if (error) test.broken(explainFailure(error));
 }
 
-type Work = Pick<RaceOptions, "scene" | "bytes" | "start" | "appends" | "rounds" | "junk" | "writers"> &
-  Pick<RaceOptions, "blockBytes" | "readers" | "readBytes"> & { depth?: number };
+type Work = Pick<ReadersOptions, "scene" | "blockBytes" | "readers" | "readBytes"> & { depth?: number };
 
 export interface RaceWords {
   /** Name of the file. */
@@ -99,15 +97,13 @@ export async function race(test: RaceTest, state: RaceState, words: RaceWords, w
   const path = join(test.directory, words.file);
   const { engine = "sync", "ltp-pattern": ltpPattern } = test.options;
   const secondsMax = test.runtimeSeconds > 0 ? { secondsMax: test.runtimeSeconds } : {};
-  const outcome = await raceFile({
+  const outcome = await call("readers", {
     depth: 1,
     ...work,
     ...secondsMax,
     path,
     engine,
-    seed: state.seed,
-    fileId: FILE_ID,
-    generation: state.generation,
+    key: { seed: state.seed, fileId: FILE_ID, generation: state.generation },
     ltpPattern,
     logicalBlockBytes: state.logicalBlockBytes,
   });
@@ -140,7 +136,7 @@ export function allRight(test: RaceTest): string {
   return test.options["ltp-pattern"] ? "All bytes read were zeroed" : "All bytes read were zeroed or as written";
 }
 
-function tellTally(test: RaceTest, { tally, error, bad }: RaceOutcome): void {
+function tellTally(test: RaceTest, { tally, error, bad }: ReadersOutcome): void {
   const { rounds, writes, reads, overlapping, touching } = tally;
   const touched = test.options["ltp-pattern"] ? "" : `, ${touching} of them on the bytes being written`;
   test.info(`${writes} writes in ${rounds} rounds; ${overlapping} of ${reads} reads overlapped a write${touched}`);

@@ -1,5 +1,5 @@
 /** What diotest2, 3, 5 and 6 do: three blocks of writing and reading back, with direct I/O on one side or on both. */
-import { probeDirect, segmentsRun, storageInfo } from "#native";
+import { call, probeDirect, storageInfo } from "#native";
 import type { Test } from "../../ts/testcase/testcase.js";
 import { type Depth, explainFailure, unreachable } from "../../ts/testcase/verification.js";
 import {
@@ -130,11 +130,10 @@ async function transfer(
   { directWrite, directRead }: Block,
 ): Promise<BlockOutcome> {
   const { offset, bufferBytes, buffers, children, iterations } = segments;
-  const outcome = await segmentsRun(
-    {
-      ...{ ...segments, path, directWrite, directRead, seed: data.seed, fileId: FILE_ID, generation: data.generation },
-      ltpPattern: data.ltp,
-    },
+  const key = { seed: data.seed, fileId: FILE_ID, generation: data.generation };
+  const outcome = await call(
+    "segments",
+    { ...segments, path, directWrite, directRead, key, ltpPattern: data.ltp },
     (done) => test.sink.progress(done, iterations, "iterations"),
   );
   test.sink.data("segments", outcome);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { absence, ENGINES } from "../../ts/testcase/engines.js";
 
-const failure = (code: string) => ({ step: "setup", message: `no: ${code}`, errno: 1, code });
+const failure = (code: string) => ({ step: "setup" as const, message: `no: ${code}`, errno: 1, code });
 
 test.each(["EPERM", "EACCES", "ENOSYS"])("what answers with %s is absent, and nothing else with it", (code) => {
   const missing = (kernel: object) => ENGINES.filter((engine) => absence(engine, kernel) === `no: ${code}`);

@@ -4,24 +4,17 @@
  */
 import { readFileSync, truncateSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type StressOutcome, startRecord } from "#native";
+import { type SignalStressOutcome, startRecord } from "#native";
 import type { Testcase } from "../../ts/testcase/testcase.js";
 import { invertAt, writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
 
 /** Called when the workload is over and nothing has been verified. */
-let plant: (outcome: StressOutcome) => void = () => {};
+let plant: (outcome: SignalStressOutcome) => void = () => {};
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  return {
-    ...native,
-    stressRun: async (...args: Parameters<typeof native.stressRun>) => {
-      const outcome = await native.stressRun(...args);
-      plant(outcome);
-      return outcome;
-    },
-  };
+  const { watched } = await import("../support/native.js");
+  return watched(original, { "signal-stress": { after: (_, outcome) => plant(outcome) } });
 });
 const stress = (await import("../../testcases/aio_signal_stress.js")).default as unknown as Testcase;
 
@@ -111,7 +104,7 @@ describe.each(filesystems())("on $name", ({ name, directory }) => {
 });
 
 const OPERATION = {
-  ...{ call: "pread", file: "stress0", offset: 4096, bytes: 512, engine: "libaio", direct: true },
+  ...{ call: "pread", file: "stress0", offset: 4096, bytes: 512, engine: "libaio" as const, direct: true },
   ...{ ranges: [], rangesTotal: 0 },
 };
 const WHAT = "pread(stress0, 0x1000, 512) through libaio with O_DIRECT";

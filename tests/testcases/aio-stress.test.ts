@@ -14,15 +14,8 @@ import { needs } from "../support/needs.js";
 /** Called with the files' paths when the stages are over. */
 let plant: (paths: string[]) => void = () => {};
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  return {
-    ...native,
-    aioStress: async (...args: Parameters<typeof native.aioStress>) => {
-      const outcome = await native.aioStress(...args);
-      plant(args[0].files);
-      return outcome;
-    },
-  };
+  const { watched } = await import("../support/native.js");
+  return watched(original, { "aio-stress": { after: ({ files }) => plant(files) } });
 });
 
 const program = (await import("../../testcases/aio_stress.js")).default as unknown as Testcase;

@@ -17,16 +17,15 @@ let plant: (destination: string, copies: number) => void = () => {};
 let copies = 0;
 
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  return {
-    ...native,
-    copyFile: async (...args: Parameters<typeof native.copyFile>) => {
-      const outcome = await native.copyFile(...args);
-      copies += 1;
-      plant(args[0].destination, copies);
-      return outcome;
+  const { watched } = await import("../support/native.js");
+  return watched(original, {
+    copy: {
+      after({ destination }) {
+        copies += 1;
+        plant(destination, copies);
+      },
     },
-  };
+  });
 });
 /** Stands in for unmounting and mounting, for faults that show only afterwards. */
 let remount: () => void = () => {};

@@ -15,15 +15,8 @@ const backing = backingDirectory();
 /** Changes what a race's run has come to. */
 let plant: (race: string, outcome: RacesOutcome) => void = () => {};
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  return {
-    ...native,
-    racesRun: async (options: Parameters<typeof native.racesRun>[0]) => {
-      const outcome = await native.racesRun(options);
-      plant(options.race, outcome);
-      return outcome;
-    },
-  };
+  const { watched } = await import("../support/native.js");
+  return watched(original, { races: { after: ({ race }, outcome) => plant(race, outcome) } });
 });
 const races = (await import("../../testcases/dio_races.js")).default as unknown as Testcase;
 afterEach(() => {

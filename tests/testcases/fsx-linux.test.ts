@@ -17,15 +17,8 @@ import { needs } from "../support/needs.js";
 /** Called with the file's path when the operations are over. */
 let plant: (path: string) => void = () => {};
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  return {
-    ...native,
-    fsx: async (...args: Parameters<typeof native.fsx>) => {
-      const outcome = await native.fsx(...args);
-      plant(args[0].path);
-      return outcome;
-    },
-  };
+  const { watched } = await import("../support/native.js");
+  return watched(original, { fsx: { after: ({ run }) => plant(run.path) } });
 });
 
 const program = (await import("../../testcases/fsx_linux.js")).default as unknown as Testcase;

@@ -6,6 +6,7 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { DioCheck } from "#native";
 import { programs } from "../../ts/testcase/registry.js";
 import { command, commandUnderStrace, summaryOf } from "../support/command.js";
 import { writeAt } from "../support/damage.js";
@@ -14,31 +15,26 @@ import { filesystems } from "../support/filesystems.js";
 import { needs } from "../support/needs.js";
 import { onFirstFilesystem } from "../support/temporary.js";
 
-type Native = typeof import("#native");
 /** Called with what a workload was given, before it runs and after it, when it may change the outcome. */
 let before: (name: string, options: { path: string }) => void = () => {};
 let after: (name: string, options: { path: string }, outcome: unknown) => void = () => {};
 
 vi.mock("#native", async (original) => {
-  const native = await original<Native>();
-  const tampered = (name: "segmentsRun" | "aioRoundsRun" | "dioLimitsRun" | "forkDmaRun" | "copyFile") => {
-    const run = native[name] as (options: object, ...rest: unknown[]) => Promise<unknown>;
-    return async (options: { path?: string; destination?: string }, ...rest: unknown[]) => {
-      const where = { path: options.path ?? options.destination ?? "" };
-      before(name, where);
-      const outcome = await run(options, ...rest);
-      after(name, where, outcome);
-      return outcome;
-    };
-  };
-  return {
-    ...native,
-    segmentsRun: tampered("segmentsRun"),
-    aioRoundsRun: tampered("aioRoundsRun"),
-    dioLimitsRun: tampered("dioLimitsRun"),
-    forkDmaRun: tampered("forkDmaRun"),
-    copyFile: tampered("copyFile"),
-  };
+  const { watched } = await import("../support/native.js");
+  const tampered = (name: string) => ({
+    before: (options: { path: string }) => before(name, options),
+    after: (options: { path: string }, outcome: unknown) => after(name, options, outcome),
+  });
+  return watched(original, {
+    segments: tampered("segments"),
+    "aio-rounds": tampered("aio-rounds"),
+    "dio-limits": tampered("dio-limits"),
+    "fork-dma": tampered("fork-dma"),
+    copy: {
+      before: ({ destination }) => before("copy", { path: destination }),
+      after: ({ destination }, outcome) => after("copy", { path: destination }, outcome),
+    },
+  });
 });
 
 const load = async (name: string) => (await programs.get(name)?.load()) as unknown;
@@ -112,10 +108,8 @@ describe.each(filesystems())("on $name", ({ directory }) => {
 
 const place = onFirstFilesystem("oldlib");
 
-type Check = Awaited<ReturnType<Native["dioLimitsRun"]>>["checks"][number];
-
 /** Every check of diotest4, with LTP's words. */
-const CHECKS: [Check["name"], string][] = [
+const CHECKS: [DioCheck["name"], string][] = [
   ["negative-offset", "Negative Offset"],
   ["odd-count", "Odd count of read and write"],
   ["beyond-end", "Read beyond the file size"],
@@ -135,7 +129,7 @@ const CHECKS: [Check["name"], string][] = [
 
 test.each(CHECKS)("diotest4: %s fails when its call returns something else", async (name, text) => {
   after = (_, __, outcome) => {
-    const check = (outcome as { checks: Check[] }).checks.find((one) => one.name === name);
+    const check = (outcome as { checks: DioCheck[] }).checks.find((one) => one.name === name);
     if (!check) throw new Error(`no check ${name}`);
     delete check.unsupported;
     check.attempts = [
@@ -154,7 +148,7 @@ test.each([
   ["odd counts where they can't work", { got: 1 }, "TINFO: read: 1, not EINVAL"],
 ])("diotest4: %s", async (_, attempt, line) => {
   after = (_name, _options, outcome) => {
-    const check = (outcome as { checks: Check[] }).checks.find(({ name }) => name === "odd-count");
+    const check = (outcome as { checks: DioCheck[] }).checks.find(({ name }) => name === "odd-count");
     if (check) check.attempts = [{ call: "read", expected: "EINVAL", good: false, ...attempt }];
   };
   const { results, texts } = await executed(await load("diotest4"), place, []);
@@ -164,7 +158,7 @@ test.each([
 
 test("diotest4: a filesystem that maps no files is TCONF of that check alone", async () => {
   after = (_, __, outcome) => {
-    const check = (outcome as { checks: Check[] }).checks.find(({ name }) => name === "mapped-file");
+    const check = (outcome as { checks: DioCheck[] }).checks.find(({ name }) => name === "mapped-file");
     if (check) Object.assign(check, { attempts: [], unsupported: "ENODEV" });
   };
   const { results, texts } = await executed(await load("diotest4"), place, []);
@@ -193,13 +187,13 @@ test.each([
 
 const error = { step: "open", message: "It can't be", code: "EIO", errno: 5 };
 test.each([
-  ["diotest2", "segmentsRun"],
-  ["diotest6", "segmentsRun"],
-  ["diotest4", "dioLimitsRun"],
-  ["aio01", "aioRoundsRun"],
-  ["aio02", "aioRoundsRun"],
-  ["dma_thread_diotest", "forkDmaRun"],
-  ["diotest1", "copyFile"],
+  ["diotest2", "segments"],
+  ["diotest6", "segments"],
+  ["diotest4", "dio-limits"],
+  ["aio01", "aio-rounds"],
+  ["aio02", "aio-rounds"],
+  ["dma_thread_diotest", "fork-dma"],
+  ["diotest1", "copy"],
 ])("%s: a workload that can't go on is TBROK", async (name, workload) => {
   after = (called, _, outcome) => {
     if (called === workload) Object.assign(outcome as object, { error });

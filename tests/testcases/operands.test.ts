@@ -11,22 +11,19 @@ import { executed } from "../support/execute.js";
 /** The files that workloads were given, and whether their directory was there. */
 const used: { path: string; placed: boolean }[] = [];
 let flags: { direct: boolean; sync: boolean } | undefined;
+const use = (path: string) => used.push({ path, placed: existsSync(join(path, "..")) });
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  const use = (path: string) => used.push({ path, placed: existsSync(join(path, "..")) });
-  return {
-    ...native,
-    copyFile: (...args: Parameters<typeof native.copyFile>) => {
-      use(args[0].source);
-      use(args[0].destination);
-      flags = { direct: args[0].direct, sync: args[0].syncWrites };
-      return native.copyFile(...args);
+  const { watched } = await import("../support/native.js");
+  return watched(original, {
+    copy: {
+      before({ source, destination, direct, syncWrites: sync }) {
+        use(source);
+        use(destination);
+        flags = { direct, sync };
+      },
     },
-    fsx: (...args: Parameters<typeof native.fsx>) => {
-      use(args[0].path);
-      return native.fsx(...args);
-    },
-  };
+    fsx: { before: ({ run }) => void use(run.path) },
+  });
 });
 
 let base: string;

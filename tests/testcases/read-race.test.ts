@@ -4,27 +4,26 @@
  */
 import { appendFileSync, readdirSync, truncateSync } from "node:fs";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { RaceOptions, RaceOutcome } from "#native";
+import type { ReadersOptions, ReadersOutcome } from "#native";
 import { programs } from "../../ts/testcase/registry.js";
 import { writeAt } from "../support/damage.js";
 import { executed } from "../support/execute.js";
 import { filesystems } from "../support/filesystems.js";
 
 /** Called with what a race was given and has found; it may change the file and the outcome. */
-let after: (options: RaceOptions, outcome: RaceOutcome) => void = () => {};
-let races: RaceOptions[] = [];
+let after: (options: ReadersOptions, outcome: ReadersOutcome) => void = () => {};
+let races: ReadersOptions[] = [];
 
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  return {
-    ...native,
-    raceFile: async (options: RaceOptions) => {
-      const outcome = await native.raceFile(options);
-      races.push(options);
-      after(options, outcome);
-      return outcome;
+  const { watched } = await import("../support/native.js");
+  return watched(original, {
+    readers: {
+      after(options, outcome) {
+        races.push(options);
+        after(options, outcome);
+      },
     },
-  };
+  });
 });
 
 afterEach(() => {
@@ -70,7 +69,7 @@ describe.each(filesystems())("on $name", ({ directory }) => {
     expect(races.map(({ readers, depth, blockBytes }) => [readers, depth, blockBytes])).toEqual(
       Array(3).fill([2, 16, 1024]),
     );
-    expect(new Set(races.map(({ generation }) => generation)).size).toBe(3);
+    expect(new Set(races.map(({ key }) => key.generation)).size).toBe(3);
   });
 
   test("io_uring and LTP's pattern on request", async () => {
@@ -196,7 +195,7 @@ describe("what a reader saw", () => {
         ...{ bytesExpected: 0, bytesFound: 4096, sectors: 8, sectorsBad: 1, direct: false },
         ...{ ranges: kind ? [range(kind)] : [], rangesTotal: kind ? 1 : 0 },
       },
-    }) as unknown as NonNullable<RaceOutcome["bad"]>;
+    }) as unknown as NonNullable<ReadersOutcome["bad"]>;
 
   test.each([
     ["aiodio_sparse", seen("garbage"), "TFAIL: non-zero read at offset 4096"],

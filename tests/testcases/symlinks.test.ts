@@ -10,19 +10,16 @@ const directory = temporaryDirectory("symlinks");
 const victim = join(directory, "victim");
 
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  return {
-    ...native,
-    fillFile: (options: Parameters<typeof native.fillFile>[0]) => plant(options.path, () => native.fillFile(options)),
-    aioRoundsRun: (options: Parameters<typeof native.aioRoundsRun>[0]) =>
-      plant(options.path, () => native.aioRoundsRun(options)),
-  };
+  const { watched } = await import("../support/native.js");
+  return watched(original, {
+    fill: { before: ({ path }) => plant(path) },
+    "aio-rounds": { before: ({ path }) => plant(path) },
+  });
 });
 
 /** Puts the link there a moment before the core opens the file. */
-function plant<T>(path: string, then: () => T): T {
+function plant(path: string): void {
   symlinkSync(victim, path);
-  return then();
 }
 
 test.each(["aiocp", "aio01", "aio02"])("%s", async (name) => {

@@ -15,16 +15,10 @@ let tamper: (path: string) => void = () => {};
 /** Called when all reads are over. */
 let plant: (outcome: ShortReadOutcome) => void = () => {};
 vi.mock("#native", async (original) => {
-  const native = await original<typeof import("#native")>();
-  return {
-    ...native,
-    shortReadRun: async (...args: Parameters<typeof native.shortReadRun>) => {
-      tamper(args[0].path);
-      const outcome = await native.shortReadRun(...args);
-      plant(outcome);
-      return outcome;
-    },
-  };
+  const { watched } = await import("../support/native.js");
+  return watched(original, {
+    "short-read": { before: ({ path }) => tamper(path), after: (_, outcome) => plant(outcome) },
+  });
 });
 const shortRead = (await import("../../testcases/uring_short_read.js")).default as unknown as Testcase;
 

@@ -14,9 +14,9 @@ import { release } from "node:os";
 import { join } from "node:path";
 import {
   attachLoop,
+  call,
   checkFaultRule,
   type FaultReport,
-  fillFile,
   limits,
   mountFilesystem,
   STALE_DISK_FILE,
@@ -342,7 +342,7 @@ async function dirty(directory: string, bytesMax: number): Promise<number> {
   const bytes = Math.floor(Math.min(bytesMax, (bavail * bsize) / DIRTY_SHARE) / bsize) * bsize;
   if (bytes === 0) return 0;
   const path = join(directory, ".aiodio-stale");
-  const { error } = await fillFile({ path, bytes, ...STALE_STAMPS });
+  const { error } = await call("fill", { path, bytes, key: STALE_STAMPS });
   if (error) throw new MountError(error);
   unlinkSync(path);
   return bytes;

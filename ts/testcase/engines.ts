@@ -1,5 +1,5 @@
 /** The interfaces of the kernel that I/O is submitted through, and what keeps a kernel from having one: for all programs. */
-import type { Failure, Limits } from "#native";
+import type { Align, Failure, Limits } from "#native";
 
 /** The values of `--engine`. */
 export const ENGINES = ["libaio", "io_uring", "io_uring-fixed", "sync"] as const;
@@ -25,4 +25,9 @@ export function absence(
   const known = ENGINES.find((name) => name === engine);
   const error = known && needed[known];
   return ABSENT.has(error?.code) && error ? error.message : undefined;
+}
+
+/** Where buffers lie in their pages, from a value of `--buffer-align`: logical, page, or a number of bytes. */
+export function alignOf(word: string, logicalBlockBytes: number): Align {
+  return word === "logical" ? { step: logicalBlockBytes } : { offset: word === "page" ? 0 : Number(word) };
 }

@@ -5,14 +5,14 @@
 import { basename } from "node:path";
 import {
   type BadRange,
+  call,
   type Extent,
   type Failure,
   fileExtents,
   queryRecord,
   type RecordedOperation,
   type VerifyOptions,
-  verifyExpected,
-  verifyFile,
+  type VerifyOutcome,
 } from "#native";
 import { formatBytes } from "../base/numbers.js";
 import { badCopies, type Copies, diagnose } from "./diagnosis.js";
@@ -23,7 +23,7 @@ import type { Test } from "./testcase.js";
 export type Rung = "cache" | "disk" | "remount";
 /** A value of `--verify`; the checker that `full` adds is the runner's. */
 export type Depth = Rung | "full";
-export type Finding = Awaited<ReturnType<typeof verifyFile>> & { rung: Rung };
+export type Finding = VerifyOutcome & { rung: Rung };
 /** A file and what it should hold: one generation of stamps, or what a workload has found (the number in its outcome). */
 export type Expected = Omit<VerifyOptions, "rung" | "rangesMax"> | { path: string; expectation: number };
 
@@ -76,9 +76,11 @@ export async function* climb(test: Climber, depth: Depth, expected: Expected): A
   }
 }
 
-function verify(expected: Expected, rung: Rung): ReturnType<typeof verifyFile> {
+function verify(expected: Expected, rung: Rung): Promise<VerifyOutcome> {
   const how = { rangesMax: RANGES_SHOWN, rung: NATIVE_RUNGS[rung] };
-  return "expectation" in expected ? verifyExpected({ ...expected, ...how }) : verifyFile({ ...expected, ...how });
+  if (!("expectation" in expected)) return call("verify", { ...expected, ...how });
+  const { path, expectation } = expected;
+  return call("verify-expected", { path, expectation, ...how });
 }
 
 /**

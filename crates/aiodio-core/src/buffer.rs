@@ -17,6 +17,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Deserialize;
+
 use crate::error::{Errno, Error, Result, Step};
 
 /// The kernel's page size in bytes: 4 KiB to 256 KiB, a power of two.
@@ -26,7 +28,9 @@ pub fn page_bytes() -> usize {
 }
 
 /// Where in memory the buffers of a [`Pool`] start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub enum Align {
     /// Buffer `i` starts at `i * bytes` modulo the page size: consecutive buffers walk through every alignment that the device
     /// allows. LTP gets the same from `posix_memalign(512)`: three of four 4 KiB buffers straddle two pages.

@@ -2,8 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-/// What was being done when it failed. [`Step::name`] is the spelling that reports use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use serde::Serialize;
+
+/// What was being done when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// Opening or creating a file.
     Open,
@@ -39,33 +43,11 @@ pub enum Step {
     Options,
 }
 
-impl Step {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Stat => "stat",
-            Self::Buffers => "buffers",
-            Self::Setup => "setup",
-            Self::Submit => "submit",
-            Self::Reap => "reap",
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::ShortRead => "short-read",
-            Self::ShortWrite => "short-write",
-            Self::Fsync => "fsync",
-            Self::Truncate => "truncate",
-            Self::LoopDevice => "loop-device",
-            Self::Mount => "mount",
-            Self::Unmount => "unmount",
-            Self::Options => "options",
-        }
-    }
-}
-
 /// A failed step. The message is a whole sentence without the errno's name, and says what to do where something can be done.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{}: {message}{}", .step.name(), .errno.map(|e| format!(" ({e})")).unwrap_or_default())]
+#[derive(Clone, Debug, thiserror::Error, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "Failure", optional_fields))]
+#[serde(rename_all = "camelCase")]
+#[error("{}: {message}{}", .step, .errno.map(|e| format!(" ({e})")).unwrap_or_default())]
 pub struct Error {
     /// What was being done.
     pub step: Step,
@@ -85,6 +67,13 @@ pub struct Error {
     pub write: Option<bool>,
 }
 
+/// The spelling in reports.
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// The crate's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -92,6 +81,14 @@ impl Error {
     /// An error that has no errno.
     pub fn new(step: Step, message: impl Into<String>) -> Self {
         Self { step, message: message.into(), errno: None, path: None, offset: None, expected: None, got: None, write: None }
+    }
+
+    /// The message with what the fields around it say, for where there is only text.
+    pub fn sentence(&self) -> String {
+        match &self.path {
+            Some(path) => format!("{}: {self}", path.display()),
+            None => self.to_string(),
+        }
     }
 
     /// Adds the errno.
@@ -125,8 +122,25 @@ impl Error {
 }
 
 /// An error number of this architecture (they differ: EDEADLK is 35 on x86 and 45 on MIPS).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "Named"))]
+#[serde(into = "Named")]
 pub struct Errno(pub i32);
+
+/// [`Errno`] as JSON has it.
+#[derive(Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "Errno"))]
+struct Named {
+    errno: i32,
+    /// Like "EIO".
+    code: String,
+}
+
+impl From<Errno> for Named {
+    fn from(errno: Errno) -> Self {
+        Self { errno: errno.0, code: errno.name() }
+    }
+}
 
 impl Errno {
     /// The calling thread's errno.

@@ -4,11 +4,15 @@ use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use serde::{Serialize, Serializer};
+
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 
 /// A stretch of a file in one state. Offsets and lengths in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub struct Extent {
     /// Offset in the file.
     pub offset: u64,
@@ -17,6 +21,8 @@ pub struct Extent {
     /// Offset on the device (of btrfs: in the filesystem's own address space); 0 where the state says that there is none yet.
     pub physical: u64,
     /// `FIEMAP_EXTENT_*`.
+    #[serde(rename = "states", serialize_with = "states")]
+    #[cfg_attr(feature = "typescript", ts(type = "Array<string>"))]
     pub flags: u32,
 }
 
@@ -37,6 +43,11 @@ impl Extent {
     pub fn states(&self) -> Vec<&'static str> {
         STATES.iter().filter(|(bit, _)| self.flags & bit != 0).map(|(_, name)| *name).collect()
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn states<S: Serializer>(flags: &u32, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    Extent { offset: 0, bytes: 0, physical: 0, flags: *flags }.states().serialize(serializer)
 }
 
 #[repr(C)]

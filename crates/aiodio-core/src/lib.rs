@@ -16,16 +16,22 @@
 //! | [`storage`], [`limits`] | facts about the filesystem, its device and the kernel |
 //! | [`loop_device`], [`mount`] | filesystems made for a test |
 //! | [`error`] | the one shape of a failure |
+//! | [`call`] | all of this by name, with options and outcomes as JSON, and the types of both for TypeScript |
+//! | [`expectation`] | what files should be, kept for who has only JSON |
+//! | [`json`] | how single values are JSON |
 //!
 //! It knows nothing of Node and prints nothing, except one line on stderr when memory has to be leaked (see
 //! [`engine::Queue`]).
 #![warn(missing_docs)]
 
 pub mod buffer;
+pub mod call;
 pub mod engine;
 pub mod error;
+pub mod expectation;
 pub mod extents;
 mod file;
+pub mod json;
 pub mod limits;
 pub mod loop_device;
 pub mod mount;

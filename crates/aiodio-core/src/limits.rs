@@ -1,20 +1,26 @@
 //! What the kernel allows this process.
 
+use serde::Serialize;
+
 use crate::buffer::page_bytes;
 use crate::engine::probe::{self, Aio};
 use crate::engine::{IoUringEngine, libaio};
 use crate::error::Error;
 
 /// See [`current`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Limits {
     /// The page size in bytes.
     pub page_bytes: usize,
     /// AIO.
+    #[serde(flatten)]
     pub aio: Aio,
     /// Why this process has no AIO at all, if it has none.
     pub aio_error: Option<Error>,
     /// Why a ring cannot be made, if it can't.
+    #[serde(rename = "ioUringError")]
     pub io_uring: Option<Error>,
     /// `RLIMIT_MEMLOCK` in bytes; none: unlimited.
     pub memlock_bytes: Option<u64>,

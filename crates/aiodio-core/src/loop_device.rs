@@ -2,16 +2,20 @@
 //! so a killed process leaves neither.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Errno, Error, Result, Step};
 use crate::storage::c_path;
 
 /// What to attach.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "LoopOptions"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Where the backing file lies, for as long as the device is in use.
     pub directory: PathBuf,
@@ -36,6 +40,38 @@ pub struct LoopDevice {
     pub backing: File,
     /// Whether the driver does use direct I/O.
     pub direct_io: bool,
+}
+
+/// What has come of attaching a device, for who gets it as JSON: its descriptors are open, and that caller's to close.
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "LoopOutcome", optional_fields))]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// None: it is attached; the other fields are none otherwise.
+    pub error: Option<Error>,
+    /// Like `/dev/loop3`.
+    pub device: Option<PathBuf>,
+    /// See [`LoopDevice::device`].
+    pub device_fd: Option<RawFd>,
+    /// See [`LoopDevice::backing`].
+    pub backing_fd: Option<RawFd>,
+    /// See [`LoopDevice::direct_io`].
+    pub direct_io: Option<bool>,
+}
+
+impl From<Result<LoopDevice>> for Outcome {
+    fn from(attached: Result<LoopDevice>) -> Self {
+        match attached {
+            Ok(LoopDevice { path, device, backing, direct_io }) => Self {
+                error: None,
+                device: Some(path),
+                device_fd: Some(device.into_raw_fd()),
+                backing_fd: Some(backing.into_raw_fd()),
+                direct_io: Some(direct_io),
+            },
+            Err(error) => Self { error: Some(error), ..Self::default() },
+        }
+    }
 }
 
 // include/uapi/linux/loop.h

@@ -8,17 +8,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::Deserialize;
+
 use crate::error::{Errno, Error, Result, Step};
 use crate::storage::c_path;
 
 /// A filesystem and its place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "MountOptions"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mount {
     /// The device; any word where the filesystem has none.
     pub source: PathBuf,
     /// The directory.
     pub target: PathBuf,
     /// As in `/proc/filesystems`.
+    #[serde(rename = "type")]
     pub kind: String,
     /// As for `mount -o`: separated by commas.
     pub options: String,

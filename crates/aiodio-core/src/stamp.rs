@@ -4,7 +4,9 @@
 //! and again at its end, so that the foreign half of a torn sector can be named too. Everything is little-endian on every
 //! architecture: a disk written on s390x can be examined on x86.
 
+use crate::json;
 use crate::random::mix;
+use serde::Deserialize;
 
 /// Bytes covered by one stamp. Direct I/O has no smaller unit on any Linux device.
 pub const SECTOR_BYTES: usize = 512;
@@ -51,11 +53,16 @@ pub struct Stamp {
 }
 
 /// All sectors of one file in one generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "StampKey"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Key {
     /// See [`Stamp::seed`].
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
     /// See [`Stamp::file`].
+    #[serde(rename = "fileId")]
     pub file: u32,
     /// See [`Stamp::generation`].
     pub generation: u32,

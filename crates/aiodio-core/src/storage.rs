@@ -7,12 +7,16 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::buffer::page_bytes;
 use crate::error::{Errno, Error, Result, Step};
 use crate::stamp::SECTOR_BYTES;
 
 /// How the device was found; LTP prints it ("Use uevent strategy").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Strategy {
     /// The filesystem's device number is a block device's.
     Uevent,
@@ -26,21 +30,10 @@ pub enum Strategy {
     Unsupported,
 }
 
-impl Strategy {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Uevent => "uevent",
-            Self::Btrfs => "btrfs",
-            Self::Overlay => "overlay",
-            Self::Page => "page",
-            Self::Unsupported => "unsupported",
-        }
-    }
-}
-
 /// Who says what alignment direct I/O needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum DioSource {
     /// The filesystem itself, through `statx(2)` with `STATX_DIOALIGN` (Linux 6.1; not for btrfs and tmpfs in 6.18).
     Statx,
@@ -50,19 +43,10 @@ pub enum DioSource {
     Page,
 }
 
-impl DioSource {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Statx => "statx",
-            Self::Sysfs => "sysfs",
-            Self::Page => "page",
-        }
-    }
-}
-
 /// See [`storage`]. All sizes in bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "StorageInfo", optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Storage {
     /// The device's logical block size, as `BLKSSZGET` would say; what LTP aligns to. Without a device what the filesystem says
     /// that direct I/O needs in the file, else the page size.

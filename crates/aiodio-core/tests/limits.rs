@@ -13,7 +13,7 @@ use common::{KEY, assert_good, options, size, workplaces};
 fn completions_that_do_not_fit_the_ring_are_fetched_and_counted() {
     for place in workplaces() {
         for direct in [false, true] {
-            let options = copy::Options { direct, depth: size(64), ..options(place.path(), Kind::IoUring { fixed: false }) };
+            let options = copy::Options { direct, depth: size(64), ..options(place.path(), Kind::IoUring) };
             fill(&options.source, options.bytes, KEY).unwrap();
             let engine = IoUringEngine::with_rings(4, Some(4), size(64), false).unwrap();
             let outcome = copy::copy_with(Box::new(engine), &options, |_| {});
@@ -29,7 +29,7 @@ fn completions_that_do_not_fit_the_ring_are_fetched_and_counted() {
 #[test]
 fn a_senseless_depth_is_refused_before_it_costs_memory() {
     let place = tempfile::tempdir().unwrap();
-    for engine in [Kind::Sync, Kind::IoUring { fixed: false }] {
+    for engine in [Kind::Sync, Kind::IoUring] {
         let options = copy::Options { bytes: 1 << 40, block_bytes: size(1), depth: size(1 << 31), ..options(place.path(), engine) };
         fill(&options.source, 4096, KEY).unwrap();
         assert_eq!(copy::copy(&options, |_| {}).error.unwrap().step, Step::Options);

@@ -53,7 +53,7 @@ fn what_is_read_back_is_what_was_in_the_memory() {
                 (Source::TransparentHuge, Writer::Thread),
             ] {
                 let outcome = mmap_fork::run(&options(place.path(), engine, source, writer));
-                if (source, engine) == (Source::File, Kind::IoUring { fixed: true }) {
+                if (source, engine) == (Source::File, Kind::IoUringFixed) {
                     // The kernel does not pin a file's pages for long where the filesystem wants to know of each change.
                     assert!(outcome.error.is_none_or(|error| error.step == Step::Setup));
                     continue;
@@ -68,7 +68,7 @@ fn what_is_read_back_is_what_was_in_the_memory() {
 #[test]
 fn private_memory_survives_a_fork_during_the_transfer() {
     for place in workplaces() {
-        for engine in [Kind::Libaio, Kind::IoUring { fixed: false }] {
+        for engine in [Kind::Libaio, Kind::IoUring] {
             let plain = options(place.path(), engine, Source::Private, Writer::Fork);
             // Long enough to be under way still when the fork is done.
             assert_clean(&mmap_fork::run(&Options { offset_in_page: 512, bytes: 16 * BLOCK, ..plain }));

@@ -104,10 +104,10 @@ fn a_full_filesystem_is_an_error_and_no_trouble() {
         let options = unwritten_options(place.path(), Space::Hole);
         let engine = Tampering::new(options.engine.open(options.depth).unwrap(), full);
         let unwritten = unwritten::run_with(Box::new(engine), &options);
-        let options = race_options(place.path());
+        let options = race_options("eof-pieces", place.path());
         let open =
             |depth: NonZeroUsize| -> Result<Box<dyn Engine>> { Ok(Box::new(Tampering::new(options.engine.open(depth)?, full))) };
-        let race = races::run_with("eof-pieces", &options, &open);
+        let race = races::run_with(&options, &open);
         for (error, troubles) in [(unwritten.error, unwritten.troubles), (race.error, race.troubles)] {
             assert_eq!(error.and_then(|error| error.errno).map(|errno| errno.0), Some(libc::ENOSPC));
             assert_eq!(troubles.total, 0, "{:#?}", troubles.first);
@@ -115,8 +115,9 @@ fn a_full_filesystem_is_an_error_and_no_trouble() {
     }
 }
 
-fn race_options(place: &Path) -> races::Options {
+fn race_options(race: &str, place: &Path) -> races::Options {
     races::Options {
+        race: race.to_owned(),
         path: place.join("file"),
         other: place.join("other"),
         unit_bytes: size(page_bytes()),
@@ -130,14 +131,14 @@ fn race_options(place: &Path) -> races::Options {
 fn every_race_is_run_and_nothing_is_wrong() {
     for place in workplaces() {
         for race in TABLE.iter().filter(|race| !race.on_request) {
-            let outcome = races::run(race.name, &race_options(place.path()));
+            let outcome = races::run(&race_options(race.name, place.path()));
             assert!(outcome.error.is_none(), "{race:?}: {:?}", outcome.error);
             assert_eq!(outcome.troubles.total, 0, "{race:?}: {:#?}", outcome.troubles.first);
             // More than asked for where the two sides had not met.
             assert!(outcome.unsupported.is_some() || outcome.rounds >= 4, "{race:?}: {outcome:?}");
         }
     }
-    let nothing = races::run("nothing", &race_options(Path::new("/nowhere")));
+    let nothing = races::run(&race_options("nothing", Path::new("/nowhere")));
     assert!(nothing.error.is_some());
 }
 
@@ -168,7 +169,7 @@ fn what_each_race_looks_for_is_found() {
     ] {
         for place in workplaces() {
             // The change comes with the write's completion, and the other side's call before it or after: both have their rounds.
-            let options = races::Options { rounds: 64, ..race_options(place.path()) };
+            let options = races::Options { rounds: 64, ..race_options(name, place.path()) };
             let open = |depth: NonZeroUsize| -> Result<Box<dyn Engine>> {
                 let path = place.path().join(changed);
                 let tamper = move |over: Over<'_>| {
@@ -180,7 +181,7 @@ fn what_each_race_looks_for_is_found() {
                 };
                 Ok(Box::new(Tampering::new(options.engine.open(depth)?, tamper)))
             };
-            let outcome = races::run_with(name, &options, &open);
+            let outcome = races::run_with(&options, &open);
             if name == "reflink" && outcome.unsupported.is_some() {
                 continue;
             }

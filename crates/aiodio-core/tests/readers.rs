@@ -286,7 +286,7 @@ fn a_wrong_size_after_appending_is_seen() {
             });
             match &outcome.bad {
                 // A reader was quick enough.
-                Some(bad) => assert!(bad.sizes.is_some(), "{bad:?}"),
+                Some(bad) => assert!(bad.size_min.is_some(), "{bad:?}"),
                 None => assert_eq!(kinds(&verify_expected(&options.path, &outcome.oracle, Rung::Disk, 8)), [kind]),
             }
         }

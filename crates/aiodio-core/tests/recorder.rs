@@ -212,7 +212,7 @@ fn memory_used_twice_at_once_is_the_tests_own_error() {
 fn every_engine_records_its_requests_and_prints_them_as_strace_would() {
     let _guard = ONE_AT_A_TIME.lock().unwrap();
     let place = workplaces().remove(0);
-    for (engine, name) in [(Engine::Libaio, "libaio"), (Engine::IoUring { fixed: false }, "io_uring"), (Engine::Sync, "sync")] {
+    for (engine, name) in [(Engine::Libaio, "libaio"), (Engine::IoUring, "io_uring"), (Engine::Sync, "sync")] {
         let path = place.path().join("dst");
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);

@@ -134,7 +134,7 @@ unsafe impl Engine for Broken {
 
 fn broken(fault: Fault, resubmit: bool) -> Outcome {
     let place = tempfile::tempdir().unwrap();
-    let options = Options { resubmit, ..options(place.path(), Kind::IoUring { fixed: false }) };
+    let options = Options { resubmit, ..options(place.path(), Kind::IoUring) };
     let inner = options.engine.open(options.depth).unwrap();
     let outcome = run_with(Box::new(Broken { inner, fault, requests: 0, ready: Vec::new() }), &options, |_| {});
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
@@ -175,7 +175,7 @@ fn what_a_careful_program_would_not_notice_is_no_fault() {
 #[test]
 fn other_data_than_the_files_are_corruption_and_not_a_short_read() {
     let place = tempfile::tempdir().unwrap();
-    let options = options(place.path(), Kind::IoUring { fixed: false });
+    let options = options(place.path(), Kind::IoUring);
     let file = std::fs::OpenOptions::new().write(true).open(&options.path).unwrap();
     file.write_all_at(&[1], (1 << 20) + 100).unwrap();
     file.sync_all().unwrap();
@@ -192,7 +192,7 @@ fn other_data_than_the_files_are_corruption_and_not_a_short_read() {
 #[test]
 fn a_file_that_ends_too_early_is_a_short_read() {
     let place = tempfile::tempdir().unwrap();
-    let options = options(place.path(), Kind::IoUring { fixed: false });
+    let options = options(place.path(), Kind::IoUring);
     std::fs::OpenOptions::new().write(true).open(&options.path).unwrap().set_len(BYTES - 100).unwrap();
     let outcome = run(&options, |_| {});
     assert!(outcome.troubles.iter().all(|trouble| matches!(trouble.wrong, Wrong::Short)), "{:#?}", outcome.troubles);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use aiodio_core::buffer::{Align, Registration};
 use aiodio_core::engine::{Engine, Event, Kind, Op, Request};
-use aiodio_core::error::{Errno, Result};
+use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::recorder::{self, Interface, Recorder};
 use aiodio_core::storage::{Strategy, storage};
 use aiodio_core::verify::{self, Kind as Bad, Rung, verify_expected};
@@ -315,7 +315,7 @@ fn options_that_make_no_sense_are_refused() {
         Options { block_bytes: size(good.unit_bytes.get() + 1), ..good.clone() },
         Options { file_bytes: 4096, ..good },
     ] {
-        assert_eq!(run(&bad, |_| {}).error.unwrap().step.name(), "options");
+        assert_eq!(run(&bad, |_| {}).error.unwrap().step, Step::Options);
     }
 }
 

@@ -99,7 +99,7 @@ fn a_signal_storm_loses_nothing() {
 #[test]
 fn a_wait_that_is_interrupted_again_and_again_still_ends_with_the_data() {
     let _one = ONE_STORM.lock().unwrap_or_else(PoisonError::into_inner);
-    for engine in [Kind::Libaio, Kind::IoUring { fixed: false }, Kind::IoUring { fixed: true }] {
+    for engine in [Kind::Libaio, Kind::IoUring, Kind::IoUringFixed] {
         let (read, mut write) = std::io::pipe().unwrap();
         let mut pool = Pool::new(1, size(4096), Align::Offset(0)).unwrap();
         let one = size(1);

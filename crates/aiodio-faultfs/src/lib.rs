@@ -12,6 +12,7 @@
 //! | `contents`, `tree` | what is stored, and its names |
 //! | `filesystem` | the kernel's requests |
 //! | [`server`] | mounting, serving, and the orders given to a server |
+//! | [`call`] | the orders by name, with options and answers as JSON |
 //! | `handover` | a file that goes to a server with an order |
 //! | `watchdog` | a server dies before its mount goes |
 //!
@@ -20,6 +21,7 @@
 //! drops its pages, so that buffered reads ask anew.
 #![warn(missing_docs)]
 
+pub mod call;
 mod contents;
 mod faults;
 mod filesystem;

@@ -154,12 +154,12 @@ fn dropping_libaio_in_flight_waits() {
 
 #[test]
 fn dropping_io_uring_in_flight_waits() {
-    nothing_is_written_after_the_drop(Kind::IoUring { fixed: false });
+    nothing_is_written_after_the_drop(Kind::IoUring);
 }
 
 #[test]
 fn dropping_io_uring_fixed_in_flight_waits() {
-    nothing_is_written_after_the_drop(Kind::IoUring { fixed: true });
+    nothing_is_written_after_the_drop(Kind::IoUringFixed);
 }
 
 /// A pipe: the end to read from, and the end to write to.
@@ -173,7 +173,7 @@ fn pipe() -> [OwnedFd; 2] {
 
 /// A queue with a read in flight that waits for eight bytes.
 fn queue_that_reads(pipe: OwnedFd) -> Queue {
-    let engine = Kind::IoUring { fixed: false }.open(ONE).expect("engine");
+    let engine = Kind::IoUring.open(ONE).expect("engine");
     let mut buffers = Pool::new(1, NonZeroUsize::new(4096).expect("not 0"), Align::Offset(0)).expect("pool");
     let mut queue = Queue::new(engine, ONE, vec![pipe], &[], ONE).expect("queue");
     queue.push(Operation {

@@ -25,38 +25,28 @@ pub use self::libaio::LibaioEngine;
 pub use self::queue::{Completion, DEPTH_MAX, Operation, Queue};
 pub use self::stats::Stats;
 pub use self::sync::SyncEngine;
+use serde::{Deserialize, Serialize};
+
 use crate::buffer::Registration;
-use crate::error::{Errno, Error, Result, Step};
+use crate::error::{Errno, Result};
 use crate::recorder::Interface;
 
 /// Which of the kernel's interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "Engine"))]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// `io_submit(2)` and its relatives, as raw system calls.
     Libaio,
-    /// `io_uring(7)` with plain or registered ("fixed") buffers.
-    IoUring {
-        /// Register the buffers with the ring: the kernel then pins their pages once instead of for each operation.
-        fixed: bool,
-    },
+    /// `io_uring(7)` with plain buffers.
+    #[serde(rename = "io_uring")]
+    IoUring,
+    /// `io_uring(7)` with buffers that are registered ("fixed") with the ring: the kernel then pins their pages once instead of for
+    /// each operation.
+    #[serde(rename = "io_uring-fixed")]
+    IoUringFixed,
     /// `pread(2)` and `pwrite(2)`: an operation is complete when it is submitted.
     Sync,
-}
-
-impl std::str::FromStr for Kind {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "libaio" => Ok(Self::Libaio),
-            "io_uring" => Ok(Self::IoUring { fixed: false }),
-            "io_uring-fixed" => Ok(Self::IoUring { fixed: true }),
-            "sync" => Ok(Self::Sync),
-            _ => Err(Error::new(
-                Step::Options,
-                format!("There is no engine \"{name}\": use libaio, io_uring, io_uring-fixed or sync"),
-            )),
-        }
-    }
 }
 
 impl Kind {
@@ -64,7 +54,8 @@ impl Kind {
     pub fn open(self, depth: NonZeroUsize) -> Result<Box<dyn Engine>> {
         Ok(match self {
             Self::Libaio => Box::new(LibaioEngine::new(depth)?),
-            Self::IoUring { fixed } => Box::new(IoUringEngine::new(depth, fixed)?),
+            Self::IoUring => Box::new(IoUringEngine::new(depth, false)?),
+            Self::IoUringFixed => Box::new(IoUringEngine::new(depth, true)?),
             Self::Sync => Box::new(SyncEngine::default()),
         })
     }

@@ -1,11 +1,17 @@
 //! What the kernel says of its interfaces, in `/proc/sys`.
 
+use serde::Serialize;
+
 /// System-wide AIO limits (`proc_sys_fs(5)`), in operations.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Aio {
     /// `fs.aio-max-nr`.
+    #[serde(rename = "aioMax")]
     pub max: Option<u64>,
     /// `fs.aio-nr`: what `io_setup(2)` calls have reserved at this moment.
+    #[serde(rename = "aioInUse")]
     pub in_use: Option<u64>,
 }
 

@@ -1,7 +1,11 @@
 //! What a queue counts.
 
+use serde::{Serialize, Serializer};
+
 /// Counts of one queue's life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "EngineStats"))]
+#[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Requests that the kernel accepted; resumed and repeated ones count again.
     pub submitted: u64,
@@ -25,6 +29,24 @@ pub struct Stats {
     pub in_flight_max: u64,
     /// Buffers that the kernel may still be using and that were given up for that reason.
     pub leaked_buffers: u64,
+}
+
+impl Stats {
+    /// For `serialize_with`: the counts that say something about a race.
+    pub(crate) fn of_race<S: Serializer>(stats: &Self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct OfRace {
+            submitted: u64,
+            in_flight_max: u64,
+            retried_eintr: u64,
+            retried_eagain: u64,
+            short_reads: u64,
+            short_writes: u64,
+        }
+        let Self { submitted, in_flight_max, retried_eintr, retried_eagain, short_reads, short_writes, .. } = *stats;
+        OfRace { submitted, in_flight_max, retried_eintr, retried_eagain, short_reads, short_writes }.serialize(serializer)
+    }
 }
 
 /// The counts of several queues. Of queues that work at the same time, `in_flight_max` is that of the fullest.

@@ -10,6 +10,7 @@
 
 mod layout;
 mod query;
+mod report;
 mod trace;
 mod writer;
 
@@ -18,6 +19,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::RwLock;
 
 pub use self::query::{Record, SharedMemory, latest, read};
+pub use self::report::{Answer, Query, answer};
 pub use self::trace::trace_line;
 pub use self::writer::{CAPACITY, Recorder};
 

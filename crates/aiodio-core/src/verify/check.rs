@@ -14,7 +14,8 @@ pub fn check_memory(expected: &dyn Expected, offset: u64, memory: &[u8], ranges_
     check(expected, offset, memory, None, &mut findings);
     let end = offset + memory.len() as u64;
     let sectors = end.div_ceil(SECTOR) - offset / SECTOR;
-    let mut outcome = Outcome { bytes_found: memory.len() as u64, sectors, ..Outcome::default() };
+    let bytes = memory.len() as u64;
+    let mut outcome = Outcome { bytes_expected: bytes, bytes_found: bytes, sectors, ..Outcome::default() };
     findings.finish(&mut outcome);
     outcome
 }
@@ -192,8 +193,9 @@ impl Findings {
     }
 
     fn close(&mut self) {
-        if let Some(range) = self.open.take() {
+        if let Some(mut range) = self.open.take() {
             self.total += 1;
+            range.seed = range.seed.filter(|_| range.kind == Kind::OtherRun);
             if self.ranges.len() < self.max {
                 self.ranges.push(range);
             }

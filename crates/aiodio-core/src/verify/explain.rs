@@ -2,12 +2,17 @@
 
 use std::ops::Range;
 
+use serde::{Serialize, Serializer};
+
 use crate::error::Errno;
+use crate::json;
 use crate::oracle::Content;
 use crate::stamp::{Key, SECTOR, STALE_DISK_FILE, Stamp};
 
 /// What bad bytes are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "BadKind"))]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Nothing but zeros: an unwritten extent, or a write that was lost in a hole.
     Zeros,
@@ -37,29 +42,10 @@ pub enum Kind {
     ReadErrorOnce,
 }
 
-impl Kind {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zeros => "zeros",
-            Self::Misplaced => "misplaced",
-            Self::Stale => "stale",
-            Self::StaleDisk => "stale-disk",
-            Self::OtherFile => "other-file",
-            Self::OtherRun => "other-run",
-            Self::Torn => "torn",
-            Self::Mutated => "mutated",
-            Self::Garbage => "garbage",
-            Self::Missing => "missing",
-            Self::BeyondEnd => "beyond-end",
-            Self::ReadError => "read-error",
-            Self::ReadErrorOnce => "read-error-once",
-        }
-    }
-}
-
 /// What the foreign end of a torn sector is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum TornWith {
     /// Zeros.
     Zeros,
@@ -73,24 +59,13 @@ pub enum TornWith {
     Other,
 }
 
-impl TornWith {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zeros => "zeros",
-            Self::Stale => "stale",
-            Self::StaleDisk => "stale-disk",
-            Self::Misplaced => "misplaced",
-            Self::Other => "other",
-        }
-    }
-}
-
 /// Bytes that a range shows, from the first difference's multiple of 16 on.
 const SHOWN_BYTES: usize = 32;
 
 /// Neighbouring sectors that are wrong in the same way. Offsets and lengths in bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct BadRange {
     /// Where it starts.
     pub offset: u64,
@@ -103,12 +78,19 @@ pub struct BadRange {
     /// The generation of the stamps found.
     pub generation: Option<u32>,
     /// The file of the stamps found.
+    #[serde(rename = "fileId")]
     pub file: Option<u32>,
-    /// The run of the stamps found.
+    /// The run of the stamps found, for [`Kind::OtherRun`].
+    #[serde(serialize_with = "json::write_seed_if_any")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint", optional))]
     pub seed: Option<u64>,
     /// How many bytes differ from the expected ones.
+    #[serde(skip_serializing_if = "nothing")]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<u64>"))]
     pub differing_bytes: u64,
     /// How many bits do.
+    #[serde(skip_serializing_if = "nothing")]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<u64>"))]
     pub differing_bits: u64,
     /// The first differing byte's offset in the file; none when nothing was read.
     pub first_difference: Option<u64>,
@@ -117,13 +99,40 @@ pub struct BadRange {
     /// For [`Kind::ReadError`].
     pub errno: Option<Errno>,
     /// What would have been right, oldest generation first; empty where it is not about content.
+    #[serde(serialize_with = "right")]
+    #[cfg_attr(feature = "typescript", ts(type = "Array<number | \"zeros\">"))]
     pub right: Vec<Content>,
     /// Offset in the file of the bytes shown, a multiple of 16 unless the range starts behind it.
     pub shown_at: u64,
     /// Up to 32 bytes around the first difference.
+    #[serde(serialize_with = "json::hex")]
+    #[cfg_attr(feature = "typescript", ts(type = "Buffer"))]
     pub found: Vec<u8>,
     /// What they should be; where several contents are right, the newest.
+    #[serde(serialize_with = "json::hex")]
+    #[cfg_attr(feature = "typescript", ts(type = "Buffer"))]
     pub expected: Vec<u8>,
+}
+
+/// Where nothing was read nothing differs, and where something was something does.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn nothing(differences: &u64) -> bool {
+    *differences == 0
+}
+
+/// Generations, and "zeros".
+fn right<S: Serializer>(right: &[Content], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Right {
+        Generation(u32),
+        Zeros(&'static str),
+    }
+    serializer.collect_seq(right.iter().filter_map(|content| match content {
+        Content::Stamp(generation) | Content::Moved { generation, .. } => Some(Right::Generation(*generation)),
+        Content::Zeros => Some(Right::Zeros("zeros")),
+        Content::Anything => None,
+    }))
 }
 
 impl BadRange {

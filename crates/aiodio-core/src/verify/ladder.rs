@@ -3,13 +3,15 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use serde::Deserialize;
+
 use super::check::Findings;
 use super::explain::{BadRange, Kind};
 use super::holes::Holes;
 use super::verifier::Verifier;
 use super::{Options, Outcome};
 use crate::buffer::{Align, Pool};
-use crate::error::{Errno, Error, Result, Step};
+use crate::error::{Errno, Result};
 use crate::file;
 use crate::oracle::{Expected, Stamped};
 use crate::stamp::SECTOR;
@@ -17,23 +19,14 @@ use crate::storage;
 use crate::sys::File;
 
 /// Which copy of the data to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Rung {
     /// A buffered read.
     Cache,
     /// A direct read, after `fdatasync(2)` and `POSIX_FADV_DONTNEED`.
     Disk,
-}
-
-impl std::str::FromStr for Rung {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "cache" => Ok(Self::Cache),
-            "disk" => Ok(Self::Disk),
-            _ => Err(Error::new(Step::Options, format!("There is no rung \"{name}\": use cache or disk"))),
-        }
-    }
 }
 
 /// A buffered read is checked while it is in the processor's cache; a direct one is long enough to keep a device busy.

@@ -17,15 +17,21 @@ use std::path::PathBuf;
 pub use self::check::check_memory;
 pub use self::explain::{BadRange, Kind, TornWith};
 pub use self::ladder::{Rung, verify, verify_expected};
+use serde::{Deserialize, Serialize};
+
 use crate::error::Error;
 use crate::stamp::Key;
 
 /// What the file should be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "VerifyOptions", optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// The file.
     pub path: PathBuf,
     /// Where its stamps begin; what lies before is not looked at.
+    #[serde(default)]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<u64>"))]
     pub offset: u64,
     /// Its size: where its stamps end.
     pub bytes: u64,
@@ -38,10 +44,14 @@ pub struct Options {
 }
 
 /// What the file is.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "VerifyOutcome", optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why the file could not be verified, or not to its end.
     pub error: Option<Error>,
+    /// The largest size that is right.
+    pub bytes_expected: u64,
     /// The file's size.
     pub bytes_found: u64,
     /// Sectors expected and looked at (or missing).

@@ -10,6 +10,10 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::shared::pattern::{Fault, Pattern};
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
@@ -17,7 +21,9 @@ use crate::file;
 use crate::stamp::Key;
 
 /// What a round does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Round {
     /// Writes only.
     Write,
@@ -27,21 +33,11 @@ pub enum Round {
     WriteRead,
 }
 
-impl std::str::FromStr for Round {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "write" => Ok(Self::Write),
-            "read" => Ok(Self::Read),
-            "write-read" => Ok(Self::WriteRead),
-            _ => Err(Error::new(Step::Options, format!("There is no round \"{name}\": use write, read or write-read"))),
-        }
-    }
-}
-
 /// What to do.
 #[allow(clippy::struct_excessive_bools, reason = "they are independent of each other, like the flags of open(2)")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// The file.
     pub path: PathBuf,
@@ -70,16 +66,22 @@ pub struct Options {
 }
 
 /// How one round went.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "AioRound", optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct RoundOutcome {
     /// What went wrong first; the round ends there.
     pub fault: Option<Fault>,
     /// Time with the kernel, from submission to completion; without filling and comparing.
+    #[serde(rename = "elapsedSeconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
 }
 
 /// How it went.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why the rounds that are missing did not begin.
     pub error: Option<Error>,

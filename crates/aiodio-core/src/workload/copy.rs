@@ -5,13 +5,19 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, DEPTH_MAX, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 
 /// When the destination is `fsync`ed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Fsync {
     /// Once for each completed write, as LTP does.
     Each,
@@ -23,21 +29,10 @@ pub enum Fsync {
     None,
 }
 
-impl std::str::FromStr for Fsync {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "each" => Ok(Self::Each),
-            "batch" => Ok(Self::Batch),
-            "end" => Ok(Self::End),
-            "none" => Ok(Self::None),
-            _ => Err(Error::new(Step::Options, format!("There is no fsync policy \"{name}\": use each, batch, end or none"))),
-        }
-    }
-}
-
 /// What to copy and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Opened read-only.
     pub source: PathBuf,
@@ -64,13 +59,17 @@ pub struct Options {
 }
 
 /// How it went.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// None: every block was read and written in full. A copy stops at its first failure.
     pub error: Option<Error>,
     /// The queue's counts.
     pub stats: Stats,
     /// Duration of the copying itself, the last `fsync` included, setting up excluded.
+    #[serde(rename = "elapsedSeconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
 }
 

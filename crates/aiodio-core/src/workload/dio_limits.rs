@@ -12,6 +12,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::shared::pattern::{Comparison, Pattern};
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::Flags;
@@ -23,7 +27,9 @@ use crate::sys::{Calls, File};
 pub const BLOCK_BYTES: usize = 4096;
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// A file whose stamps of `key` are at least [`BLOCK_BYTES`] long. Its first block is written several times, at last with what
     /// it holds now.
@@ -68,7 +74,9 @@ impl std::fmt::Display for Expected {
 }
 
 /// One call and what came of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "DioAttempt", rename = "DioAttempt"))]
+#[serde(into = "DioAttempt")]
 pub struct Attempt {
     /// The call, for a person.
     pub call: &'static str,
@@ -87,8 +95,41 @@ impl Attempt {
     }
 }
 
+/// [`Attempt`] as JSON has it.
+#[derive(Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
+struct DioAttempt {
+    /// Like "write of 1 byte".
+    call: &'static str,
+    /// Like "EINVAL", "4096" or "0 or EINVAL".
+    expected: String,
+    /// What it returned, unless it is `code`.
+    got: Option<usize>,
+    /// Like "EINVAL".
+    code: Option<String>,
+    /// How the data read differ from what the file holds.
+    wrong_data: Option<Comparison>,
+    good: bool,
+}
+
+impl From<Attempt> for DioAttempt {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            good: attempt.is_good(),
+            call: attempt.call,
+            expected: attempt.expected.to_string(),
+            got: attempt.got.ok(),
+            code: attempt.got.err().map(Errno::name),
+            wrong_data: attempt.wrong_data,
+        }
+    }
+}
+
 /// What is checked, in LTP's order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Check {
     /// Seeking to a negative offset.
     NegativeOffset,
@@ -122,46 +163,31 @@ pub enum Check {
     Synchronous,
 }
 
-impl Check {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NegativeOffset => "negative-offset",
-            Self::OddCount => "odd-count",
-            Self::BeyondEnd => "beyond-end",
-            Self::InvalidDescriptor => "invalid-descriptor",
-            Self::DescriptorOutOfRange => "descriptor-out-of-range",
-            Self::ClosedDescriptor => "closed-descriptor",
-            Self::CharacterDevice => "character-device",
-            Self::MappedFile => "mapped-file",
-            Self::UnmappedFile => "unmapped-file",
-            Self::NotOpenForReading => "not-open-for-reading",
-            Self::NotOpenForWriting => "not-open-for-writing",
-            Self::UnalignedMemory => "unaligned-memory",
-            Self::ReadOnlyMemory => "read-only-memory",
-            Self::NoMemory => "no-memory",
-            Self::Synchronous => "synchronous",
-        }
-    }
-}
-
 /// One check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "DioCheck", optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Finding {
     /// Which.
+    #[serde(rename = "name")]
     pub check: Check,
     /// Its calls; none when it could not be made at all.
     pub attempts: Vec<Attempt>,
     /// Why it could not be made.
+    #[serde(serialize_with = "json::errno_name")]
+    #[cfg_attr(feature = "typescript", ts(type = "string", optional))]
     pub unsupported: Option<Errno>,
 }
 
 /// How it went.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why not all checks were made.
     pub error: Option<Error>,
     /// In the order of [`Check`].
+    #[serde(rename = "checks")]
     pub findings: Vec<Finding>,
 }
 

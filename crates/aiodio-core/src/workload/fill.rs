@@ -1,13 +1,28 @@
 //! Writes a file full of stamps.
 
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
 
 use crate::buffer::{Align, Pool};
 use crate::error::{Error, Result, Step};
 use crate::file;
 use crate::stamp::Key;
 use crate::sys::File;
+
+/// What to write.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Options {
+    /// The file.
+    pub path: PathBuf,
+    /// How much of it.
+    pub bytes: u64,
+    /// Its stamps.
+    pub key: Key,
+}
 
 /// Small enough to be stamped and copied into the page cache while it is in the processor's cache; a multiple of the sector.
 const CHUNK_BYTES: u64 = 256 << 10;

@@ -15,6 +15,8 @@ use std::thread::ScopedJoinHandle;
 use super::shared::gate::{Gate, Passed, panicked};
 use super::shared::pattern::{Fault, Pattern};
 use super::shared::scribble;
+use serde::{Deserialize, Serialize};
+
 use crate::buffer::{Align, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::Flags;
@@ -31,7 +33,9 @@ const READS_MAX: u32 = 64;
 pub const CHUNK_BYTES: usize = 1 << 20;
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Written before with the stamps of `key`.
     pub path: PathBuf,
@@ -47,7 +51,9 @@ pub struct Options {
 }
 
 /// A read that went wrong; its worker reads no more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "ForkDmaTrouble"))]
+#[serde(rename_all = "camelCase")]
 pub struct Trouble {
     /// 0-based.
     pub worker: usize,
@@ -56,7 +62,9 @@ pub struct Trouble {
 }
 
 /// How it went.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,

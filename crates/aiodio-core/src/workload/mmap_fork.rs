@@ -16,6 +16,10 @@ use std::path::PathBuf;
 use super::shared::overlap;
 use super::shared::scribble::{self, Foreign, Moment, Scribbler, Writer, Written};
 use super::shared::trouble::{Trouble, Troubles};
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+
 use crate::buffer::{Align, Buffer, Memory, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -25,7 +29,9 @@ use crate::stamp::Key;
 use crate::verify::check_memory;
 
 /// What the buffers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Source {
     /// Anonymous memory, shared with the writer.
     Shared,
@@ -36,28 +42,14 @@ pub enum Source {
     /// Reserved huge pages, shared.
     Huge,
     /// Private memory in transparent huge pages.
+    #[serde(rename = "thp")]
     TransparentHuge,
 }
 
-impl std::str::FromStr for Source {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "shared" => Ok(Self::Shared),
-            "private" => Ok(Self::Private),
-            "file" => Ok(Self::File),
-            "huge" => Ok(Self::Huge),
-            "thp" => Ok(Self::TransparentHuge),
-            _ => {
-                let message = format!("There is no memory \"{name}\": use shared, private, file, huge or thp");
-                Err(Error::new(Step::Options, message))
-            }
-        }
-    }
-}
-
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Written and read back; made anew.
     pub path: PathBuf,
@@ -72,19 +64,25 @@ pub struct Options {
     /// The kernel's interface.
     pub engine: Kind,
     /// What is written from.
+    #[serde(rename = "memory")]
     pub source: Source,
     /// Who changes it.
     pub writer: Writer,
     /// Where the memory starts in its page, in bytes, a multiple of 8.
     pub offset_in_page: usize,
     /// Granularity in bytes at which a short direct transfer can be resumed.
+    #[serde(rename = "logicalBlockBytes")]
     pub resume_bytes: NonZeroUsize,
     /// Seed of the data.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
 }
 
 /// How it went.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,
@@ -97,6 +95,13 @@ pub struct Outcome {
     /// Bytes that the other hand wrote while the memory was with the kernel.
     pub bytes_changed: u64,
     /// The queue's counts, summed.
+    #[serde(serialize_with = "Stats::of_race")]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(
+            type = "Pick<EngineStats, \"submitted\" | \"inFlightMax\" | \"retriedEintr\" | \"retriedEagain\" | \"shortReads\" | \"shortWrites\">"
+        )
+    )]
     pub stats: Stats,
 }
 

@@ -16,6 +16,10 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use super::shared::pattern::{Fault, Pattern};
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
@@ -25,7 +29,9 @@ use crate::workload::copy::PROGRESS_INTERVAL;
 
 /// What to do.
 #[allow(clippy::struct_excessive_bools, reason = "they are independent of each other, like the flags of open(2)")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Created with mode 0666 if need be, never truncated.
     pub path: PathBuf,
@@ -60,7 +66,9 @@ pub const CHILDREN_MAX: usize = 10_000;
 pub const MEMORY_BYTES: u64 = 80 << 20;
 
 /// What a child found; it stops there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "SegmentTrouble"))]
+#[serde(rename_all = "camelCase")]
 pub struct Trouble {
     /// 0-based.
     pub child: usize,
@@ -71,7 +79,9 @@ pub struct Trouble {
 }
 
 /// How it went.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why it could not start.
     pub error: Option<Error>,
@@ -82,6 +92,8 @@ pub struct Outcome {
     /// Those that began while another child's was under way.
     pub overlapping: u64,
     /// From the start of the first child to the end of the last.
+    #[serde(rename = "elapsedSeconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
     /// Children that could transfer at the same time: fewer than all where [`MEMORY_BYTES`] does not suffice.
     pub at_once: usize,
@@ -336,6 +348,31 @@ impl Transfer<'_> {
         let (step, what) = if self.write.is_some() { (Step::ShortWrite, "written") } else { (Step::ShortRead, "read") };
         let message = format!("Only {got} of {bytes} bytes could be {what} at offset {offset}");
         Error::new(step, message).path(self.path).offset(offset).transferred(bytes as u64, got as u64)
+    }
+}
+
+/// A file of blocks.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Blocks {
+    /// The file.
+    pub path: PathBuf,
+    /// A multiple of 512.
+    pub block_bytes: NonZeroUsize,
+    /// How many.
+    pub blocks: u64,
+    /// Whose stamps.
+    pub key: Key,
+    /// LTP's bytes, the block's number, instead of stamps.
+    pub ltp_pattern: bool,
+}
+
+impl Blocks {
+    /// What each block holds.
+    pub fn pattern(&self) -> impl Fn(u64) -> Pattern + use<> {
+        let Self { key, ltp_pattern, .. } = *self;
+        move |block| if ltp_pattern { Pattern::Byte(block as u8) } else { Pattern::Stamps(key) }
     }
 }
 

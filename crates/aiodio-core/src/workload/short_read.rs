@@ -11,6 +11,10 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::shared::overlap;
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -23,7 +27,9 @@ use crate::verify::{BadRange, check_memory};
 use crate::workload::copy::PROGRESS_INTERVAL;
 
 /// What to read and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// A file full of stamps.
     pub path: PathBuf,
@@ -47,6 +53,8 @@ pub struct Options {
     /// Disturb the page cache.
     pub disturb: bool,
     /// What the order of the reads and the disturbances follow from.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
 }
 
@@ -79,7 +87,9 @@ pub enum Wrong {
 }
 
 /// A read that went wrong.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "ShortReadTrouble", rename = "ShortReadTrouble"))]
+#[serde(into = "ShortReadTrouble")]
 pub struct Trouble {
     /// Byte offset in the file.
     pub offset: u64,
@@ -93,8 +103,46 @@ pub struct Trouble {
     pub wrong: Wrong,
 }
 
+/// [`Trouble`] as JSON has it.
+#[derive(Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
+struct ShortReadTrouble {
+    /// "short": it ended before it had to; "touched": and memory behind its end has changed; "unfilled": it says that it was complete
+    /// and left memory as it was.
+    #[cfg_attr(feature = "typescript", ts(type = "\"short\" | \"touched\" | \"unfilled\" | \"long\" | \"data\" | \"refused\""))]
+    kind: &'static str,
+    offset: u64,
+    asked: u64,
+    /// Bytes that were there to be read.
+    expected: u64,
+    got: u64,
+    /// For "touched" and "unfilled": offset in the buffer.
+    first: Option<u64>,
+    errno: Option<Errno>,
+    ranges: Vec<BadRange>,
+    ranges_total: u64,
+}
+
+impl From<Trouble> for ShortReadTrouble {
+    fn from(Trouble { offset, asked, expected, got, wrong }: Trouble) -> Self {
+        let (first, errno, ranges, ranges_total) = (None, None, Vec::new(), 0);
+        let shown = Self { kind: "short", offset, asked, expected, got, first, errno, ranges, ranges_total };
+        match wrong {
+            Wrong::Short => shown,
+            Wrong::Touched { first } => Self { kind: "touched", first: Some(first), ..shown },
+            Wrong::Unfilled { first } => Self { kind: "unfilled", first: Some(first), ..shown },
+            Wrong::Long => Self { kind: "long", ..shown },
+            Wrong::Data { ranges, total } => Self { kind: "data", ranges, ranges_total: total, ..shown },
+            Wrong::Refused(errno) => Self { kind: "refused", errno: Some(errno), ..shown },
+        }
+    }
+}
+
 /// How it went.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,
@@ -117,6 +165,8 @@ pub struct Outcome {
     /// The queue's counts.
     pub stats: Stats,
     /// The reading alone.
+    #[serde(rename = "elapsedSeconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
 }
 

@@ -10,6 +10,10 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::shared::trouble::{Trouble, Troubles};
+use serde::{Deserialize, Serialize};
+
+use crate::{expectation, json};
+
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -22,7 +26,9 @@ use crate::sys;
 use crate::verify::{self, check_memory};
 
 /// What is written into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Space {
     /// A file of holes, as in the report.
     Hole,
@@ -36,25 +42,10 @@ pub enum Space {
     Extended,
 }
 
-impl std::str::FromStr for Space {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "hole" => Ok(Self::Hole),
-            "allocated" => Ok(Self::Allocated),
-            "punched" => Ok(Self::Punched),
-            "zeroed" => Ok(Self::Zeroed),
-            "extended" => Ok(Self::Extended),
-            _ => {
-                let message = format!("There is no space \"{name}\": use hole, allocated, punched, zeroed or extended");
-                Err(Error::new(Step::Options, message))
-            }
-        }
-    }
-}
-
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Made anew.
     pub path: PathBuf,
@@ -73,6 +64,8 @@ pub struct Options {
     /// What is written into.
     pub space: Space,
     /// Seed of the data and the places.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
 }
 
@@ -84,7 +77,9 @@ impl Options {
 }
 
 /// How it went.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why it could not go on; with EOPNOTSUPP: the filesystem has no such space.
     pub error: Option<Error>,
@@ -99,8 +94,17 @@ pub struct Outcome {
     /// Those while other writes to the same extent were in flight.
     pub overlaps: u64,
     /// The queue's counts.
+    #[serde(serialize_with = "Stats::of_race")]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(
+            type = "Pick<EngineStats, \"submitted\" | \"inFlightMax\" | \"retriedEintr\" | \"retriedEagain\" | \"shortReads\" | \"shortWrites\">"
+        )
+    )]
     pub stats: Stats,
     /// What the file is now.
+    #[serde(rename = "expectation", serialize_with = "expectation::keep_if_any")]
+    #[cfg_attr(feature = "typescript", ts(type = "number", optional))]
     pub expected: Option<Oracle>,
 }
 

@@ -20,7 +20,7 @@ use aiodio_core::workload::copy::{Fsync, Options};
 
 pub const KEY: Key = Key { seed: 0xa10d_10a1_0d10, file: 3, generation: 5 };
 
-pub const ENGINES: [Kind; 4] = [Kind::Libaio, Kind::IoUring { fixed: false }, Kind::IoUring { fixed: true }, Kind::Sync];
+pub const ENGINES: [Kind; 4] = [Kind::Libaio, Kind::IoUring, Kind::IoUringFixed, Kind::Sync];
 
 pub fn size(bytes: usize) -> NonZeroUsize {
     NonZeroUsize::new(bytes).unwrap()

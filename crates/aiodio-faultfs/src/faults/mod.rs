@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde::Serialize;
 
 pub(crate) use self::write::Written;
 use self::write::{Deferred, Write, flip, shortened, stale_disk, whole_sectors};
@@ -19,7 +20,8 @@ use crate::rule::{Active, Concerned, Fault, Io, Operation, Request, Rule, names}
 const LOG_MAX: usize = 4096;
 
 /// A fault that was applied.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "FiredFault"))]
 pub struct Fired {
     /// The rule's number in the list that was set, from 0.
     pub rule: usize,

@@ -6,11 +6,15 @@ mod text;
 
 use std::ops::Range;
 
+use serde::Serialize;
+
 pub(crate) use self::active::{Active, Concerned, Request, names};
 pub use self::table::{Parameter, Row, TABLE};
 
 /// What a request does, as far as rules tell requests apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "FaultOperation"))]
+#[serde(rename_all = "lowercase")]
 pub enum Operation {
     /// A read, of the page cache or of a program with `O_DIRECT`.
     Read,

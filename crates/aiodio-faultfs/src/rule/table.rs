@@ -1,25 +1,31 @@
 //! Every fault, in one table.
 
+use serde::Serialize;
+
 use super::Operation::{self, Allocate, Fsync, Read, Remount, Write};
 use super::{Fault, Io};
 
 /// A number that a fault can be given.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "FaultParameter"))]
 pub struct Parameter {
     /// As in `name=value`.
     pub name: &'static str,
     /// Where the rule does not say.
     pub default: i64,
     /// The values allowed.
+    #[serde(skip)]
     pub range: std::ops::RangeInclusive<i64>,
     /// With its unit.
     pub meaning: &'static str,
 }
 
 /// One fault's row.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "FaultRow"))]
 pub struct Row {
     /// The fault.
+    #[serde(skip)]
     pub fault: Fault,
     /// Its spelling in rules.
     pub name: &'static str,
@@ -28,8 +34,10 @@ pub struct Row {
     /// The operations that it can be asked for; the first is the default.
     pub operations: &'static [Operation],
     /// The kind of I/O that it is about by its nature.
+    #[serde(skip)]
     pub io: Option<Io>,
     /// How often it happens where the rule does not say; `None` is always.
+    #[serde(skip)]
     pub count: Option<u64>,
     /// What it can be given.
     pub parameters: &'static [Parameter],

@@ -18,6 +18,11 @@ use std::time::Instant;
 use self::report::gather;
 pub use self::report::{Latency, PartReport, StageReport, ThreadReport};
 use self::worker::{ThreadResult, Worker};
+use serde::{Deserialize, Serialize};
+
+use crate::verify::BadRange;
+use crate::{expectation, json};
+
 use crate::engine::{self, Engine, Stats};
 use crate::error::{Error, Result, Step};
 use crate::file;
@@ -28,31 +33,25 @@ use crate::workload::fill;
 use crate::workload::shared::gate::{Gate, panicked};
 
 /// What is done to all files before the next stage begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "AioStressStageName"))]
+#[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// From a context's start on, record after record.
     Write,
     /// The same.
     Read,
     /// Anywhere behind a context's start, at multiples of the page size.
+    #[serde(rename = "random write")]
     RandomWrite,
     /// The same.
+    #[serde(rename = "random read")]
     RandomRead,
 }
 
 impl Stage {
     /// In LTP's order, which numbers them from 0.
     pub const ALL: [Self; 4] = [Self::Write, Self::Read, Self::RandomWrite, Self::RandomRead];
-
-    /// LTP's name for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Write => "write",
-            Self::Read => "read",
-            Self::RandomWrite => "random write",
-            Self::RandomRead => "random read",
-        }
-    }
 
     fn writes(self) -> bool {
         matches!(self, Self::Write | Self::RandomWrite)
@@ -64,11 +63,15 @@ impl Stage {
 }
 
 /// What to do. Lengths in bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// One or more, created if need be and emptied.
     pub files: Vec<PathBuf>,
     /// Of data and offsets.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
     /// In order.
     pub stages: Vec<Stage>,
@@ -110,7 +113,9 @@ pub struct Options {
 pub const EVENTS: usize = 512;
 
 /// A read that returned what it must not have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "MismatchShown", rename = "AioStressMismatch"))]
+#[serde(into = "MismatchShown")]
 pub struct Mismatch {
     /// Index of the file.
     pub file: usize,
@@ -122,8 +127,29 @@ pub struct Mismatch {
     pub found: verify::Outcome,
 }
 
+/// [`Mismatch`] as JSON has it.
+#[derive(Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+struct MismatchShown {
+    /// Index of the file.
+    file: usize,
+    stage: Stage,
+    offset: u64,
+    ranges: Vec<BadRange>,
+    ranges_total: u64,
+}
+
+impl From<Mismatch> for MismatchShown {
+    fn from(Mismatch { file, stage, offset, found }: Mismatch) -> Self {
+        Self { file, stage, offset, ranges: found.ranges, ranges_total: found.ranges_total }
+    }
+}
+
 /// How it went.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// The first call or transfer that failed.
     pub error: Option<Error>,
@@ -134,6 +160,8 @@ pub struct Outcome {
     /// The stages done, the failed one included.
     pub stages: Vec<StageReport>,
     /// What each file may be now.
+    #[serde(rename = "expectations", serialize_with = "expectation::keep_all")]
+    #[cfg_attr(feature = "typescript", ts(type = "Array<number>"))]
     pub oracles: Vec<Oracle>,
     /// Requests in flight for each context of a file: fewer than asked for where the memory does not suffice.
     pub depth: usize,

@@ -1,12 +1,18 @@
 //! How a stage went, by thread and by context of a file.
 
+use serde::Serialize;
+
+use crate::json;
+
 use std::time::Duration;
 
 use super::worker::ThreadResult;
 use super::{Options, Stage};
 
 /// How one context of a file fared in a stage.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "AioStressPart"))]
+#[serde(rename_all = "camelCase")]
 pub struct PartReport {
     /// Index of the file.
     pub file: usize,
@@ -17,15 +23,21 @@ pub struct PartReport {
     /// Bytes transferred.
     pub bytes: u64,
     /// From the stage's begin to the last transfer.
+    #[serde(rename = "seconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
 }
 
 /// How one thread fared in a stage.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "AioStressThread"))]
+#[serde(rename_all = "camelCase")]
 pub struct ThreadReport {
     /// Its contexts of files.
     pub parts: Vec<PartReport>,
     /// With the `fsync`.
+    #[serde(rename = "seconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
     /// Time that giving requests to the kernel took.
     pub submit: Latency,
@@ -34,20 +46,27 @@ pub struct ThreadReport {
 }
 
 /// How a stage went.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "AioStressStage"))]
+#[serde(rename_all = "camelCase")]
 pub struct StageReport {
     /// Which.
+    #[serde(rename = "name")]
     pub stage: Stage,
     /// What was laid out for it, in each file; 0 when earlier stages had written, or it writes itself.
     pub laid_out: u64,
     /// By thread.
     pub threads: Vec<ThreadReport>,
     /// From the first thread's begin to the last one's end.
+    #[serde(rename = "seconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
 }
 
 /// Durations.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "Milliseconds", rename = "AioStressLatency"))]
+#[serde(into = "Milliseconds")]
 pub struct Latency {
     /// How many.
     pub count: u64,
@@ -59,6 +78,31 @@ pub struct Latency {
     pub max: Duration,
     /// How many were shorter than each of [`Latency::BUCKETS`] and not than the one before; the last is for the others.
     pub buckets: [u64; Self::BUCKETS.len() + 1],
+}
+
+/// [`Latency`] as JSON has it: durations in milliseconds.
+#[derive(Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+struct Milliseconds {
+    count: u64,
+    min: f64,
+    average: f64,
+    max: f64,
+    /// Shorter than 100, 250, 500, 1000, 5000 and 10000 ms, and the others.
+    buckets: Vec<u64>,
+}
+
+impl From<Latency> for Milliseconds {
+    fn from(latency: Latency) -> Self {
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1e3;
+        Self {
+            count: latency.count,
+            min: milliseconds(latency.min),
+            average: milliseconds(latency.total) / latency.count.max(1) as f64,
+            max: milliseconds(latency.max),
+            buckets: latency.buckets.to_vec(),
+        }
+    }
 }
 
 impl Latency {

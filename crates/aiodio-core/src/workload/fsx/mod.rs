@@ -9,6 +9,7 @@ mod log;
 mod mapping;
 mod operation;
 mod plan;
+mod report;
 mod shadow;
 mod target;
 
@@ -20,8 +21,13 @@ use std::time::{Duration, Instant};
 pub use self::log::Log;
 pub use self::operation::{Kind, Operation};
 pub use self::plan::{Choice, Rules};
+pub use self::report::{Report, Request, run_and_report};
 pub use self::shadow::{Origins, Shadow};
 use self::target::Target;
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+
 use crate::buffer::page_bytes;
 use crate::engine::{self, Engine, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -36,17 +42,23 @@ pub const SIZE_MAX: u64 = 1 << 30;
 const FILE: u32 = 1;
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "FsxRun", optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Created if need be, and emptied.
     pub path: PathBuf,
     /// Of the data and the choices.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
     /// How many operations.
     pub operations: u64,
     /// The file never becomes longer than so many bytes.
     pub size_max: u64,
     /// The longest operation.
+    #[serde(default = "unlimited")]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<u64>"))]
     pub bytes_max: u64,
     /// Offsets of reads are multiples of it.
     pub read_align: u64,
@@ -63,13 +75,20 @@ pub struct Options {
     /// What direct transfers must be aligned to.
     pub direct_align: NonZeroUsize,
     /// Do these operations instead, with this log's seed.
+    #[serde(skip)]
     pub replay: Option<Log>,
     /// How many bad ranges to describe.
     pub ranges_max: usize,
 }
 
+fn unlimited() -> u64 {
+    u64::MAX
+}
+
 /// What was compared when a difference was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Seen {
     /// What a read returned.
     Read,
@@ -79,18 +98,6 @@ pub enum Seen {
     BehindEnd,
     /// How much a read returned, or the file's size.
     Size,
-}
-
-impl Seen {
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Mapping => "mapping",
-            Self::BehindEnd => "behind-end",
-            Self::Size => "size",
-        }
-    }
 }
 
 /// A difference between the file and its model.
@@ -168,11 +175,6 @@ impl Options {
 }
 
 impl Outcome {
-    /// Of a run that options made impossible.
-    pub fn refused(error: Error) -> Self {
-        Self { error: Some(error), ..Self::nothing(0) }
-    }
-
     fn nothing(seed: u64) -> Self {
         let key = Key { seed, file: FILE, generation: 0 };
         Self {

@@ -3,8 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::value::{self, StrDeserializer};
+use serde::{Deserialize, Serialize};
+
 /// What an operation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "FsxKind"))]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Read and compare.
     Read,
@@ -52,24 +57,6 @@ impl Kind {
     /// Those of LTP's program.
     pub const LTP: [Self; 5] = [Self::Read, Self::Write, Self::Truncate, Self::MapRead, Self::MapWrite];
 
-    /// In logs and options.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::Truncate => "truncate",
-            Self::MapRead => "mapread",
-            Self::MapWrite => "mapwrite",
-            Self::Allocate => "allocate",
-            Self::Punch => "punch",
-            Self::Zero => "zero",
-            Self::Collapse => "collapse",
-            Self::Insert => "insert",
-            Self::Clone => "clone",
-            Self::Copy => "copy",
-        }
-    }
-
     fn has_target(self) -> bool {
         matches!(self, Self::Clone | Self::Copy)
     }
@@ -84,10 +71,17 @@ impl Kind {
     }
 }
 
+/// As in logs and options.
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl FromStr for Kind {
     type Err = String;
     fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or_else(|| format!("there is no operation \"{name}\""))
+        Self::deserialize(StrDeserializer::<value::Error>::new(name)).map_err(|_| format!("there is no operation \"{name}\""))
     }
 }
 
@@ -130,7 +124,7 @@ impl Operation {
 
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:#x}", self.kind.name(), self.offset)?;
+        write!(f, "{} {:#x}", self.kind, self.offset)?;
         if self.kind != Kind::Truncate {
             write!(f, " {:#x}", self.bytes)?;
         }
@@ -159,13 +153,13 @@ impl FromStr for Operation {
         }
         if kind.has_target() {
             if words.next() != Some("to") {
-                return Err(format!("{} needs \"to OFFSET\"", kind.name()));
+                return Err(format!("{kind} needs \"to OFFSET\""));
             }
             operation.to = number(words.next())?;
         }
         if let Some(word) = words.next() {
             if kind.flag() != Some(word) {
-                return Err(format!("{} has no flag \"{word}\"", kind.name()));
+                return Err(format!("{kind} has no flag \"{word}\""));
             }
             operation.flag = true;
         }

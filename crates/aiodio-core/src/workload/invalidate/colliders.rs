@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use super::Options;
 use super::layout::{Layout, OTHER, Units, expected};
+use serde::Deserialize;
+
 use crate::buffer::{Align, Buffer, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file::Flags;
@@ -21,7 +23,9 @@ use crate::verify::check_memory;
 use crate::workload::shared::trouble::Trouble;
 
 /// What collides with the direct writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Collider {
     /// Direct writes of other ranges of the same pages, from memory of any alignment.
     Direct,
@@ -38,18 +42,6 @@ pub enum Collider {
 }
 
 impl Collider {
-    /// The spelling in options and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "direct",
-            Self::Buffered => "buffered",
-            Self::Mmap => "mmap",
-            Self::Reader => "reader",
-            Self::Pinned => "pinned",
-            Self::SameRange => "same-range",
-        }
-    }
-
     /// What it does, for a report.
     pub(super) fn doing(self) -> &'static str {
         match self {
@@ -59,17 +51,6 @@ impl Collider {
             Self::Reader => "buffered reads",
             Self::Pinned => "pages pinned by splice(2)",
         }
-    }
-}
-
-impl std::str::FromStr for Collider {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        let all = [Self::Direct, Self::Buffered, Self::Mmap, Self::Reader, Self::Pinned, Self::SameRange];
-        all.into_iter().find(|collider| collider.name() == name).ok_or_else(|| {
-            let message = format!("There is no collider \"{name}\": use direct, buffered, mmap, reader, pinned or same-range");
-            Error::new(Step::Options, message)
-        })
     }
 }
 

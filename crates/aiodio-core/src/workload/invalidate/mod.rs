@@ -31,6 +31,10 @@ use self::colliders::{Colliding, Report, collide, whole_transfer};
 use self::judging::Round;
 pub use self::layout::Units;
 use self::layout::{Layout, expected};
+use serde::{Deserialize, Serialize};
+
+use crate::{expectation, json};
+
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{self, Engine, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -42,7 +46,9 @@ use crate::workload::shared::overlap;
 use crate::workload::shared::trouble::{Trouble, Troubles};
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Made anew.
     pub path: PathBuf,
@@ -67,11 +73,15 @@ pub struct Options {
     /// Whether EIO from `fsync` is trouble although the collider uses the page cache.
     pub strict: bool,
     /// Seed of the data.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
 }
 
 /// How it went.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,
@@ -94,8 +104,17 @@ pub struct Outcome {
     /// Those of them that touched a page of the direct write.
     pub shared_pages: u64,
     /// The queue's counts.
+    #[serde(serialize_with = "Stats::of_race")]
+    #[cfg_attr(
+        feature = "typescript",
+        ts(
+            type = "Pick<EngineStats, \"submitted\" | \"inFlightMax\" | \"retriedEintr\" | \"retriedEagain\" | \"shortReads\" | \"shortWrites\">"
+        )
+    )]
     pub stats: Stats,
     /// What the file is now.
+    #[serde(rename = "expectation", serialize_with = "expectation::keep_if_any")]
+    #[cfg_attr(feature = "typescript", ts(type = "number", optional))]
     pub expected: Option<Units>,
 }
 

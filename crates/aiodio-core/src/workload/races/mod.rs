@@ -21,6 +21,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::shared::gate::panicked;
 use super::shared::overlap::{self, Side};
 use super::shared::trouble::{Trouble, Troubles};
+use serde::{Deserialize, Serialize};
+
+use crate::json;
+
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
@@ -31,8 +35,12 @@ use crate::sys::File;
 use crate::verify::check_memory;
 
 /// What to do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
+    /// Which of [`TABLE`].
+    pub race: String,
     /// Made anew.
     pub path: PathBuf,
     /// A second file on the same filesystem, for races that need one; made anew.
@@ -44,11 +52,15 @@ pub struct Options {
     /// The kernel's interface.
     pub engine: Kind,
     /// Seed of the data.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
 }
 
 /// How it went.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,
@@ -66,6 +78,9 @@ pub struct Outcome {
 pub type Open<'caller> = &'caller dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>>;
 
 /// A race.
+#[derive(Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub struct Race {
     /// Its name in options and reports.
     pub name: &'static str,
@@ -75,6 +90,7 @@ pub struct Race {
     pub proven: &'static str,
     /// Run when asked for by name, and not among all of them: it fails on kernels for which there is no fix.
     pub on_request: bool,
+    #[serde(skip)]
     run: fn(&mut Course<'_>) -> Result<()>,
 }
 
@@ -100,14 +116,14 @@ pub const TABLE: &[Race] = &[
 ];
 
 /// Runs the race of that name.
-pub fn run(name: &str, options: &Options) -> Outcome {
-    run_with(name, options, &|depth| options.engine.open(depth))
+pub fn run(options: &Options) -> Outcome {
+    run_with(options, &|depth| options.engine.open(depth))
 }
 
 /// Runs it through engines made by `open`.
-pub fn run_with(name: &str, options: &Options, open: Open<'_>) -> Outcome {
-    let Some(race) = TABLE.iter().find(|race| race.name == name) else {
-        let error = Error::new(Step::Options, format!("There is no race \"{name}\""));
+pub fn run_with(options: &Options, open: Open<'_>) -> Outcome {
+    let Some(race) = TABLE.iter().find(|race| race.name == options.race) else {
+        let error = Error::new(Step::Options, format!("There is no race \"{}\"", options.race));
         return Outcome { error: Some(error), ..Outcome::default() };
     };
     let mut outcome = Outcome::default();
@@ -357,6 +373,7 @@ mod tests {
     /// The rounds of a race that meets in one of them, or never, and finds trouble or nothing.
     fn rounds(meets_in: u32, finds_in: u32) -> u32 {
         let options = Options {
+            race: String::new(),
             path: PathBuf::new(),
             other: PathBuf::new(),
             unit_bytes: NonZeroUsize::MIN,

@@ -16,7 +16,6 @@ mod reader;
 mod writer;
 
 use std::num::NonZeroUsize;
-use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -24,6 +23,10 @@ use std::time::{Duration, Instant};
 use self::board::{Board, Pace};
 use self::reader::Look;
 use self::writer::{Data, Stretch, Writer};
+use serde::{Deserialize, Serialize};
+
+use crate::{expectation, json};
+
 use crate::buffer::{Align, Pool};
 use crate::engine::{DEPTH_MAX, Engine, Kind, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -32,7 +35,9 @@ use crate::stamp::Key;
 use crate::{file, sys, verify};
 
 /// What happens to the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub enum Scene {
     /// It is made `bytes` long, a hole, and written with direct I/O from `start` until `bytes` is reached; the last block may reach
     /// beyond.
@@ -74,7 +79,9 @@ enum Gaze {
 }
 
 /// What to race and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// What happens.
     pub scene: Scene,
@@ -97,11 +104,15 @@ pub struct Options {
     /// Granularity in bytes at which a short direct transfer can be resumed: the device's logical block size.
     pub logical_block_bytes: NonZeroUsize,
     /// Nothing more is begun after so much time; none: the work is done to its end.
+    #[serde(rename = "secondsMax", default, deserialize_with = "json::read_seconds")]
+    #[cfg_attr(feature = "typescript", ts(as = "Option<f64>"))]
     pub time_max: Option<Duration>,
 }
 
 /// How hard they raced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub struct Tally {
     /// How often the whole work was done.
     pub rounds: u32,
@@ -122,7 +133,9 @@ pub struct Tally {
 }
 
 /// A read that returned what it must not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct BadRead {
     /// Which reader's, from 0.
     pub reader: usize,
@@ -134,12 +147,16 @@ pub struct BadRead {
     pub direct: bool,
     /// What is wrong with the bytes.
     pub found: verify::Outcome,
-    /// If the read ended too early or too late: the sizes that the file may have had.
-    pub sizes: Option<RangeInclusive<u64>>,
+    /// When the read ended too early or too late: the smallest size that the file may have had.
+    pub size_min: Option<u64>,
+    /// The largest one.
+    pub size_max: Option<u64>,
 }
 
 /// How it went.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// None: every write was made in full and every read could be made.
     pub error: Option<Error>,
@@ -150,10 +167,14 @@ pub struct Outcome {
     /// Whether the time was used up before the work was done.
     pub late: bool,
     /// What the file should be now.
+    #[serde(rename = "expectation", serialize_with = "expectation::keep")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub oracle: Oracle,
     /// The queue's counts.
     pub stats: Stats,
     /// Duration of the race, setting up excluded.
+    #[serde(rename = "elapsedSeconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
 }
 

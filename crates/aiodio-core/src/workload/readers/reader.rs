@@ -142,7 +142,8 @@ impl<'caller> Reader<'caller> {
                 bytes: memory.len() as u64,
                 direct: look.direct,
                 found,
-                sizes,
+                size_min: sizes.as_ref().map(|sizes| *sizes.start()),
+                size_max: sizes.map(|sizes| *sizes.end()),
             });
         }
     }

@@ -2,13 +2,32 @@
 
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::json;
 
 use crate::buffer::{Align, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::file;
 use crate::stamp::{Key, STALE_DISK_FILE};
 use crate::sys::File;
+
+/// What to leave old data with.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Options {
+    /// Must not exist.
+    pub path: PathBuf,
+    /// How much.
+    pub bytes: u64,
+    /// Of the stamps.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
+    pub seed: u64,
+}
 
 /// Long enough to keep a device busy; the same block is written again and again, since nobody asks which of them was exposed.
 const CHUNK_BYTES: usize = 4 << 20;

@@ -116,7 +116,7 @@ impl Watch {
     }
 
     /// When what was taken just now may have been in flight at the most: from before its submission until now.
-    pub(in crate::workload) fn possible(&self) -> std::ops::Range<Instant> {
+    pub(crate) fn possible(&self) -> std::ops::Range<Instant> {
         self.submitting..Instant::now()
     }
 

@@ -1,5 +1,7 @@
 //! What the bytes are that a workload writes: stamps, or one repeated byte as LTP's programs have it.
 
+use serde::Serialize;
+
 use crate::oracle::Stamped;
 use crate::stamp::{Key, SECTOR_BYTES};
 use crate::verify::{BadRange, Kind, check_memory};
@@ -11,7 +13,9 @@ const RANGES_MAX: usize = 4;
 const SPOILT_BYTES: usize = 8;
 
 /// How memory differs from what it should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub struct Comparison {
     /// Sectors that are wrong.
     pub sectors_bad: u64,
@@ -101,12 +105,33 @@ impl Pattern {
 }
 
 /// What went wrong with one transfer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "TransferFault", rename = "TransferFault"))]
+#[serde(into = "TransferFault")]
 pub enum Fault {
     /// The kernel reported an error, or transferred too little.
     Failed(crate::error::Error),
     /// What was read is not what was written.
     Wrong(Comparison),
+}
+
+/// [`Fault`] as JSON has it: `error`, or else the data.
+#[derive(Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+struct TransferFault {
+    /// The kernel reported an error, or transferred too little.
+    error: Option<crate::error::Error>,
+    #[serde(flatten)]
+    found: Comparison,
+}
+
+impl From<Fault> for TransferFault {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Failed(error) => Self { error: Some(error), found: Comparison::default() },
+            Fault::Wrong(found) => Self { error: None, found },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::thread::JoinHandle;
 
+use serde::Deserialize;
+
 use crate::buffer::{Window, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::random::mix;
@@ -22,23 +24,14 @@ const STRIDE: usize = 512;
 pub const STRIDE_BYTES: u64 = (STRIDE * WORD_BYTES) as u64;
 
 /// Who scribbles.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "ScribbleWriter"))]
+#[serde(rename_all = "kebab-case")]
 pub enum Writer {
     /// A child process.
     Fork,
     /// A thread of this process.
     Thread,
-}
-
-impl std::str::FromStr for Writer {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "fork" => Ok(Self::Fork),
-            "thread" => Ok(Self::Thread),
-            _ => Err(Error::new(Step::Options, format!("There is no writer \"{name}\": use fork or thread"))),
-        }
-    }
 }
 
 /// The first half of word number `index`: never zero, so that nothing unwritten looks like it.

@@ -1,10 +1,14 @@
 //! What a race brought to light, in one shape for all of them. The testcase finds the words.
 
+use serde::Serialize;
+
 use crate::error::{Errno, Error, Step};
 use crate::verify::BadRange;
 
 /// One thing that should not be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "RaceTrouble", optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Trouble {
     /// What it is, as the workload names it, kebab-case.
     pub kind: &'static str,
@@ -45,13 +49,16 @@ impl Trouble {
 const KEPT_MAX: usize = 16;
 
 /// All that a workload found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "RaceTroubles"))]
+#[serde(rename_all = "camelCase")]
 pub struct Troubles {
     /// The first of them.
     pub first: Vec<Trouble>,
     /// How many there were.
     pub total: u64,
     /// The first call that found no room. What comes after it follows from it.
+    #[serde(skip)]
     full: Option<Trouble>,
 }
 

@@ -22,6 +22,10 @@ pub use self::plan::{Action, Weights};
 use self::storm::{Storm, Targets};
 use self::turn::Turns;
 use self::worker::Worker;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::{expectation, json};
+
 use crate::buffer::Align;
 use crate::engine::{Engine, Kind, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -33,7 +37,9 @@ use crate::workload::shared::gate::panicked;
 
 /// What to do.
 #[allow(clippy::struct_excessive_bools, reason = "they are independent of each other, like the flags of open(2)")]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Options {
     /// Where the files are made: `stress0`, `stress1`, …; older ones of these names are removed.
     pub directory: PathBuf,
@@ -42,6 +48,8 @@ pub struct Options {
     /// Operations of each.
     pub operations: u64,
     /// What the plan and the stamps follow from.
+    #[serde(deserialize_with = "json::read_seed")]
+    #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
     pub seed: u64,
     /// The first file's number in the stamps.
     pub first_file: u32,
@@ -72,7 +80,9 @@ pub struct Options {
 }
 
 /// What an operation that went wrong was.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "StressOperation"))]
+#[serde(rename_all = "camelCase")]
 pub struct Operation {
     /// Like `pread` or `ftruncate`.
     pub call: &'static str,
@@ -82,8 +92,8 @@ pub struct Operation {
     pub offset: u64,
     /// Bytes; of a truncate the new size.
     pub bytes: u64,
-    /// `libaio`, `io_uring`, `io_uring-fixed` or `sync`.
-    pub engine: &'static str,
+    /// The kernel's interface.
+    pub engine: Kind,
     /// With `O_DIRECT`.
     pub direct: bool,
 }
@@ -126,7 +136,9 @@ pub enum Wrong {
 }
 
 /// One operation that went wrong.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "StressTrouble", rename = "StressTrouble"))]
+#[serde(into = "StressTrouble")]
 pub struct Trouble {
     /// Which.
     pub operation: Operation,
@@ -134,17 +146,58 @@ pub struct Trouble {
     pub wrong: Wrong,
 }
 
+/// [`Trouble`] as JSON has it.
+#[derive(Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
+struct StressTrouble {
+    /// "refused": an errno; "data": a read returned what nobody wrote; "short", "long": it transferred `got` bytes; "size": fstat
+    /// said `got`.
+    #[cfg_attr(feature = "typescript", ts(type = "\"refused\" | \"data\" | \"short\" | \"long\" | \"size\""))]
+    kind: &'static str,
+    #[serde(flatten)]
+    operation: Operation,
+    errno: Option<Errno>,
+    got: Option<u64>,
+    least: Option<u64>,
+    most: Option<u64>,
+    ranges: Vec<BadRange>,
+    ranges_total: u64,
+}
+
+impl From<Trouble> for StressTrouble {
+    fn from(Trouble { operation, wrong }: Trouble) -> Self {
+        let (errno, got, least, most, ranges, ranges_total) = (None, None, None, None, Vec::new(), 0);
+        let shown = Self { kind: "refused", operation, errno, got, least, most, ranges, ranges_total };
+        match wrong {
+            Wrong::Refused(errno) => Self { errno: Some(errno), ..shown },
+            Wrong::Data { ranges, total } => Self { kind: "data", ranges, ranges_total: total, ..shown },
+            Wrong::Short { got, least } => Self { kind: "short", got: Some(got), least: Some(least), ..shown },
+            Wrong::Long { got, most } => Self { kind: "long", got: Some(got), most: Some(most), ..shown },
+            Wrong::Size { found, least, most } => {
+                Self { kind: "size", got: Some(found), least: Some(least), most: Some(most), ..shown }
+            }
+        }
+    }
+}
+
 /// A file as the operations have left it.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub struct FileLeft {
     /// Where it is.
     pub path: PathBuf,
     /// What it should be.
+    #[serde(rename = "expectation", serialize_with = "expectation::keep")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub expected: Oracle,
 }
 
 /// How it went.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
+#[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// Why it could not go on. What was found before stands.
     pub error: Option<Error>,
@@ -157,6 +210,8 @@ pub struct Outcome {
     /// The engines' counts, of all workers.
     pub stats: Stats,
     /// Operations done, by [`Action`].
+    #[serde(rename = "counts", serialize_with = "counts")]
+    #[cfg_attr(feature = "typescript", ts(type = "Array<{ action: Action, done: number }>"))]
     pub done: [u64; Action::ALL.len()],
     /// Of these reads and writes, those with `O_DIRECT`.
     pub direct: u64,
@@ -175,7 +230,18 @@ pub struct Outcome {
     /// Direct reads across the end of a file that failed with EIO, and succeeded when they ended there.
     pub collisions: u64,
     /// From the first operation to the last completion.
+    #[serde(rename = "elapsedSeconds", serialize_with = "json::seconds")]
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub elapsed: Duration,
+}
+
+fn counts<S: Serializer>(done: &[u64; Action::ALL.len()], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Count {
+        action: Action,
+        done: u64,
+    }
+    serializer.collect_seq(Action::ALL.into_iter().zip(done).map(|(action, done)| Count { action, done: *done }))
 }
 
 /// Troubles described; all are counted.

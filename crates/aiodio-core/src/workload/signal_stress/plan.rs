@@ -1,9 +1,13 @@
 //! What each worker does, from the seed alone: how the operations then meet is the machine's doing.
 
+use serde::Serialize;
+
 use crate::random::Random;
 
 /// One kind of operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// A write through one of the engines.
     Write,
@@ -38,21 +42,6 @@ impl Action {
         Self::Fsync,
         Self::MmapWrite,
     ];
-
-    /// The spelling in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Write => "write",
-            Self::Read => "read",
-            Self::Truncate => "truncate",
-            Self::Allocate => "allocate",
-            Self::AllocateKeep => "allocate-keep",
-            Self::Punch => "punch",
-            Self::Zero => "zero",
-            Self::Fsync => "fsync",
-            Self::MmapWrite => "mmap-write",
-        }
-    }
 
     /// Its place in [`Self::ALL`].
     pub(super) fn index(self) -> usize {

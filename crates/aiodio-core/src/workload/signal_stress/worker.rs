@@ -55,15 +55,6 @@ pub(super) struct Worker<'run, 'caller> {
     collisions: u64,
 }
 
-fn engine_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Libaio => "libaio",
-        Kind::IoUring { fixed: false } => "io_uring",
-        Kind::IoUring { fixed: true } => "io_uring-fixed",
-        Kind::Sync => "sync",
-    }
-}
-
 impl<'run, 'caller> Worker<'run, 'caller> {
     /// Call it in the thread that runs it: a ring belongs to the thread that made it.
     pub(super) fn new(run: &'run Run<'caller>, index: usize) -> Result<Self> {
@@ -320,7 +311,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             file: shared.name.clone(),
             offset,
             bytes: bytes as u64,
-            engine: engine_name(kind),
+            engine: kind,
             direct: index as usize >= self.run.files.len(),
         };
         self.wrong(operation, wrong)
@@ -440,7 +431,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
     ) -> Result<()> {
         let Err(errno) = result else { return Ok(()) };
         let file = self.run.files[step.file].name.clone();
-        self.wrong(Operation { call, file, offset, bytes, engine: "sync", direct: false }, Wrong::Refused(errno))
+        self.wrong(Operation { call, file, offset, bytes, engine: Kind::Sync, direct: false }, Wrong::Refused(errno))
     }
 
     /// While nobody else uses the file: its size can be compared, and no truncate can turn a store into SIGBUS.
@@ -459,7 +450,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let (least, most) = shared.state().oracle.sizes().into_inner();
         if !(least..=most).contains(&found) {
             let operation =
-                Operation { call: "fstat", file: shared.name.clone(), offset: 0, bytes: 0, engine: "sync", direct: false };
+                Operation { call: "fstat", file: shared.name.clone(), offset: 0, bytes: 0, engine: Kind::Sync, direct: false };
             return self.wrong(operation, Wrong::Size { found, least, most });
         }
         let end = (step.offset + step.bytes).min(found);
