@@ -36,8 +36,8 @@ import {
   type StressTrouble,
   storageInfo,
 } from "#native";
-import { absence, alignOf, ENGINES, type Engine } from "../ts/testcase/engines.js";
 import { parseInteger, parseSeed } from "../ts/base/numbers.js";
+import { absence, alignOf, ENGINES, type Engine } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {

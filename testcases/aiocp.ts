@@ -9,8 +9,8 @@
  */
 import { join } from "node:path";
 import { call, limits, type StorageInfo, storageInfo } from "#native";
-import { alignOf, ENGINES } from "../ts/testcase/engines.js";
 import { parseInteger } from "../ts/base/numbers.js";
+import { alignOf, ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {

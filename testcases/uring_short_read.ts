@@ -32,8 +32,8 @@ import {
   type StorageInfo,
   storageInfo,
 } from "#native";
-import { alignOf, ENGINES } from "../ts/testcase/engines.js";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
+import { alignOf, ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import { describeRanges, explainFailure } from "../ts/testcase/verification.js";

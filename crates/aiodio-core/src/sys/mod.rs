@@ -11,6 +11,8 @@
 //! (`dio_offset_align` of `statx(2)`), so the bytes between are transferred twice. It ends early where the kernel gets no further:
 //! a read at the end of the file.
 
+pub(crate) mod fork;
+
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};

@@ -14,7 +14,6 @@ use std::thread::ScopedJoinHandle;
 
 use super::shared::gate::{Gate, Passed, panicked};
 use super::shared::pattern::{Fault, Pattern};
-use super::shared::scribble;
 use serde::{Deserialize, Serialize};
 
 use crate::buffer::{Align, Memory, Pool, page_bytes};
@@ -182,7 +181,7 @@ fn fork_until_done(counts: &Counts, workers: usize) -> Result<()> {
         let begun = counts.begun.load(Ordering::SeqCst);
         let over = counts.over.load(Ordering::SeqCst);
         // SAFETY: the child does nothing.
-        let child = unsafe { scribble::fork(|_| ()) }?;
+        let child = unsafe { sys::fork::fork(|_| ()) }?;
         let meanwhile = counts.begun.load(Ordering::SeqCst);
         counts.forks.fetch_add(1, Ordering::Relaxed);
         counts.overlapping.fetch_add(u64::from(begun > over || meanwhile > begun), Ordering::Relaxed);

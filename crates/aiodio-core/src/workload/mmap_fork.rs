@@ -26,6 +26,7 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::file::{self, Flags};
 use crate::oracle::Stamped;
 use crate::stamp::Key;
+use crate::sys;
 use crate::verify::check_memory;
 
 /// What the buffers are.
@@ -361,7 +362,7 @@ fn fork_now(
         }
     };
     // SAFETY: only memory is touched.
-    let child = unsafe { scribble::fork(scribble) }?;
+    let child = unsafe { sys::fork::fork(scribble) }?;
     for buffer in between.iter_mut() {
         let last = buffer.len() - 1;
         buffer[0] = buffer[0].wrapping_add(1);

@@ -9,7 +9,6 @@ use crate::engine::libaio::{IOCB_CMD_PREAD, IOCB_CMD_PWRITE, IoEvent, Iocb};
 use crate::error::{Errno, Error, Result, Step};
 use crate::storage;
 use crate::sys;
-use crate::workload::shared::scribble;
 
 pub(super) const RACE: Race = Race {
     name: "exit-in-flight",
@@ -111,7 +110,7 @@ fn run(course: &mut Course<'_>) -> Result<()> {
             unsafe { libc::_exit(taken as i32 | in_flight) };
         };
         // SAFETY: system calls, and memory that was made before.
-        let taken = match unsafe { scribble::fork(body) }?.wait() {
+        let taken = match unsafe { sys::fork::fork(body) }?.wait() {
             Some(status) if status & NOT_SET_UP == 0 => {
                 course.outcome.overlaps += u64::from(status & IN_FLIGHT != 0);
                 (status & TAKEN) as usize

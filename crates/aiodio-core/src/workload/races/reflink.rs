@@ -14,13 +14,8 @@ pub(super) const RACE: Race = Race {
     run,
 };
 
-/// `FICLONE` of `linux/fs.h`: `_IOW(0x94, 9, int)`. libc has it for some targets only.
-fn ficlone() -> libc::Ioctl {
-    // Architectures that number the directions differently put 4 where others have 1 for "write".
-    let write: u32 =
-        if cfg!(any(target_arch = "powerpc64", target_arch = "mips64", target_arch = "sparc64")) { 4 << 29 } else { 1 << 30 };
-    libc::Ioctl::from(write | 4 << 16 | 0x94 << 8 | 9)
-}
+/// `_IOW(0x94, 9, int)` of `linux/fs.h`; libc has it for some targets only.
+const FICLONE: libc::Ioctl = libc::_IOW::<libc::c_int>(0x94, 9);
 
 fn run(course: &mut Course<'_>) -> Result<()> {
     // A clone shares whole blocks of the filesystem.
@@ -39,7 +34,7 @@ fn run(course: &mut Course<'_>) -> Result<()> {
         course.resize(&buffered, 0)?;
         let clone = buffered.calls().begin(recorder::Kind::Clone, 0, bytes as u64);
         // SAFETY: two open descriptors.
-        let cloned = buffered.calls().call(&clone, || unsafe { libc::ioctl(buffered.as_raw_fd(), ficlone(), source.as_raw_fd()) });
+        let cloned = buffered.calls().call(&clone, || unsafe { libc::ioctl(buffered.as_raw_fd(), FICLONE, source.as_raw_fd()) });
         cloned.map_err(|errno| failed("FICLONE", &course.options.path, errno))?;
         let (piece, round) = (course.piece(), course.round);
         for index in 0..PIECES {
