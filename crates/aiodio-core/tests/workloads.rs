@@ -427,6 +427,19 @@ fn children_are_made_while_reads_are_under_way() {
     }
 }
 
+/// Whatever children are made meanwhile, nobody passes over a chunk.
+#[test]
+fn each_worker_reads_its_part_of_each_chunk() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("file");
+    std::fs::write(&path, vec![0; 1 << 20]).unwrap();
+    for run in 0..50 {
+        let outcome = fork_dma::run(&fork_dma::Options { workers: 16, ..fork_dma_of(&path, 1 << 20) });
+        assert!(outcome.error.is_none(), "{outcome:?}");
+        assert_eq!(outcome.troubles.len(), 16, "run {run}");
+    }
+}
+
 #[test]
 fn the_worker_that_reads_wrong_data_says_so() {
     for place in workplaces() {

@@ -214,11 +214,11 @@ impl Worker<'_> {
                 break;
             }
             let before = counts.overlapping.load(Ordering::Relaxed);
-            for _ in 0..READS_MAX {
-                if result.is_err() || counts.overlapping.load(Ordering::Relaxed) > before {
-                    break;
-                }
+            let mut reads = 0;
+            // Once at least: a child may be made before the first of them, during another's.
+            while result.is_ok() && (reads == 0 || reads < READS_MAX && counts.overlapping.load(Ordering::Relaxed) == before) {
                 result = self.read_chunk(chunk, counts);
+                reads += 1;
             }
         }
         result
