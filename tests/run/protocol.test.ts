@@ -1,5 +1,9 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { call } from "#native";
 import { LineSplitter } from "../../ts/base/lines.js";
 import { encode } from "../../ts/run/protocol.js";
 import { decodeFromWorker, type FromWorker, ProtocolError } from "../../ts/run/protocol-check.js";
@@ -34,6 +38,20 @@ describe("the worker protocol", () => {
         expect(splitter.end()).toBe("");
       }),
     );
+  });
+
+  test("carries what is said of another run's data, whose seed has more digits than a number", async () => {
+    const path = join(mkdtempSync(join(tmpdir(), "protocol-")), "file");
+    onTestFinished(() => rmSync(dirname(path), { recursive: true }));
+    const key = { fileId: 1, generation: 0 };
+    const seed = 2n ** 64n - 1n;
+    expect(await call("fill", { path, bytes: 4096, key: { ...key, seed } })).toEqual({});
+    const found = await call("verify", {
+      ...{ path, offset: 0, bytes: 4096, key: { ...key, seed: 1n }, rung: "cache", rangesMax: 1 },
+    });
+    expect(found.ranges[0]).toMatchObject({ kind: "other-run", seed });
+    const line = encode({ type: "data", name: "verify", value: [found] });
+    expect(decodeFromWorker(line.trimEnd())).toMatchObject({ value: [{ ranges: [{ seed: String(seed) }] }] });
   });
 
   test("a torn end is given back, not taken for a message", () => {

@@ -7,6 +7,11 @@ export function writeAll(fd: number, text: string): void {
   while (bytes.length > 0) bytes = bytes.subarray(writeSync(fd, bytes));
 }
 
+/** A value as a line of JSON. Bigints become text: seeds have more digits than a number holds. */
+export function jsonLine(value: unknown): string {
+  return `${JSON.stringify(value, (_name, part) => (typeof part === "bigint" ? String(part) : part))}\n`;
+}
+
 /** Bytes in, whole lines out; bytes of an unfinished line wait for the rest. */
 export class LineSplitter {
   private readonly decoder = new TextDecoder();

@@ -6,7 +6,7 @@
  */
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
-import { writeAll } from "../base/lines.js";
+import { jsonLine, writeAll } from "../base/lines.js";
 import { SIGNALS } from "../process/interruption.js";
 import { shieldFromOom } from "../process/oom.js";
 import { Keeper } from "./keeper.js";
@@ -57,7 +57,7 @@ requests.on("line", (line) => {
   work = work.then(async () => {
     const message = await answer(JSON.parse(line)).catch(failure);
     waiting -= 1;
-    writeAll(ANSWERS_FD, `${JSON.stringify(message)}\n`);
+    writeAll(ANSWERS_FD, jsonLine(message));
   });
 });
 requests.on("close", () => {

@@ -1,6 +1,7 @@
 /** The controller's handle of one keeper process: nobody waits for its answer for ever, whatever the kernel does to it. */
 
 import { within } from "../base/deadline.js";
+import { jsonLine } from "../base/lines.js";
 import { packaged } from "../base/package.js";
 import { LineProcess } from "../process/line-process.js";
 import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";
@@ -87,7 +88,7 @@ export class KeeperProcess {
         reject(new KeeperError(`The keeper of the filesystem ended: ${how}. ${this.words}`.trim()));
       });
     });
-    this.process.send(`${JSON.stringify(request)}\n`);
+    this.process.send(jsonLine(request));
     const line = await this.inTime(answer, request.type, patience);
     const message = (await checks).decodeFromKeeper(line);
     if (message) return message;

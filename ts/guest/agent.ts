@@ -3,14 +3,13 @@
  * run them here. `agent-protocol.ts` says what it is told and what it tells.
  */
 import { createReadStream } from "node:fs";
-import { LineSplitter, writeAll } from "../base/lines.js";
+import { jsonLine, LineSplitter, writeAll } from "../base/lines.js";
 import { version } from "../base/package.js";
 import { isTrouble, type PlannedRun } from "../events/events.js";
 import { openKernelLog } from "../kernel/kmsg.js";
 import { openKernelWatch } from "../kernel/watch.js";
 import { machineFacts } from "../linux/machine.js";
 import { shieldFromOom } from "../process/oom.js";
-import { encode } from "../run/protocol.js";
 import { type RunOptions, runPlan } from "../run/scheduler.js";
 import { type AgentRun, ALIVE_MS, calibrate, decodeToAgent, type FromAgent } from "./agent-protocol.js";
 
@@ -30,7 +29,7 @@ export interface Part extends Pick<RunOptions, "directory" | "devices" | "storag
 export function serve(inputFd: number, outputFd: number, place: (request: AgentRun) => Promise<Part[]> | Part[]): void {
   const send = (message: FromAgent): void => {
     try {
-      writeAll(outputFd, encode(message as never));
+      writeAll(outputFd, jsonLine(message));
     } catch (error) {
       // Nobody listens any more. exit() would wait for the thread that reads the other direction.
       if ((error as NodeJS.ErrnoException).code === "EPIPE") process.kill(process.pid, "SIGKILL");

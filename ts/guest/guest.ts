@@ -1,7 +1,7 @@
 /** One running guest, or a host that has been reached, with its agent: boots it, runs testcases in it, and says what became of it when it is gone. */
 
 import { within } from "../base/deadline.js";
-import { LineSplitter } from "../base/lines.js";
+import { jsonLine, LineSplitter } from "../base/lines.js";
 import { version } from "../base/package.js";
 import type { Machine as MachineFacts, PlannedRun, RunEvent } from "../events/events.js";
 import { ProtocolError } from "../run/protocol-check.js";
@@ -139,7 +139,7 @@ export class Guest {
   }
 
   private send(message: ToAgent): void {
-    this.machine.port.write(`${JSON.stringify(message)}\n`);
+    this.machine.port.write(jsonLine(message));
   }
 
   /** Runs testcases in it; `emit` receives their events. Never throws for what the guest does. */

@@ -18,6 +18,7 @@ import { join } from "node:path";
 import type { Duplex, Readable } from "node:stream";
 import { within } from "../base/deadline.js";
 import { UsageError } from "../base/errors.js";
+import { jsonLine } from "../base/lines.js";
 import { abandonChild } from "../process/line-process.js";
 import { dyingWithUs, runCommand } from "../process/run.js";
 import { findTool, missingTool } from "../process/tools.js";
@@ -235,7 +236,7 @@ export async function chooseAccelerator(
   tell(works ? "KVM works" : "KVM does not bring up a guest here, so it is emulated (TCG)");
   mkdirSync(cache.directory, { recursive: true });
   const verdict: KvmVerdict = { machine, accelerator, time: new Date().toISOString() };
-  writeFileSync(cache.path(VERDICT), `${JSON.stringify(verdict)}\n`);
+  writeFileSync(cache.path(VERDICT), jsonLine(verdict));
   return accelerator;
 }
 

@@ -15,6 +15,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
+import { jsonLine } from "../base/lines.js";
 import type { RunEvent } from "../events/events.js";
 import type { RunStart } from "./results.js";
 
@@ -187,8 +188,7 @@ export class Journal {
   append(event: RunEvent): void {
     // After a failed write the last line may be torn, and nothing may come after it.
     if (event.type === "progress" || event.type === "trace" || this.#torn) return;
-    const text = JSON.stringify(event, (_name, value) => (typeof value === "bigint" ? String(value) : value));
-    const bytes = Buffer.from(`${text}\n`);
+    const bytes = Buffer.from(jsonLine(event));
     this.#torn = true;
     if (this.#cutBytes !== undefined) ftruncateSync(this.fd, this.#cutBytes);
     this.#cutBytes = undefined;

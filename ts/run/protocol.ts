@@ -8,6 +8,7 @@
  *                         for each `remove`: removed
  */
 
+import { jsonLine } from "../base/lines.js";
 import type { Mount } from "../linux/mounts.js";
 import type { FromWorker } from "./protocol-check.js";
 
@@ -36,5 +37,5 @@ export type ToWorker =
 
 /** One message as the bytes that carry it. */
 export function encode(message: FromWorker | ToWorker): string {
-  return `${JSON.stringify(message)}\n`;
+  return jsonLine(message);
 }
