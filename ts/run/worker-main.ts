@@ -61,7 +61,13 @@ async function answer(request: ToWorker): Promise<void> {
   const program = programs.get(request.program);
   if (!program) throw new Error(`no program named ${request.program}`);
   const failure = startRecord(request.record ?? {});
-  if (failure) process.stderr.write(`${failure.message}${failure.code === undefined ? "" : `: ${failure.code}`}\n`);
+  if (failure) {
+    process.stderr.write(
+      `${failure.message}${failure.code === undefined ? "" : `: ${failure.code}`}; it goes with the worker\n`,
+    );
+    const { traceFd } = request.record ?? {};
+    startRecord(traceFd === undefined ? {} : { traceFd });
+  }
   restartPeak();
   const { summary } = await execute(
     await program.load(),

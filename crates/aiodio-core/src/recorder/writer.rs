@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::fd::RawFd;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
 use std::sync::{Arc, Once, RwLock};
 
@@ -69,6 +70,23 @@ fn thread_id() -> u32 {
     id
 }
 
+/// Makes the file so long, with room for all of it: a store to a mapping that finds none is SIGBUS.
+fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
+    // SAFETY: an open file.
+    if unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, bytes as i64) } == 0 {
+        return Ok(());
+    }
+    match std::io::Error::last_os_error() {
+        error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            let zeros = vec![0; 1 << 16];
+            let at = (0..bytes).step_by(zeros.len());
+            at.map(|at| (at, (bytes - at).min(zeros.len() as u64) as usize))
+                .try_for_each(|(at, part)| file.write_all_at(&zeros[..part], at))
+        }
+        error => Err(error),
+    }
+}
+
 impl Recorder {
     /// Makes a new record of up to `capacity` operations in `file`, whatever it held, or in memory that only this process and its
     /// children see.
@@ -77,7 +95,7 @@ impl Recorder {
         let failed = |errno| Error::new(Step::Setup, "The flight recorder's file cannot be made").errno(errno);
         if let Some(file) = file {
             let bytes = Mapping::bytes(capacity.into()) as u64;
-            file.set_len(0).and_then(|()| file.set_len(bytes)).map_err(|error| failed(Errno::from(&error)))?;
+            file.set_len(0).and_then(|()| allocate(file, bytes)).map_err(|error| failed(Errno::from(&error)))?;
         }
         let fd = file.map_or(-1, AsRawFd::as_raw_fd);
         let map = Mapping::new(fd, capacity.into(), libc::PROT_READ | libc::PROT_WRITE).map_err(failed)?;
