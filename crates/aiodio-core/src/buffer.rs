@@ -11,8 +11,9 @@
 //! Of that there are no slices, which promise that it does not change by itself; [`Buffer::store`] writes to it, and its address can
 //! be given to the kernel.
 
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Deserialize;
 
 use crate::error::{Errno, Error, Result, Step};
+use crate::sys::mapping::Mapping;
+use crate::sys::{self, Calls};
 
 /// The kernel's page size in bytes: 4 KiB to 256 KiB, a power of two.
 pub fn page_bytes() -> usize {
@@ -86,15 +89,13 @@ impl Memory<'_> {
         unit.filter(|unit| unit.is_power_of_two()).unwrap_or(1).max(page_bytes())
     }
 
-    /// Flags and descriptor for `mmap(2)`.
-    fn flags(self) -> (i32, i32) {
+    /// Flags for `mmap(2)`.
+    fn flags(self) -> i32 {
         match self {
-            Self::Private | Self::Inherited | Self::TransparentHuge => {
-                (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1)
-            }
-            Self::Shared => (libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1),
-            Self::Huge => (libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB, -1),
-            Self::File(file) => (libc::MAP_SHARED, file.as_raw_fd()),
+            Self::Private | Self::Inherited | Self::TransparentHuge => libc::MAP_PRIVATE | libc::MAP_NORESERVE,
+            Self::Shared => libc::MAP_SHARED | libc::MAP_NORESERVE,
+            Self::Huge => libc::MAP_SHARED | libc::MAP_HUGETLB,
+            Self::File(_) => libc::MAP_SHARED,
         }
     }
 }
@@ -107,28 +108,23 @@ const POPULATE_BYTES_MAX: usize = 256 << 20;
 
 /// One mapping that all buffers of a pool share; unmapped when the last of them is gone.
 struct Arena {
-    start: NonNull<u8>,
-    bytes: usize,
+    /// Dropped by hand, for the sake of the quarantine.
+    mapping: ManuallyDrop<Mapping>,
     /// Others may change it: by its kind, or since there is a window.
     shared: AtomicBool,
     #[cfg(test)]
     quarantine: Option<Arc<crate::engine::drop_tests::Quarantine>>,
 }
 
-// SAFETY: the arena itself gives no access to its memory; buffers do, and each covers its own part.
-unsafe impl Send for Arena {}
-// SAFETY: as above.
-unsafe impl Sync for Arena {}
-
 impl Drop for Arena {
     fn drop(&mut self) {
         #[cfg(test)]
         if let Some(quarantine) = &self.quarantine {
-            quarantine.take(self.start, self.bytes);
+            quarantine.take(self.mapping.start().cast(), self.mapping.bytes());
             return;
         }
-        // SAFETY: the mapping was made by `Pool::new`, and no buffer refers to it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
+        // SAFETY: no buffer refers to it any more, and nothing comes after this.
+        unsafe { ManuallyDrop::drop(&mut self.mapping) };
     }
 }
 
@@ -145,13 +141,13 @@ unsafe impl Send for Buffer {}
 
 impl std::fmt::Debug for Arena {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Arena({} bytes)", self.bytes)
+        write!(f, "Arena({} bytes)", self.mapping.bytes())
     }
 }
 
 impl std::fmt::Debug for Buffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Buffer({:p}, {} bytes of an arena of {})", self.start, self.bytes, self.arena.bytes)
+        write!(f, "Buffer({:p}, {} bytes of an arena of {})", self.start, self.bytes, self.arena.mapping.bytes())
     }
 }
 
@@ -352,34 +348,30 @@ impl Pool {
         } else {
             0
         };
-        let (flags, fd) = memory.flags();
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), total, libc::PROT_READ | libc::PROT_WRITE, flags | populate, fd, 0) };
-        let mapped = if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast::<u8>()) };
-        let Some(start) = mapped else {
-            let errno = Errno::last();
+        let file = if let Memory::File(file) = memory { Some(file) } else { None };
+        let mapping = Mapping::new(total, libc::PROT_READ | libc::PROT_WRITE, memory.flags() | populate, file, 0);
+        let mapping = mapping.map_err(|errno| {
             let message = match memory {
                 Memory::Huge => "Not enough huge pages are reserved: raise vm.nr_hugepages".to_owned(),
                 _ => format!("No memory for {count} buffers of {bytes} bytes: use fewer control blocks or smaller blocks"),
             };
-            return Err(Error::new(Step::Buffers, message).errno(errno));
-        };
+            Error::new(Step::Buffers, message).errno(errno)
+        })?;
         // Where the kernel does not pin pages while it transfers (older kernels), a fork during a direct read can leave the data in
         // a page that only the child has: open(2), "O_DIRECT I/Os should never be run concurrently with fork(2)". Node forks to
         // start processes, so children do not get this memory at all, unless that is what is tested.
         if matches!(memory, Memory::Private | Memory::TransparentHuge) {
-            // SAFETY: advice about the new mapping.
-            unsafe { libc::madvise(start.as_ptr().cast(), total, libc::MADV_DONTFORK) };
+            let (Ok(()) | Err(_)) = mapping.advise(libc::MADV_DONTFORK);
         }
         let mut lead = 0;
         if matches!(memory, Memory::TransparentHuge) {
-            lead = (start.as_ptr() as usize).next_multiple_of(unit) - start.as_ptr() as usize;
-            // SAFETY: advice about the new mapping. Where it is refused the pages are small ones.
-            unsafe { libc::madvise(start.as_ptr().cast(), total, libc::MADV_HUGEPAGE) };
+            let start = mapping.start().as_ptr() as usize;
+            lead = start.next_multiple_of(unit) - start;
+            // Where it is refused the pages are small ones.
+            let (Ok(()) | Err(_)) = mapping.advise(libc::MADV_HUGEPAGE);
         }
         let arena = Arc::new(Arena {
-            start,
-            bytes: total,
+            mapping: ManuallyDrop::new(mapping),
             shared: AtomicBool::new(matches!(memory, Memory::Shared | Memory::Huge | Memory::File(_))),
             #[cfg(test)]
             quarantine: crate::engine::drop_tests::current_quarantine(),
@@ -387,7 +379,7 @@ impl Pool {
         let mut pool = Self { buffers: Vec::with_capacity(count), registrations: Vec::new() };
         for start in starts {
             // SAFETY: `lead + start + bytes <= total`.
-            let start = unsafe { arena.start.add(lead + start) };
+            let start = unsafe { arena.mapping.start().cast().add(lead + start) };
             pool.buffers.push(Buffer { start, bytes: bytes.get(), registration: 0, arena: Arc::clone(&arena) });
         }
         pool.register();
@@ -420,17 +412,12 @@ impl Pool {
 
 /// Memory behind a file's end must not be touched.
 fn lengthen(file: BorrowedFd<'_>, bytes: u64) -> Result<()> {
-    let failed = |message: &str| Error::new(Step::Buffers, message.to_owned()).errno(Errno::last());
-    // SAFETY: all zeros is a `stat`.
-    let mut stat: libc::stat64 = unsafe { std::mem::zeroed() };
-    // SAFETY: an open descriptor, and room for the answer.
-    if unsafe { libc::fstat64(file.as_raw_fd(), &raw mut stat) } != 0 {
-        return Err(failed("The size of the file to map cannot be learnt"));
-    }
-    let short = u64::try_from(stat.st_size).is_ok_and(|size| size < bytes);
-    // SAFETY: an open descriptor.
-    if short && unsafe { libc::ftruncate64(file.as_raw_fd(), bytes as i64) } != 0 {
-        return Err(failed("The file to map cannot be made longer"));
+    let failed = |message: &str, errno| Error::new(Step::Buffers, message.to_owned()).errno(errno);
+    let metadata = file.try_clone_to_owned().and_then(|file| std::fs::File::from(file).metadata());
+    let size = metadata.map_err(|error| failed("The size of the file to map cannot be learnt", Errno::from(&error)))?.len();
+    if size < bytes {
+        let longer = sys::truncate(&Calls::on(file), file, bytes);
+        longer.map_err(|errno| failed("The file to map cannot be made longer", errno))?;
     }
     Ok(())
 }

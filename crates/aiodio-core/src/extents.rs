@@ -1,13 +1,14 @@
 //! Where a file's bytes are on the disk, and in which state (`FIEMAP`; the kernel's Documentation/filesystems/fiemap.rst).
 
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
+use crate::sys::ioctl::{FS_IOC_FIEMAP, Fiemap, ioctl};
+use crate::sys::{File, Flags};
 
 /// A stretch of a file in one state. Offsets and lengths in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -65,47 +66,31 @@ struct FiemapExtent {
 const BATCH: usize = 64;
 
 #[repr(C)]
-struct Fiemap {
-    start: u64,
-    length: u64,
-    flags: u32,
-    mapped_extents: u32,
-    extent_count: u32,
-    reserved: u32,
+struct Request {
+    map: Fiemap,
     extents: [FiemapExtent; BATCH],
 }
-
-/// `_IOWR('f', 11, struct fiemap)`, whose size leaves the extents out.
-/// The same number everywhere: where the direction has three bits (powerpc), read-and-write is 6 << 29, which is 3 << 30.
-const FS_IOC_FIEMAP: libc::Ioctl = 0xc020_660b_u32 as libc::Ioctl;
 
 /// The extents that touch `range`, up to `max`, as they are now: what is only in the page cache is not written back first. None where
 /// the filesystem has no FIEMAP (tmpfs, FUSE, NFS). A part of the range that no extent covers is a hole.
 pub fn extents(path: &Path, range: Range<u64>, max: usize) -> Result<Option<Vec<Extent>>> {
-    let file = file::open_to_read(path, file::Flags::default())?;
+    let file = File::open_to_read(path, Flags::default())?;
     let mut found = Vec::new();
     let mut start = range.start;
     while start < range.end && found.len() < max {
-        let mut map = Fiemap {
-            start,
-            length: range.end - start,
-            flags: 0,
-            mapped_extents: 0,
-            extent_count: BATCH as u32,
-            reserved: 0,
-            extents: [FiemapExtent::default(); BATCH],
-        };
+        let length = range.end - start;
+        let map = Fiemap { start, length, flags: 0, mapped_extents: 0, extent_count: BATCH as u32, reserved: 0 };
+        let mut request = Request { map, extents: [FiemapExtent::default(); BATCH] };
         // SAFETY: the kernel writes no more than `extent_count` extents.
-        if unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP, &raw mut map) } != 0 {
-            return match Errno::last() {
-                Errno(libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS | libc::EINVAL) => Ok(None),
-                errno => Err(Error::new(Step::Stat, "The file's extents cannot be learnt").errno(errno).path(path)),
-            };
+        match unsafe { ioctl(file.as_fd(), FS_IOC_FIEMAP, &raw mut request) } {
+            Ok(_) => {}
+            Err(Errno(libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS | libc::EINVAL)) => return Ok(None),
+            Err(errno) => return Err(Error::new(Step::Stat, "The file's extents cannot be learnt").errno(errno).path(path)),
         }
-        let count = (map.mapped_extents as usize).min(BATCH);
-        let Some(last) = map.extents[..count].last() else { break };
+        let got = &request.extents[..(request.map.mapped_extents as usize).min(BATCH)];
+        let Some(last) = got.last() else { break };
         start = last.logical.saturating_add(last.length).max(start + 1);
-        found.extend(map.extents[..count].iter().map(|extent| Extent {
+        found.extend(got.iter().map(|extent| Extent {
             offset: extent.logical,
             bytes: extent.length,
             physical: extent.physical,

@@ -7,7 +7,7 @@
 //! | [`engine`] | submission and completion; everything the kernel may do short of the plain success |
 //! | [`stamp`] | what a sector on the disk looks like |
 //! | [`oracle`] | what each byte of a file may be, given what was done to it and when |
-//! | `sys` | plain system calls on files: recorded, made again when interrupted, gone on with when short |
+//! | `sys` | plain system calls on files: recorded, made again when interrupted, gone on with when short; mappings, ioctl, children |
 //! | [`recorder`] | the flight recorder: every operation, in a file that outlives the process |
 //! | [`verify`] | what is wrong with a file, and how |
 //! | [`workload`] | the workloads, one file or folder each |
@@ -30,7 +30,6 @@ pub mod engine;
 pub mod error;
 pub mod expectation;
 pub mod extents;
-mod file;
 pub mod json;
 pub mod limits;
 pub mod loop_device;

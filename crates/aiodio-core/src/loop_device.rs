@@ -2,7 +2,7 @@
 //! so a killed process leaves neither.
 
 use std::fs::{File, OpenOptions};
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Errno, Error, Result, Step};
 use crate::storage::c_path;
+use crate::sys::ioctl::{LOOP_CONFIGURE, LOOP_CTL_GET_FREE, ioctl};
 
 /// What to attach.
 #[derive(Clone, Debug, Deserialize)]
@@ -75,8 +76,6 @@ impl From<Result<LoopDevice>> for Outcome {
 }
 
 // include/uapi/linux/loop.h
-const LOOP_CTL_GET_FREE: libc::Ioctl = 0x4C82;
-const LOOP_CONFIGURE: libc::Ioctl = 0x4C0A;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
 
@@ -119,10 +118,8 @@ pub fn attach(options: &Options) -> Result<LoopDevice> {
     let mut attempt = 0;
     loop {
         // SAFETY: this request has no argument.
-        let number = unsafe { libc::ioctl(control_file.as_raw_fd(), LOOP_CTL_GET_FREE) };
-        if number < 0 {
-            return Err(failed("There is no free loop device", control, &std::io::Error::last_os_error()));
-        }
+        let number = unsafe { ioctl(control_file.as_fd(), LOOP_CTL_GET_FREE, std::ptr::null::<()>()) }
+            .map_err(|errno| failed("There is no free loop device", control, &errno.into()))?;
         let path = PathBuf::from(format!("/dev/loop{number}"));
         match configure(&path, &backing, options) {
             Ok(device) => {
@@ -171,9 +168,7 @@ fn configure(path: &Path, backing: &File, options: &Options) -> std::io::Result<
         reserved: [0; 8],
     };
     // SAFETY: the kernel reads a `struct loop_config` there.
-    if unsafe { libc::ioctl(writable.as_raw_fd(), LOOP_CONFIGURE, &raw const config) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
+    unsafe { ioctl(writable.as_fd(), LOOP_CONFIGURE, &raw const config) }?;
     // Opened before `writable` closes: the device clears itself when nobody has it open.
     File::open(path)
 }

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::error::{Errno, Error, Result, Step};
 use crate::storage::c_path;
+use crate::sys::ioctl::{BLKFLSBUF, ioctl};
 
 /// A filesystem and its place.
 #[derive(Clone, Debug, Deserialize)]
@@ -114,31 +115,13 @@ pub fn unmount(target: &Path, patience: Duration) -> Result<()> {
     }
 }
 
-/// `BLKFLSBUF` of `include/uapi/linux/fs.h`: `_IO(0x12, 97)`, where these architectures number the direction "none" 1.
-const BLKFLSBUF: libc::Ioctl = if cfg!(any(
-    target_arch = "powerpc",
-    target_arch = "powerpc64",
-    target_arch = "mips",
-    target_arch = "mips64",
-    target_arch = "sparc64"
-)) {
-    0x2000_1261
-} else {
-    0x1261
-};
-
 /// Writes back and forgets what the page cache holds of a block device that is not mounted. Closing the last descriptor does that by
 /// itself, but whoever keeps a loop device keeps a descriptor.
 pub fn flush_device(device: &Path) -> Result<()> {
-    let failed = |error: &std::io::Error| {
-        Error::new(Step::Unmount, "The device's page cache cannot be dropped").errno(Errno::from(error)).path(device)
-    };
-    let file = File::open(device).map_err(|error| failed(&error))?;
+    let failed = |errno| Error::new(Step::Unmount, "The device's page cache cannot be dropped").errno(errno).path(device);
+    let file = File::open(device).map_err(|error| failed(Errno::from(&error)))?;
     // SAFETY: this request has no argument.
-    if unsafe { libc::ioctl(file.as_raw_fd(), BLKFLSBUF) } != 0 {
-        return Err(failed(&std::io::Error::last_os_error()));
-    }
-    Ok(())
+    unsafe { ioctl(file.as_fd(), BLKFLSBUF, std::ptr::null::<()>()) }.map(drop).map_err(failed)
 }
 
 fn c_string(text: &str) -> Result<CString> {

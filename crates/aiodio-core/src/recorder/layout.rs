@@ -1,12 +1,12 @@
 //! The file's format. It is of one architecture, byte order included, and of one version: [`MAGIC`] changes whenever anything else here
 //! does. Other processes write to the mapping, so nothing in it is ever referred to but as an atomic.
 
-use std::os::fd::RawFd;
-use std::ptr::NonNull;
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 
 use super::{Begin, Interface, Kind, Operation};
 use crate::error::Errno;
+use crate::sys::mapping;
 
 pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"AIOFLR3\n");
 pub(super) const FILES_MAX: usize = 255;
@@ -57,22 +57,9 @@ pub(super) struct Slot {
 const _: () = assert!(size_of::<Header>() <= HEADER_BYTES && size_of::<Slot>() == 64);
 
 pub(super) struct Mapping {
-    start: NonNull<u8>,
-    bytes: usize,
-    /// Of slots; checked against `bytes`, whatever the header says later.
+    memory: mapping::Mapping,
+    /// Of slots; checked against its length, whatever the header says later.
     pub(super) capacity: u64,
-}
-
-// SAFETY: everything behind the pointer is atomic.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `map`, and nothing refers to it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
-    }
 }
 
 impl Mapping {
@@ -80,26 +67,20 @@ impl Mapping {
         HEADER_BYTES + capacity as usize * size_of::<Slot>()
     }
 
-    pub(super) fn new(file: RawFd, capacity: u64, protection: i32) -> std::result::Result<Self, Errno> {
-        let bytes = Self::bytes(capacity);
-        let (fd, flags) = if file < 0 { (-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS) } else { (file, libc::MAP_SHARED) };
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, fd, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        NonNull::new(start.cast()).map(|start| Self { start, bytes, capacity }).ok_or(Errno(libc::ENOMEM))
+    pub(super) fn new(file: Option<BorrowedFd<'_>>, capacity: u64, protection: i32) -> std::result::Result<Self, Errno> {
+        let memory = mapping::Mapping::new(Self::bytes(capacity), protection, libc::MAP_SHARED, file, 0)?;
+        Ok(Self { memory, capacity })
     }
 
     pub(super) fn header(&self) -> &Header {
         // SAFETY: page-aligned, at least HEADER_BYTES long, any bytes are valid, and all of it is atomic.
-        unsafe { self.start.cast().as_ref() }
+        unsafe { self.memory.start().cast().as_ref() }
     }
 
     pub(super) fn slot(&self, number: u64) -> &Slot {
         let at = HEADER_BYTES + (number % self.capacity) as usize * size_of::<Slot>();
         // SAFETY: inside the mapping, which was made for `capacity` slots.
-        let slot = unsafe { self.start.add(at) };
+        let slot = unsafe { self.memory.start().byte_add(at) };
         // SAFETY: 8-byte aligned; any bytes are valid, and all of it is atomic.
         unsafe { slot.cast().as_ref() }
     }

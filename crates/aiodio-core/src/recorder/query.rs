@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use super::layout::{FILES_MAX, HEADER_BYTES, MAGIC, Mapping, Slot, name_of, read_slot};
@@ -35,7 +35,8 @@ pub fn read(file: &File) -> Result<Record> {
         return Err(not("it is too short"));
     }
     let capacity = ((bytes - HEADER_BYTES) / size_of::<Slot>()) as u64;
-    let map = Mapping::new(file.as_raw_fd(), capacity, libc::PROT_READ).map_err(|errno| not("it can't be mapped").errno(errno))?;
+    let map =
+        Mapping::new(Some(file.as_fd()), capacity, libc::PROT_READ).map_err(|errno| not("it can't be mapped").errno(errno))?;
     let header = map.header();
     let record_bytes = header.record_bytes.load(Ordering::Relaxed) as usize;
     if header.magic.load(Ordering::Acquire) != MAGIC || record_bytes != size_of::<Slot>() {

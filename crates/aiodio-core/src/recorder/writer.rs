@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::fs::File;
-use std::os::fd::AsRawFd;
-use std::os::fd::RawFd;
+use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
 use std::sync::{Arc, Once, RwLock};
@@ -97,8 +97,7 @@ impl Recorder {
             let bytes = Mapping::bytes(capacity.into()) as u64;
             file.set_len(0).and_then(|()| allocate(file, bytes)).map_err(|error| failed(Errno::from(&error)))?;
         }
-        let fd = file.map_or(-1, AsRawFd::as_raw_fd);
-        let map = Mapping::new(fd, capacity.into(), libc::PROT_READ | libc::PROT_WRITE).map_err(failed)?;
+        let map = Mapping::new(file.map(AsFd::as_fd), capacity.into(), libc::PROT_READ | libc::PROT_WRITE).map_err(failed)?;
         let header = map.header();
         header.capacity.store(capacity, Ordering::Relaxed);
         header.record_bytes.store(size_of::<Slot>() as u32, Ordering::Relaxed);

@@ -11,33 +11,40 @@
 //! (`dio_offset_align` of `statx(2)`), so the bytes between are transferred twice. It ends early where the kernel gets no further:
 //! a read at the end of the file.
 
+mod file;
 pub(crate) mod fork;
+pub(crate) mod ioctl;
+pub(crate) mod mapping;
 
-use std::fs;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::ffi::c_void;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use file::{File, Flags};
 
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::{self, Flags};
-use crate::recorder::{self, Begin, Kind, OperationId, RESUMED, Recorder, VERIFYING};
+use crate::recorder::{self, Begin, Kind, OperationId, RESUMED, Recorder};
 use crate::stamp::SECTOR_BYTES;
 use crate::storage;
 
-/// `UIO_MAXIOV` of `include/uapi/linux/uio.h`: one call takes no more vectors than this.
-pub(crate) const VECTORS_MAX: usize = 1024;
+pub(crate) type Answer<T> = std::result::Result<T, Errno>;
 
-type Answer<T> = std::result::Result<T, Errno>;
+/// So often a call that signals interrupt is made again. They may come faster than a filesystem can do it even once (`fallocate(2)`).
+const TRIES_MAX: u32 = 1000;
 
 /// Makes a system call, again when a signal interrupts it. What it returns is a count, or -1 with `errno`.
-pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> T) -> Answer<usize>
+fn uninterrupted<T>(mut call: impl FnMut() -> T) -> Answer<usize>
 where
     usize: TryFrom<T>,
 {
+    let mut tries = 0;
     loop {
         match usize::try_from(call()) {
             Ok(count) => return Ok(count),
             Err(_) => match Errno::last() {
-                Errno(libc::EINTR) => {}
+                Errno(libc::EINTR) if tries < TRIES_MAX => tries += 1,
                 errno => return Err(errno),
             },
         }
@@ -50,6 +57,7 @@ pub(crate) struct Calls {
     record: Option<Recorder>,
     file: u32,
     flags: u16,
+    interrupted: Arc<AtomicU64>,
 }
 
 impl Calls {
@@ -57,14 +65,14 @@ impl Calls {
     pub(crate) fn on(file: BorrowedFd<'_>) -> Self {
         let record = recorder::current();
         let (file, flags) = record.as_ref().map_or((0, 0), |recorder| recorder::describe(recorder, file));
-        Self { record, file, flags }
+        Self { record, file, flags, interrupted: Arc::default() }
     }
 
     /// On a descriptor that is no file's, under that name.
     pub(crate) fn named(name: &str) -> Self {
         let record = recorder::current();
         let file = record.as_ref().map_or(0, |recorder| recorder.file(name));
-        Self { record, file, flags: 0 }
+        Self { record, file, flags: 0, interrupted: Arc::default() }
     }
 
     /// What to say of a call without memory.
@@ -85,14 +93,54 @@ impl Calls {
     }
 
     /// Makes a system call, again when a signal interrupts it, as one operation of the record.
-    pub(crate) fn call<T>(&self, begin: &Begin, call: impl FnMut() -> T) -> Answer<usize>
+    pub(crate) fn call<T>(&self, begin: &Begin, mut call: impl FnMut() -> T) -> Answer<usize>
     where
         usize: TryFrom<T>,
     {
         let operation = self.start(begin);
-        let result = uninterrupted(call);
+        let mut tries = 0;
+        let result = uninterrupted(|| {
+            tries += 1;
+            call()
+        });
+        self.interrupted.fetch_add(tries - 1, Ordering::Relaxed);
         self.end(operation, result.map_or_else(|errno| -i64::from(errno.0), |count| count as i64));
         result
+    }
+
+    /// Calls that a signal interrupted.
+    pub(crate) fn interrupted(&self) -> u64 {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    /// `pread(2)` or `pwrite(2)`, by the record's kind, on a descriptor that may be none. Fewer bytes than were asked for: the file
+    /// ends there, or the kernel takes no more.
+    ///
+    /// # Safety
+    /// The memory must be mapped until the call is over, or nobody's, and no reference to it may exist which forbids that it is read
+    /// (a write) or changed (a read).
+    pub(crate) unsafe fn transfer(
+        &self,
+        fd: RawFd,
+        kind: Kind,
+        start: *mut c_void,
+        bytes: usize,
+        offset: u64,
+        generation: u32,
+    ) -> Answer<usize> {
+        let begin = Begin { address: start as u64, generation, ..self.begin(kind, offset, bytes as u64) };
+        // SAFETY: asked when something was transferred, so it is open.
+        let unit = || resume_unit(unsafe { BorrowedFd::borrow_raw(fd) });
+        self.all(&begin, unit, |at| {
+            let (start, bytes, offset) = (start.wrapping_byte_add(at), bytes - at, (offset + at as u64) as libc::off64_t);
+            if kind == Kind::Write {
+                // SAFETY: the caller vouches for the memory, of which this is the end.
+                unsafe { libc::pwrite64(fd, start, bytes, offset) }
+            } else {
+                // SAFETY: as above.
+                unsafe { libc::pread64(fd, start, bytes, offset) }
+            }
+        })
     }
 
     /// Makes `call(done)`, which transfers from byte `done` on, until all of `begin` is transferred or it gets no further. Each
@@ -155,201 +203,9 @@ pub(crate) fn truncate(calls: &Calls, file: BorrowedFd<'_>, size: u64) -> Answer
     calls.call(&calls.begin(Kind::Truncate, 0, size), || unsafe { libc::ftruncate64(fd, size as i64) }).map(drop)
 }
 
-/// An open file whose calls are recorded.
-#[derive(Debug)]
-pub(crate) struct File {
-    open: fs::File,
-    path: PathBuf,
-    calls: Calls,
-}
-
-impl AsFd for File {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.open.as_fd()
-    }
-}
-
-impl AsRawFd for File {
-    fn as_raw_fd(&self) -> RawFd {
-        self.open.as_raw_fd()
-    }
-}
-
-impl From<File> for OwnedFd {
-    fn from(file: File) -> Self {
-        file.open.into()
-    }
-}
-
-impl File {
-    /// `path` is for error messages.
-    pub(crate) fn new(path: &Path, file: fs::File) -> Self {
-        let calls = Calls::on(file.as_fd());
-        Self { open: file, path: path.to_owned(), calls }
-    }
-
-    pub(crate) fn open_to_read(path: &Path, flags: Flags) -> Result<Self> {
-        Ok(Self::new(path, file::open_to_read(path, flags)?))
-    }
-
-    /// Creates the file with mode 0666 if need be, and truncates nothing.
-    pub(crate) fn open_to_write(path: &Path, read: bool, flags: Flags) -> Result<Self> {
-        Ok(Self::new(path, file::open_to_write(path, read, flags)?))
-    }
-
-    /// Marks its operations as the verification's.
-    #[must_use]
-    pub(crate) fn verifying(mut self) -> Self {
-        self.calls.flags |= VERIFYING;
-        self
-    }
-
-    /// For calls that have no function here.
-    pub(crate) fn calls(&self) -> &Calls {
-        &self.calls
-    }
-
-    /// Its size in bytes.
-    pub(crate) fn size(&self) -> Result<u64> {
-        file::size(&self.path, &self.open)
-    }
-
-    /// Reads until `memory` is full. Fewer bytes: the file ends there.
-    pub(crate) fn read(&self, memory: &mut [u8], offset: u64) -> Answer<usize> {
-        // SAFETY: the slice is borrowed for the call, exclusively.
-        unsafe { self.read_raw(memory.as_mut_ptr(), memory.len(), offset) }
-    }
-
-    /// Writes all of `memory`, stamps of that generation, or 0. Fewer bytes: the kernel takes no more.
-    pub(crate) fn write(&self, memory: &[u8], offset: u64, generation: u32) -> Answer<usize> {
-        // SAFETY: the slice is borrowed for the call.
-        unsafe { self.write_raw(memory.as_ptr(), memory.len(), offset, generation) }
-    }
-
-    /// [`Self::read`] into memory that others may look at or change meanwhile.
-    ///
-    /// # Safety
-    /// The memory must be mapped until the call is over, and no reference to it may exist.
-    pub(crate) unsafe fn read_raw(&self, start: *mut u8, bytes: usize, offset: u64) -> Answer<usize> {
-        let begin = Begin { address: start as u64, ..self.calls.begin(Kind::Read, offset, bytes as u64) };
-        let fd = self.as_raw_fd();
-        self.calls.all(
-            &begin,
-            || resume_unit(self.as_fd()),
-            |at| {
-                // SAFETY: the caller vouches for the memory, of which this is the end.
-                unsafe { libc::pread64(fd, start.wrapping_add(at).cast(), bytes - at, (offset + at as u64) as libc::off64_t) }
-            },
-        )
-    }
-
-    /// [`Self::write`] from memory that others may change meanwhile.
-    ///
-    /// # Safety
-    /// The memory must be mapped until the call is over, and no exclusive reference to it may exist.
-    pub(crate) unsafe fn write_raw(&self, start: *const u8, bytes: usize, offset: u64, generation: u32) -> Answer<usize> {
-        let begin = Begin { address: start as u64, generation, ..self.calls.begin(Kind::Write, offset, bytes as u64) };
-        let fd = self.as_raw_fd();
-        self.calls.all(
-            &begin,
-            || resume_unit(self.as_fd()),
-            |at| {
-                // SAFETY: the caller vouches for the memory, of which this is the end.
-                unsafe { libc::pwrite64(fd, start.wrapping_add(at).cast(), bytes - at, (offset + at as u64) as libc::off64_t) }
-            },
-        )
-    }
-
-    /// Transfers all of the vectors, with `preadv(2)` or `pwritev(2)`: one call for each [`VECTORS_MAX`] of them.
-    ///
-    /// # Safety
-    /// As for [`Self::read_raw`], or with `write` [`Self::write_raw`].
-    pub(crate) unsafe fn vectored(&self, write: bool, vectors: &[libc::iovec], offset: u64, generation: u32) -> Answer<usize> {
-        let bytes: usize = vectors.iter().map(|vector| vector.iov_len).sum();
-        let kind = if write { Kind::Write } else { Kind::Read };
-        let address = vectors.first().map_or(0, |vector| vector.iov_base as u64);
-        let begin = Begin { address, generation, ..self.calls.begin(kind, offset, bytes as u64) };
-        let fd = self.as_raw_fd();
-        self.calls.all(
-            &begin,
-            || resume_unit(self.as_fd()),
-            |at| {
-                let rest = rest(vectors, at);
-                let (start, count) = (rest.as_ptr(), rest.len().min(VECTORS_MAX) as i32);
-                let offset = (offset + at as u64) as libc::off64_t;
-                if write {
-                    // SAFETY: the caller vouches for the memory; the vectors live as long as the call.
-                    unsafe { libc::pwritev64(fd, start, count, offset) }
-                } else {
-                    // SAFETY: as above.
-                    unsafe { libc::preadv64(fd, start, count, offset) }
-                }
-            },
-        )
-    }
-
-    /// `fsync(2)`.
-    pub(crate) fn fsync(&self) -> Result<()> {
-        sync(&self.path, &self.calls, self.as_fd(), Kind::Fsync)
-    }
-
-    /// `fdatasync(2)`.
-    pub(crate) fn fdatasync(&self) -> Result<()> {
-        sync(&self.path, &self.calls, self.as_fd(), Kind::Fdatasync)
-    }
-
-    /// `ftruncate(2)`.
-    pub(crate) fn truncate(&self, size: u64) -> Answer<()> {
-        truncate(&self.calls, self.as_fd(), size)
-    }
-
-    /// `fallocate(2)` with flags `mode`, of which `FALLOC_FL_*` each are a kind of the record's own.
-    pub(crate) fn allocate(&self, mode: i32, offset: u64, bytes: u64) -> Answer<()> {
-        let kinds = [
-            (libc::FALLOC_FL_PUNCH_HOLE, Kind::Punch),
-            (libc::FALLOC_FL_ZERO_RANGE, Kind::ZeroRange),
-            (libc::FALLOC_FL_COLLAPSE_RANGE, Kind::Collapse),
-            (libc::FALLOC_FL_INSERT_RANGE, Kind::Insert),
-        ];
-        let kind = kinds.iter().find(|(flag, _)| mode & flag != 0).map_or(Kind::Allocate, |(_, kind)| *kind);
-        let fd = self.as_raw_fd();
-        // SAFETY: an open descriptor.
-        let call = || unsafe { libc::fallocate64(fd, mode, offset as i64, bytes as i64) };
-        self.calls.call(&self.calls.begin(kind, offset, bytes), call).map(drop)
-    }
-
-    /// `POSIX_FADV_DONTNEED`, advice that the kernel follows for clean pages which nobody has mapped, and silently leaves
-    /// undone for all others. With 0 bytes: from `offset` to the end.
-    pub(crate) fn drop_cache(&self, offset: u64, bytes: u64) {
-        let fd = self.as_raw_fd();
-        let begin = self.calls.begin(Kind::DropCache, offset, bytes);
-        let advise = || {
-            // SAFETY: advice about an open file.
-            unsafe { libc::posix_fadvise64(fd, offset as i64, bytes as i64, libc::POSIX_FADV_DONTNEED) };
-            0
-        };
-        // Advice cannot fail in a way that matters.
-        let (Ok(_) | Err(_)) = self.calls.call::<i32>(&begin, advise);
-    }
-}
-
-/// What is left of the vectors behind the first `done` bytes.
-fn rest(vectors: &[libc::iovec], mut done: usize) -> Vec<libc::iovec> {
-    let mut rest = Vec::with_capacity(vectors.len());
-    for vector in vectors {
-        let skipped = done.min(vector.iov_len);
-        done -= skipped;
-        if skipped < vector.iov_len {
-            rest.push(libc::iovec { iov_base: vector.iov_base.wrapping_byte_add(skipped), iov_len: vector.iov_len - skipped });
-        }
-    }
-    rest
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::num::NonZeroUsize;
 
     #[test]
     fn a_transfer_goes_on_at_the_files_own_alignment() {
@@ -363,7 +219,7 @@ mod tests {
     #[test]
     fn short_and_interrupted_calls_go_on_and_each_is_recorded() {
         let recorder = Recorder::create(None, 16).expect("record");
-        let calls = Calls { record: Some(recorder.clone()), file: recorder.file("f"), flags: 0 };
+        let calls = Calls { record: Some(recorder.clone()), file: recorder.file("f"), flags: 0, interrupted: Arc::default() };
         let begin = Begin { address: 1 << 20, ..calls.begin(Kind::Write, 8192, 12288) };
         let mut answers = [3 * 512, 9 * 512].into_iter();
         let mut asked = Vec::new();
@@ -390,35 +246,5 @@ mod tests {
         // It ends where the kernel gets no further.
         assert_eq!(calls.all(&begin, || 4096, |at| if at == 0 { 5000 } else { 904 }), Ok(5000));
         assert_eq!(calls.all(&begin, || 1, |at| if at == 0 { 5000 } else { 0 }), Ok(5000));
-    }
-
-    #[test]
-    fn more_vectors_than_one_call_takes_are_transferred_in_several() {
-        let file = File::new(Path::new("temporary"), tempfile::tempfile().expect("file"));
-        let mut memory: Vec<[u8; 3]> = (0..2500_u32).map(|index| [1, index as u8, (index >> 8) as u8]).collect();
-        let written = memory.clone();
-        let vectors = |memory: &mut [[u8; 3]]| -> Vec<libc::iovec> {
-            memory.iter_mut().map(|part| libc::iovec { iov_base: part.as_mut_ptr().cast(), iov_len: 3 }).collect()
-        };
-        let parts = vectors(&mut memory);
-        // SAFETY: the memory outlives the call and is not touched meanwhile.
-        assert_eq!(unsafe { file.vectored(true, &parts, 1, 0) }, Ok(7500));
-        memory.fill([0; 3]);
-        let parts = vectors(&mut memory);
-        // SAFETY: the same.
-        assert_eq!(unsafe { file.vectored(false, &parts, 1, 0) }, Ok(7500));
-        assert_eq!(memory, written);
-        assert_eq!(file.size().map_err(|_| ()), Ok(7501));
-    }
-
-    #[test]
-    fn what_the_file_states_is_what_direct_transfers_go_on_at() {
-        let place = tempfile::NamedTempFile::new().expect("file");
-        assert_eq!(resume_unit(place.as_file().as_fd()), 1);
-        let direct = file::open_to_read(place.path(), Flags { direct: true, sync: false });
-        if let Ok(direct) = direct {
-            let unit = resume_unit(direct.as_fd());
-            assert!(NonZeroUsize::new(unit).is_some_and(NonZeroUsize::is_power_of_two) && unit >= 512, "{unit}");
-        }
     }
 }

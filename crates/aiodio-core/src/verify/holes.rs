@@ -5,13 +5,14 @@
 //! cache has nothing is left out, and of the rest both ends and a few pieces inside are read all the same.
 
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use crate::buffer::page_bytes;
 use crate::error::Errno;
 use crate::oracle::{Content, Expected};
 use crate::random::mix;
 use crate::sys::File;
+use crate::sys::mapping::{Mapping, resident_pages};
 
 /// Holes are left out in pieces so long, in bytes.
 pub(super) const PIECE_BYTES: u64 = 64 << 10;
@@ -134,27 +135,17 @@ fn cachestat(file: &File, range: &Range<u64>) -> Option<bool> {
 /// Mapped at a time; the answer is a byte for each page of it.
 const MAPPED_BYTES: u64 = 64 << 20;
 
-/// By `mincore(2)` of a mapping that is not touched. It says that all pages are there to who may not write to the file.
+/// By a mapping that is not touched.
 fn mincore(file: &File, range: &Range<u64>) -> bool {
     let page = page_bytes() as u64;
     let mut start = range.start / page * page;
     while start < range.end {
-        let bytes = (range.end.next_multiple_of(page) - start).min(MAPPED_BYTES) as usize;
-        let mut pages = vec![0_u8; bytes.div_ceil(page as usize)];
-        let fd = file.as_raw_fd();
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let map = unsafe { libc::mmap64(std::ptr::null_mut(), bytes, libc::PROT_READ, libc::MAP_SHARED, fd, start as i64) };
-        if map == libc::MAP_FAILED {
+        let bytes = (range.end.next_multiple_of(page) - start).min(MAPPED_BYTES);
+        let Ok(map) = Mapping::of_file(file.as_fd(), start, bytes, false) else { return false };
+        if resident_pages(map.at(start), map.bytes()) != Ok(0) {
             return false;
         }
-        // SAFETY: the mapping just made, and a byte for each of its pages.
-        let failed = unsafe { libc::mincore(map, bytes, pages.as_mut_ptr()) } != 0;
-        // SAFETY: the same mapping, which nothing refers to.
-        unsafe { libc::munmap(map, bytes) };
-        if failed || pages.iter().any(|page| page & 1 != 0) {
-            return false;
-        }
-        start += bytes as u64;
+        start += bytes;
     }
     true
 }
@@ -162,7 +153,7 @@ fn mincore(file: &File, range: &Range<u64>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::Flags;
+    use crate::sys::Flags;
     use std::os::unix::fs::FileExt;
 
     #[test]

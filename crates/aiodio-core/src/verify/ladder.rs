@@ -12,11 +12,10 @@ use super::verifier::Verifier;
 use super::{Options, Outcome};
 use crate::buffer::{Align, Pool};
 use crate::error::{Errno, Result};
-use crate::file;
 use crate::oracle::{Expected, Stamped};
 use crate::stamp::SECTOR;
 use crate::storage;
-use crate::sys::File;
+use crate::sys::{File, Flags};
 
 /// Which copy of the data to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -51,7 +50,7 @@ pub fn verify_expected(path: &Path, expected: &dyn Expected, rung: Rung, ranges_
 
 fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outcome: &mut Outcome) -> Result<()> {
     let (bytes_min, bytes_max) = expected.sizes().into_inner();
-    let buffered = File::open_to_read(path, file::Flags::default())?.verifying();
+    let buffered = File::open_to_read(path, Flags::default())?.verifying();
     outcome.bytes_found = buffered.size()?;
     let (file, chunk_bytes) = match rung {
         Rung::Cache => (buffered, CACHE_CHUNK_BYTES),
@@ -65,7 +64,7 @@ fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outc
                 // Opening it with `O_DIRECT` may work all the same, and be answered by the page cache (ext4 with data=journal).
                 return Ok(());
             }
-            match File::open_to_read(path, file::Flags { direct: true, sync: false }) {
+            match File::open_to_read(path, Flags::DIRECT) {
                 Ok(direct) => (direct.verifying(), DISK_CHUNK_BYTES),
                 Err(error) if error.errno == Some(Errno(libc::EINVAL)) => return Ok(()),
                 Err(error) => return Err(error),

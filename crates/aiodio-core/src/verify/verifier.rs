@@ -148,7 +148,8 @@ pub(super) mod tests {
     use super::*;
     use crate::oracle::Content;
     use crate::stamp::SECTOR_BYTES;
-    use crate::{file, storage};
+    use crate::storage;
+    use crate::sys::Flags;
     use std::cell::RefCell;
 
     thread_local! {
@@ -276,7 +277,7 @@ pub(super) mod tests {
                 assert!(good.is_good(), "{good:?}");
                 assert!(good.bytes_skipped > bytes / 10 * 9, "{rung:?}: {}", good.bytes_skipped);
                 for exposed in [0..65536, bytes - 65536..bytes, 65536 * 64..65536 * 128] {
-                    File::open_to_read(file.path(), file::Flags::default()).expect("open").drop_cache(0, 0);
+                    File::open_to_read(file.path(), Flags::default()).expect("open").drop_cache(0, 0);
                     EXPOSED.set(exposed.clone());
                     let found = verify_expected(file.path(), &zeros(bytes), rung, 4);
                     EXPOSED.set(0..0);

@@ -17,8 +17,8 @@ use crate::json;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
 use crate::stamp::Key;
+use crate::sys::Flags;
 
 /// What a round does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -136,7 +136,7 @@ impl<'options> Rounds<'options> {
             .create(options.write)
             .truncate(options.truncate)
             .mode(0o600)
-            .custom_flags(file::Flags { direct: options.direct, sync: false }.bits())
+            .custom_flags(Flags { direct: options.direct, sync: false }.bits())
             .open(&options.path)
             .map_err(|error| Error::new(Step::Open, "The file cannot be opened").errno(Errno::from(&error)).path(&options.path))?;
         let pool = Pool::new(depth.get(), options.bytes, Align::Offset(0))?;

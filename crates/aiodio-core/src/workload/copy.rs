@@ -12,7 +12,7 @@ use crate::json;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, DEPTH_MAX, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
+use crate::sys::{File, Flags};
 
 /// When the destination is `fsync`ed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -114,9 +114,9 @@ impl<'options> Copy<'options> {
             let message = format!("The size of {} bytes is not a multiple of the block size of {block} bytes", options.bytes);
             return Err(Error::new(Step::Options, message));
         }
-        let source = file::open_to_read(&options.source, file::Flags { direct: options.direct, sync: false })?;
-        let flags = file::Flags { direct: options.direct, sync: options.sync_writes };
-        let destination = file::open_to_write(&options.destination, false, flags)?;
+        let source = File::open_to_read(&options.source, Flags { direct: options.direct, sync: false })?;
+        let flags = Flags { direct: options.direct, sync: options.sync_writes };
+        let destination = File::open_to_write(&options.destination, false, flags)?;
         // A file of fewer blocks than control blocks never has more of them in flight.
         let blocks = usize::try_from(options.bytes / block).unwrap_or(usize::MAX);
         let depth = options.depth.min(NonZeroUsize::new(blocks).unwrap_or(NonZeroUsize::MIN));

@@ -7,7 +7,7 @@
 use std::ffi::c_void;
 use std::fs::OpenOptions;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,10 @@ use crate::json;
 
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::Flags;
-use crate::recorder::{Begin, Kind};
-use crate::stamp::{Key, SECTOR_BYTES};
-use crate::sys::{Calls, File};
+use crate::recorder::Kind;
+use crate::stamp::Key;
+use crate::sys::mapping::Mapping;
+use crate::sys::{Calls, File, Flags};
 
 /// Length of each regular transfer, and the unit that LTP gives the file's size in.
 pub const BLOCK_BYTES: usize = 4096;
@@ -221,7 +221,7 @@ impl<'options> Checks<'options> {
         let room = NonZeroUsize::new(bytes + page_bytes()).unwrap_or(NonZeroUsize::MIN);
         Ok(Self {
             options,
-            file: File::open_to_write(&options.path, true, Flags { direct: true, sync: false })?,
+            file: File::open_to_write(&options.path, true, Flags::DIRECT)?,
             bytes,
             buffer: Pool::new(1, room, Align::Offset(0))?.buffers.remove(0),
             generation: options.key.generation,
@@ -379,9 +379,10 @@ impl<'options> Checks<'options> {
     }
 
     fn mapped_file(&mut self) -> Result<Vec<Attempt>> {
-        let mapping = Mapping::new(self.bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, self.file.as_raw_fd())?;
-        // Its pages are in the page cache when the direct write comes.
-        mapping.touch();
+        let mapping = map(self.bytes, libc::PROT_READ | libc::PROT_WRITE, Some(&self.file))?;
+        // Its first page is in the page cache when the direct write comes.
+        // SAFETY: mapped and readable; other holders of the file may change it, so it is read once and not looked at.
+        unsafe { mapping.at(0).read_volatile() };
         Ok(self.write_and_read())
     }
 
@@ -407,16 +408,18 @@ impl<'options> Checks<'options> {
     }
 
     fn read_only_memory(&mut self) -> Result<Vec<Attempt>> {
-        let mut mapping =
-            Mapping::new(self.bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+        let mut mapping = map(self.bytes, libc::PROT_READ | libc::PROT_WRITE, None)?;
         self.generation = self.generation.wrapping_add(1);
         let pattern = self.pattern(self.generation);
-        pattern.fill(0, mapping.memory());
-        mapping.protect(libc::PROT_READ)?;
+        let start = mapping.start().as_ptr();
+        // SAFETY: mapped, zeroed by the kernel, and nobody else's.
+        pattern.fill(0, unsafe { std::slice::from_raw_parts_mut(start.cast(), self.bytes) });
+        let protected = mapping.protect(libc::PROT_READ);
+        protected.map_err(|errno| Error::new(Step::Buffers, "Memory cannot be made read-only").errno(errno))?;
         let on = On::file(&self.file);
         Ok(vec![
-            Self::attempt("read to it", Expected::Error(Errno(libc::EFAULT)), pread(&on, mapping.start, self.bytes, 0)),
-            Self::attempt("write from it", Expected::Bytes(self.bytes), pwrite(&on, mapping.start, self.bytes, 0)),
+            Self::attempt("read to it", Expected::Error(Errno(libc::EFAULT)), pread(&on, start, self.bytes, 0)),
+            Self::attempt("write from it", Expected::Bytes(self.bytes), pwrite(&on, start, self.bytes, 0)),
             self.read(&on, 0, Expected::Bytes(self.bytes)),
         ])
     }
@@ -425,13 +428,13 @@ impl<'options> Checks<'options> {
     /// nothing is mapped (`vm.mmap_min_addr`). An unmapped hole of our own would not do: another thread may get that memory, and
     /// then the kernel would read the file into it.
     fn no_memory(&mut self) -> Result<Vec<Attempt>> {
-        let none = Mapping::new(self.bytes, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1)?;
+        let none = map(self.bytes, libc::PROT_NONE, None)?;
         let nowhere: *mut c_void = std::ptr::without_provenance_mut(page_bytes());
         let expected = Expected::Error(Errno(libc::EFAULT));
         let on = On::file(&self.file);
         Ok(vec![
-            Self::attempt("read to memory without access", expected, pread(&on, none.start, self.bytes, 0)),
-            Self::attempt("write from memory without access", expected, pwrite(&on, none.start, self.bytes, 0)),
+            Self::attempt("read to memory without access", expected, pread(&on, none.start().as_ptr(), self.bytes, 0)),
+            Self::attempt("write from memory without access", expected, pwrite(&on, none.start().as_ptr(), self.bytes, 0)),
             Self::attempt("read to an unmapped address", expected, pread(&on, nowhere, self.bytes, 0)),
             Self::attempt("write from an unmapped address", expected, pwrite(&on, nowhere, self.bytes, 0)),
         ])
@@ -474,79 +477,21 @@ impl On {
     fn file(file: &File) -> Self {
         Self { fd: file.as_raw_fd(), calls: file.calls().clone() }
     }
-
-    /// Makes a call from its byte `done` on until nothing is left, it gets no further, or fails. A rest that does not begin with a
-    /// sector could not be transferred directly: how far the kernel came is what the checks are about, so it is not rounded down.
-    fn transfer(&self, begin: &Begin, call: impl Fn(usize) -> isize) -> std::result::Result<usize, Errno> {
-        let mut done = 0;
-        loop {
-            let rest = Begin { offset: begin.offset + done as u64, bytes: begin.bytes - done as u64, ..*begin };
-            let got = self.calls.call(&rest, || call(done))?;
-            done += got;
-            if got == 0 || done as u64 >= begin.bytes || !done.is_multiple_of(SECTOR_BYTES) {
-                return Ok(done);
-            }
-        }
-    }
 }
 
 /// The kernel checks the memory, whatever it is.
 fn pread(on: &On, start: *mut c_void, bytes: usize, offset: u64) -> std::result::Result<usize, Errno> {
-    let begin = Begin { address: start as u64, ..on.calls.begin(Kind::Read, offset, bytes as u64) };
     // SAFETY: `start` is memory of this module's for `bytes` bytes, or an address that can never be anybody's.
-    on.transfer(&begin, |done| unsafe {
-        libc::pread64(on.fd, start.wrapping_byte_add(done), bytes - done, (offset + done as u64) as libc::off64_t)
-    })
+    unsafe { on.calls.transfer(on.fd, Kind::Read, start, bytes, offset, 0) }
 }
 
 fn pwrite(on: &On, start: *mut c_void, bytes: usize, offset: u64) -> std::result::Result<usize, Errno> {
-    let begin = Begin { address: start as u64, ..on.calls.begin(Kind::Write, offset, bytes as u64) };
     // SAFETY: the kernel only reads, and says EFAULT where it can't.
-    on.transfer(&begin, |done| unsafe {
-        libc::pwrite64(on.fd, start.wrapping_byte_add(done), bytes - done, (offset + done as u64) as libc::off64_t)
-    })
+    unsafe { on.calls.transfer(on.fd, Kind::Write, start, bytes, offset, 0) }
 }
 
-/// A mapping that goes with the value.
-struct Mapping {
-    start: *mut c_void,
-    bytes: usize,
-}
-
-impl Mapping {
-    fn new(bytes: usize, protection: i32, flags: i32, fd: RawFd) -> Result<Self> {
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, protection, flags, fd, 0) };
-        if start == libc::MAP_FAILED {
-            return Err(Error::new(Step::Buffers, format!("{bytes} bytes cannot be mapped")).errno(Errno::last()));
-        }
-        Ok(Self { start, bytes })
-    }
-
-    /// For anonymous mappings that may be written.
-    fn memory(&mut self) -> &mut [u8] {
-        // SAFETY: mapped, zeroed by the kernel, and nobody else's.
-        unsafe { std::slice::from_raw_parts_mut(self.start.cast(), self.bytes) }
-    }
-
-    /// Reads the first byte.
-    fn touch(&self) {
-        // SAFETY: mapped and readable; other holders of the file may change it, so it is read once and not looked at.
-        unsafe { self.start.cast::<u8>().read_volatile() };
-    }
-
-    fn protect(&mut self, protection: i32) -> Result<()> {
-        // SAFETY: the mapping is this value's.
-        if unsafe { libc::mprotect(self.start, self.bytes, protection) } != 0 {
-            return Err(Error::new(Step::Buffers, "Memory cannot be made read-only").errno(Errno::last()));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is this value's.
-        unsafe { libc::munmap(self.start, self.bytes) };
-    }
+fn map(bytes: usize, protection: i32, file: Option<&File>) -> Result<Mapping> {
+    let flags = if file.is_some() { libc::MAP_SHARED } else { libc::MAP_PRIVATE };
+    Mapping::new(bytes, protection, flags, file.map(AsFd::as_fd), 0)
+        .map_err(|errno| Error::new(Step::Buffers, format!("{bytes} bytes cannot be mapped")).errno(errno))
 }

@@ -7,9 +7,8 @@ use serde::Deserialize;
 
 use crate::buffer::{Align, Pool};
 use crate::error::{Error, Result, Step};
-use crate::file;
 use crate::stamp::Key;
-use crate::sys::File;
+use crate::sys::{File, Flags};
 
 /// What to write.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,7 +29,7 @@ const CHUNK_BYTES: u64 = 256 << 10;
 /// Writes the first `bytes` bytes of the file with stamps of `key`, through the page cache, and `fsync`s it. The file is created with
 /// mode 0666 if need be; what lies behind `bytes` stays.
 pub fn fill(path: &Path, bytes: u64, key: Key) -> Result<()> {
-    let file = File::open_to_write(path, true, file::Flags::default())?;
+    let file = File::open_to_write(path, true, Flags::default())?;
     let chunk = usize::try_from(bytes.clamp(1, CHUNK_BYTES)).unwrap_or(usize::MAX);
     let mut pool = Pool::new(1, NonZeroUsize::new(chunk).unwrap_or(NonZeroUsize::MIN), Align::Offset(0))?;
     let buffer = &mut *pool.buffers[0];

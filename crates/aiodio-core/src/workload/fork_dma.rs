@@ -18,9 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::buffer::{Align, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::Flags;
 use crate::stamp::Key;
-use crate::sys;
+use crate::sys::{self, Flags};
 
 /// Enough for calls that are not deep.
 const STACK_BYTES: usize = 256 << 10;
@@ -119,7 +118,7 @@ fn read_all(options: &Options, outcome: &mut Outcome) -> Result<()> {
         let bytes = if number + 1 == options.workers { rest.len() } else { page };
         let (memory, behind) = rest.split_at_mut(bytes);
         rest = behind;
-        let file = sys::File::open_to_read(&options.path, Flags { direct: true, sync: false })?;
+        let file = sys::File::open_to_read(&options.path, Flags::DIRECT)?;
         workers.push(Worker { path: &options.path, file, key: options.key, at, memory });
         at += bytes as u64;
     }

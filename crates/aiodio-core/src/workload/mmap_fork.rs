@@ -7,10 +7,8 @@
 //! With private memory that a child has inherited the question is another one: the child writes to a copy of its own, so nothing
 //! of it may reach the file, and what a direct read brings must reach the parent, whichever of the two the kernel gave the old page.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::shared::overlap;
@@ -23,10 +21,9 @@ use crate::json;
 use crate::buffer::{Align, Buffer, Memory, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::{self, Flags};
 use crate::oracle::Stamped;
 use crate::stamp::Key;
-use crate::sys;
+use crate::sys::{self, File, Flags};
 use crate::verify::check_memory;
 
 /// What the buffers are.
@@ -136,9 +133,8 @@ pub fn run_with(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn
 }
 
 fn make(path: &std::path::Path, flags: Flags) -> Result<File> {
-    let file = file::open_to_write(path, true, flags)?;
-    file.set_len(0)
-        .map_err(|error| Error::new(Step::Open, "The file could not be emptied").errno(Errno::from(&error)).path(path))?;
+    let file = File::open_to_write(path, true, flags)?;
+    file.truncate(0).map_err(|errno| Error::new(Step::Open, "The file could not be emptied").errno(errno).path(path))?;
     Ok(file)
 }
 
@@ -149,7 +145,12 @@ struct Transfers<'options> {
 }
 
 impl Transfers<'_> {
-    fn queue(&self, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>>, file: File, pool: &Pool) -> Result<Queue> {
+    fn queue(
+        &self,
+        open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engine>>,
+        file: impl Into<OwnedFd>,
+        pool: &Pool,
+    ) -> Result<Queue> {
         let depth = NonZeroUsize::new(self.blocks).unwrap_or(NonZeroUsize::MIN);
         Queue::new(open(depth)?, depth, vec![file.into()], &pool.registrations, self.options.resume_bytes)
     }
@@ -218,10 +219,10 @@ fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn En
     }
     // SAFETY: from here to the end of this function nobody looks into the pool's buffers.
     let scribbler = unsafe { Scribbler::start(options.writer, window, options.seed) }?;
-    let written = make(&options.path, Flags { direct: true, sync: false })?;
-    let buffered = file::open_to_read(&options.path, Flags::default())?;
+    let written = make(&options.path, Flags::DIRECT)?;
+    let buffered = File::open_to_read(&options.path, Flags::default())?;
     let back = Pool::new(transfers.blocks, options.block_bytes, Align::Offset(0))?;
-    let reading = written.try_clone().map_err(|error| {
+    let reading = written.as_fd().try_clone_to_owned().map_err(|error| {
         Error::new(Step::Open, "The file cannot be opened once more").errno(Errno::from(&error)).path(&options.path)
     })?;
     let mut writes = transfers.queue(open, written, &pool)?;
@@ -282,7 +283,7 @@ fn one(
     if all {
         judge(&scribbler.between(before, after), &direct, round, (before, after), "O_DIRECT", &mut outcome.troubles);
     }
-    match buffered.read_exact_at(cached, 0) {
+    match buffered.read_whole(cached, 0) {
         Ok(()) => {
             judge(&scribbler.between(before, after), cached, round, (before, after), "the page cache", &mut outcome.troubles);
             if all && let Some(at) = (0..cached.len()).find(|at| cached[*at] != direct[*at]) {
@@ -290,9 +291,9 @@ fn one(
                 outcome.troubles.add(Trouble::new("copies-differ", round, at as u64, 1, detail));
             }
         }
-        Err(error) => {
+        Err(errno) => {
             let trouble = Trouble::new("read-error", round, 0, cached.len() as u64, "through the page cache");
-            outcome.troubles.add(trouble.errno(Errno::from(&error)));
+            outcome.troubles.add(trouble.errno(errno));
         }
     }
     Ok((from, into))
@@ -319,8 +320,8 @@ fn inherit(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engi
     let transfers = Transfers { options, blocks: options.bytes / options.block_bytes };
     let align = Align::Offset(options.offset_in_page);
     let mut pool = Pool::of(Memory::Inherited, 2 * transfers.blocks, options.block_bytes, align)?;
-    let file = make(&options.path, Flags { direct: true, sync: false })?;
-    let buffered = file::open_to_read(&options.path, Flags::default())?;
+    let file = make(&options.path, Flags::DIRECT)?;
+    let buffered = File::open_to_read(&options.path, Flags::default())?;
     let mut queue = transfers.queue(open, file, &pool)?;
     let (mut moving, mut between) = (Vec::new(), Vec::new());
     for (index, buffer) in std::mem::take(&mut pool.buffers).into_iter().enumerate() {
@@ -407,7 +408,7 @@ fn inherit_once(
     if !all {
         return Ok(moving);
     }
-    match buffered.read_exact_at(cached, 0) {
+    match buffered.read_whole(cached, 0) {
         Ok(()) => {
             if let Some(range) = check_memory(&expected, 0, cached, 1).ranges.into_iter().next() {
                 let detail = if cached[range.offset as usize] == CHILD { "the child's bytes" } else { "not what the parent wrote" };
@@ -415,9 +416,9 @@ fn inherit_once(
                 return Ok(moving);
             }
         }
-        Err(error) => {
+        Err(errno) => {
             let trouble = Trouble::new("read-error", round, 0, cached.len() as u64, "through the page cache");
-            outcome.troubles.add(trouble.errno(Errno::from(&error)));
+            outcome.troubles.add(trouble.errno(errno));
             return Ok(moving);
         }
     }

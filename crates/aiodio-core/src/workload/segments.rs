@@ -22,9 +22,8 @@ use crate::json;
 
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::{self, Flags};
 use crate::stamp::{Key, SECTOR};
-use crate::sys::File;
+use crate::sys::{File, Flags};
 use crate::workload::copy::PROGRESS_INTERVAL;
 
 /// What to do.
@@ -420,5 +419,5 @@ pub fn check_blocks(
 
 /// Whether the file can be opened, or made, with `O_DIRECT`.
 pub fn probe_direct(path: &Path) -> Result<()> {
-    file::open_to_write(path, true, Flags { direct: true, sync: false }).map(drop)
+    File::open_to_write(path, true, Flags::DIRECT).map(drop)
 }

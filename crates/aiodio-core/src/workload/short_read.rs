@@ -4,7 +4,7 @@
 //! The disturbers act at the beat of the reads, once for each batch that is reaped: no thread is ever busy waiting.
 
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -18,11 +18,11 @@ use crate::json;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
 use crate::oracle::Stamped;
 use crate::random::Random;
 use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
-use crate::sys::File;
+use crate::sys::mapping::Mapping;
+use crate::sys::{File, Flags};
 use crate::verify::{BadRange, check_memory};
 use crate::workload::copy::PROGRESS_INTERVAL;
 
@@ -262,9 +262,9 @@ impl<'options> Reader<'options> {
         if options.bytes == 0 || !options.block_bytes.get().is_multiple_of(SECTOR_BYTES) {
             return Err(Error::new(Step::Options, "The block size must be a multiple of 512, and the file not empty"));
         }
-        let file = file::open_to_read(&options.path, file::Flags::default())?;
+        let file = File::open_to_read(&options.path, Flags::default())?;
         // What filling the file has left in the page cache says nothing of the disk.
-        File::new(&options.path, file.try_clone().map_err(|error| once_more(&options.path, &error))?).drop_cache(0, 0);
+        file.drop_cache(0, 0);
         let pool = Pool::new(options.depth.get(), options.block_bytes, options.align)?;
         let queue = Queue::new(engine, options.depth, vec![file.into()], &pool.registrations, NonZeroUsize::MIN)?;
         let queue = if options.resubmit { queue } else { queue.report_short() };
@@ -432,8 +432,7 @@ fn drop_pages(file: &File, offset: u64, bytes: u64, disturbances: &Disturbances)
 }
 
 fn read_ahead(file: &File, offset: u64, bytes: u64, disturbances: &Disturbances) {
-    // SAFETY: reads into the page cache only.
-    unsafe { libc::readahead(file.as_raw_fd(), offset as i64, bytes as usize) };
+    file.read_ahead(offset, bytes);
     disturbances.read_ahead.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -442,26 +441,13 @@ fn reclaim(file: &File, offset: u64, bytes: u64, disturbances: &Disturbances) {
     if disturbances.no_reclaim.load(Ordering::Relaxed) {
         return;
     }
-    let page = crate::buffer::page_bytes() as u64;
-    let start = offset / page * page;
-    let length = (offset + bytes - start) as usize;
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let map =
-        unsafe { libc::mmap64(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, file.as_raw_fd(), start as i64) };
-    if map == libc::MAP_FAILED {
+    let Ok(map) = Mapping::of_file(file.as_fd(), offset, bytes, false) else {
         disturbances.no_reclaim.store(true, Ordering::Relaxed);
         return;
-    }
-    // Faults all pages in, as touching them would, but without a SIGBUS where one can't be read (Linux 5.14).
-    // SAFETY: advice about the mapping just made.
-    let populated = unsafe { libc::madvise(map, length, libc::MADV_POPULATE_READ) } == 0;
-    let unsupported = !populated && Errno::last().0 == libc::EINVAL;
-    // SAFETY: the same.
-    if unsupported || unsafe { libc::madvise(map, length, libc::MADV_PAGEOUT) } != 0 {
+    };
+    if map.populate(false) == Err(Errno(libc::EINVAL)) || map.advise(libc::MADV_PAGEOUT).is_err() {
         disturbances.no_reclaim.store(true, Ordering::Relaxed);
     } else {
         disturbances.reclaimed.fetch_add(1, Ordering::Relaxed);
     }
-    // SAFETY: the same mapping, which nothing refers to.
-    unsafe { libc::munmap(map, length) };
 }

@@ -3,7 +3,7 @@
 //! A filesystem marks such space unwritten until the data are on the disk, and converts it afterwards, which needs a transaction and
 //! so cannot be done where the device's completion arrives. Whoever tells the completion first lets a reader find zeros.
 
-use std::fs::File;
+use std::fs;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
@@ -17,12 +17,12 @@ use crate::{expectation, json};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::{self, Flags};
 use crate::oracle::{Change, ChangeId, Content, Ending, OneOf, Oracle};
 use crate::random::mix;
-use crate::recorder::{self, Begin};
+use crate::recorder;
 use crate::stamp::Key;
-use crate::sys;
+use crate::sys::mapping::Mapping;
+use crate::sys::{File, Flags};
 use crate::verify::{self, check_memory};
 
 /// What is written into.
@@ -149,7 +149,7 @@ struct Race<'options> {
     /// For direct reads.
     back: Buffer,
     memory: Vec<u8>,
-    scratch: File,
+    scratch: fs::File,
     oracle: Oracle,
     round: u32,
 }
@@ -160,9 +160,9 @@ impl<'options> Race<'options> {
             let message = format!("A file of {} bytes has no room for {} in flight", options.bytes, options.window());
             return Err(Error::new(Step::Options, message));
         }
-        let direct = file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
-        let writing = file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
-        let buffered = file::open_to_write(&options.path, true, Flags::default())?;
+        let direct = File::open_to_write(&options.path, true, Flags::DIRECT)?;
+        let writing = File::open_to_write(&options.path, true, Flags::DIRECT)?;
+        let buffered = File::open_to_write(&options.path, true, Flags::default())?;
         // SAFETY: advice about an open file: nothing is to be read ahead, so that only what is asked for is looked at.
         unsafe { libc::posix_fadvise(buffered.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
         let pool = Pool::new(options.depth.get(), options.block_bytes, Align::Offset(0))?;
@@ -184,16 +184,8 @@ impl<'options> Race<'options> {
         Ok(())
     }
 
-    fn failed(&self, what: &str, error: &std::io::Error) -> Error {
-        Error::new(Step::Write, format!("{what} failed")).errno(Errno::from(error)).path(&self.options.path)
-    }
-
-    fn fallocate(&self, mode: i32, offset: u64, bytes: u64) -> Result<()> {
-        // SAFETY: an open descriptor.
-        if unsafe { libc::fallocate64(self.buffered.as_raw_fd(), mode, offset as i64, bytes as i64) } == 0 {
-            return Ok(());
-        }
-        Err(self.failed("fallocate", &std::io::Error::last_os_error()))
+    fn failed(&self, what: &str, errno: Errno) -> Error {
+        Error::new(Step::Write, format!("{what} failed")).errno(errno).path(&self.options.path)
     }
 
     /// Makes the file anew, and says where this round writes to.
@@ -205,23 +197,26 @@ impl<'options> Race<'options> {
         let start = block + mix(seed ^ u64::from(self.round)) % places * block;
         let guard = start - block..start + window + block;
         let before = if space == Space::Extended { start } else { bytes };
-        self.buffered.set_len(0).map_err(|error| self.failed("ftruncate", &error))?;
-        self.buffered.set_len(before).map_err(|error| self.failed("ftruncate", &error))?;
+        let emptied = self.buffered.truncate(0).and_then(|()| self.buffered.truncate(before));
+        emptied.map_err(|errno| self.failed("ftruncate", errno))?;
         self.oracle = Oracle::new(seed, 1);
         let id = self.oracle.begin(Change::truncate(before));
         self.oracle.end(id, Ending::Done);
         let length = guard.end - guard.start;
         match space {
             Space::Hole | Space::Extended => {}
-            Space::Allocated => self.fallocate(0, guard.start, length)?,
+            Space::Allocated => {
+                self.buffered.allocate(0, guard.start, length).map_err(|errno| self.failed("fallocate", errno))?;
+            }
             Space::Punched | Space::Zeroed => {
                 // What comes back if the punched or zeroed range is not honoured is recognised by its generation, 0.
                 let mut old = vec![0; length as usize];
                 self.oracle.stamps(0).fill(guard.start, &mut old);
-                self.buffered.write_all_at(&old, guard.start).map_err(|error| self.failed("A write", &error))?;
-                file::fsync(&self.options.path, &self.buffered)?;
+                self.buffered.write_whole(&old, guard.start, 0).map_err(|errno| self.failed("A write", errno))?;
+                self.buffered.fsync()?;
                 let mode = if space == Space::Punched { libc::FALLOC_FL_PUNCH_HOLE } else { libc::FALLOC_FL_ZERO_RANGE };
-                self.fallocate(mode | libc::FALLOC_FL_KEEP_SIZE, guard.start, length)?;
+                let changed = self.buffered.allocate(mode | libc::FALLOC_FL_KEEP_SIZE, guard.start, length);
+                changed.map_err(|errno| self.failed("fallocate", errno))?;
             }
         }
         Ok(start)
@@ -286,10 +281,10 @@ impl<'options> Race<'options> {
     }
 
     fn size(&self, least: u64, outcome: &mut Outcome) {
-        let Ok(metadata) = self.buffered.metadata() else { return };
-        if metadata.len() < least {
-            let detail = format!("the file has {} bytes when a write up to byte {least} has completed", metadata.len());
-            outcome.troubles.add(Trouble::new("size-lost", self.round.into(), metadata.len(), least - metadata.len(), detail));
+        let Ok(size) = self.buffered.size() else { return };
+        if size < least {
+            let detail = format!("the file has {size} bytes when a write up to byte {least} has completed");
+            outcome.troubles.add(Trouble::new("size-lost", self.round.into(), size, least - size, detail));
         }
     }
 
@@ -311,8 +306,8 @@ impl<'options> Race<'options> {
     fn read(&mut self, offset: u64, way: usize, outcome: &mut Outcome) {
         outcome.reads += 1;
         let got = match way {
-            0 => read_all(&self.direct, &mut self.back, offset),
-            1 => read_all(&self.buffered, &mut self.memory, offset),
+            0 => self.direct.read(&mut self.back, offset),
+            1 => self.buffered.read(&mut self.memory, offset),
             _ => map_once(&self.buffered, &self.scratch, &mut self.memory, offset),
         };
         let bytes = self.memory.len();
@@ -341,7 +336,7 @@ impl<'options> Race<'options> {
         let block = self.options.block_bytes.get() as u64;
         for offset in [start - block, start + self.options.window()] {
             // Behind the end there is none: nothing is read there.
-            let got = match read_all(&self.buffered, &mut self.memory, offset) {
+            let got = match self.buffered.read(&mut self.memory, offset) {
                 Ok(got) => got,
                 Err(errno) => {
                     let trouble = Trouble::new("read-error", self.round.into(), offset, block, "beside the writes");
@@ -359,65 +354,30 @@ impl<'options> Race<'options> {
     }
 }
 
-/// Reads until it brings no more than the last time: a read may be short anywhere, and only one that stays so tells of the file. It is
-/// repeated whole, because a direct read can't go on at every byte.
-fn read_all(file: &File, memory: &mut [u8], offset: u64) -> std::result::Result<usize, Errno> {
-    let calls = sys::Calls::on(file.as_fd());
-    let begin = Begin { address: memory.as_ptr() as u64, ..calls.begin(recorder::Kind::Read, offset, memory.len() as u64) };
-    let mut before = None;
-    loop {
-        let read = calls.call(&begin, || {
-            // SAFETY: an open descriptor and so much memory.
-            unsafe { libc::pread64(file.as_raw_fd(), memory.as_mut_ptr().cast(), memory.len(), offset as i64) }
-        });
-        match read {
-            Ok(got) if got < memory.len() && before != Some(got) => before = Some(got),
-            result => return result,
-        }
-    }
-}
-
 /// Reads through a mapping made for it. The kernel does the copying, by way of `scratch`, so that a page that can't be had is an
 /// error and no SIGBUS.
-fn map_once(file: &File, scratch: &File, memory: &mut [u8], offset: u64) -> std::result::Result<usize, Errno> {
-    let inside = (offset % page_bytes() as u64) as usize;
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let start = unsafe {
-        libc::mmap64(
-            std::ptr::null_mut(),
-            inside + memory.len(),
-            libc::PROT_READ,
-            libc::MAP_SHARED,
-            file.as_raw_fd(),
-            (offset - inside as u64) as i64,
-        )
-    };
-    if start == libc::MAP_FAILED {
-        return Err(Errno::last());
-    }
+fn map_once(file: &File, scratch: &fs::File, memory: &mut [u8], offset: u64) -> std::result::Result<usize, Errno> {
+    let map = Mapping::of_file(file.as_fd(), offset, memory.len() as u64, false)?;
     // Else the kernel reads neighbours around the fault, which may be under direct writes: a collision that nobody promises to end
     // well. (`POSIX_FADV_RANDOM` does not concern mappings.)
-    // SAFETY: advice about the new mapping.
-    unsafe { libc::madvise(start, inside + memory.len(), libc::MADV_RANDOM) };
-    let from = start.cast::<u8>().wrapping_add(inside);
-    // SAFETY: mapped, whether or not there are pages.
-    let copied = unsafe { libc::pwrite64(scratch.as_raw_fd(), from.cast(), memory.len(), 0) };
-    let errno = Errno::last();
-    // SAFETY: made above.
-    unsafe { libc::munmap(start, inside + memory.len()) };
-    let copied = usize::try_from(copied).map_err(|_| errno)?;
-    read_all(scratch, &mut memory[..copied], 0)
+    let (Ok(()) | Err(_)) = map.advise(libc::MADV_RANDOM);
+    let begin = file.calls().begin(recorder::Kind::MmapRead, offset, memory.len() as u64);
+    let copied = file.calls().call(&begin, || {
+        // SAFETY: mapped, whether or not there are pages.
+        unsafe { libc::pwrite64(scratch.as_raw_fd(), map.at(offset).cast(), memory.len(), 0) }
+    })?;
+    scratch.read_at(&mut memory[..copied], 0).map_err(|error| Errno::from(&error))
 }
 
 /// A file in memory.
-fn scratch() -> Result<File> {
+fn scratch() -> Result<fs::File> {
     // SAFETY: a name that ends in NUL.
     let fd = unsafe { libc::memfd_create(c"scratch".as_ptr(), libc::MFD_CLOEXEC) };
     if fd < 0 {
         return Err(Error::new(Step::Setup, "A file in memory could not be made").errno(Errno::last()));
     }
     // SAFETY: a new descriptor that nobody else has.
-    Ok(unsafe { <File as std::os::fd::FromRawFd>::from_raw_fd(fd) })
+    Ok(unsafe { <fs::File as std::os::fd::FromRawFd>::from_raw_fd(fd) })
 }
 
 #[cfg(test)]
@@ -444,7 +404,7 @@ mod tests {
             race => race.expect("race"),
         };
         // A descriptor that nothing can be read from.
-        race.buffered = File::options().write(true).open(&options.path).expect("file");
+        race.buffered = File::new(&options.path, fs::File::options().write(true).open(&options.path).expect("file"));
         let mut outcome = Outcome::default();
         race.neighbours(2 * page_bytes() as u64, &mut outcome);
         let found: Vec<_> = outcome.troubles.first.iter().map(|trouble| (trouble.kind, trouble.errno)).collect();

@@ -9,7 +9,6 @@ mod report;
 mod worker;
 
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
@@ -25,8 +24,8 @@ use crate::{expectation, json};
 
 use crate::engine::{self, Engine, Stats};
 use crate::error::{Error, Result, Step};
-use crate::file;
 use crate::oracle::{Change, Ending, Expected, Oracle};
+use crate::sys::{File, Flags};
 use crate::verify;
 use crate::workload::copy::PROGRESS_INTERVAL;
 use crate::workload::fill;
@@ -250,9 +249,8 @@ impl Options {
             return Err(Error::new(Step::Options, message));
         }
         for path in &self.files {
-            let file = file::open_to_write(path, true, file::Flags::default())?;
-            file.set_len(0)
-                .map_err(|error| Error::new(Step::Write, "The file cannot be emptied").errno((&error).into()).path(path))?;
+            let file = File::open_to_write(path, true, Flags::default())?;
+            file.truncate(0).map_err(|errno| Error::new(Step::Write, "The file cannot be emptied").errno(errno).path(path))?;
         }
         Ok(())
     }
@@ -339,9 +337,7 @@ impl Shared<'_> {
             tested.oracle.end(change, if result.is_ok() { Ending::Done } else { Ending::Failed });
             result?;
             // What is in the page cache already would not be read from the disk.
-            let file = file::open_to_read(path, file::Flags::default())?;
-            // SAFETY: advice about an open file.
-            unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+            File::open_to_read(path, Flags::default())?.drop_cache(0, 0);
         }
         *self.laid_out.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
         Ok(())

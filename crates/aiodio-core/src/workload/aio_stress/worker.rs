@@ -1,6 +1,5 @@
 //! One thread: its contexts of files, what it has in flight, and the check of each completion.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
@@ -12,9 +11,9 @@ use super::{Mismatch, Shared, Stage};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Op, Operation, Queue, Stats};
 use crate::error::{Error, Result, Step};
-use crate::file;
 use crate::oracle::{Change, ChangeId, Ending, Expected};
 use crate::random::Random;
+use crate::sys::{File, Flags};
 use crate::verify::check_memory;
 use crate::workload::shared::gate::{Passed, panicked};
 use crate::workload::shared::pattern::spoil_sectors;
@@ -144,8 +143,8 @@ impl<'shared, 'options> Worker<'shared, 'options> {
                 elapsed: Duration::ZERO,
             });
         }
-        let flags = file::Flags { direct: options.direct, sync: !options.direct };
-        let open_file = |file: &usize| file::open_to_write(&options.files[*file], true, flags);
+        let flags = Flags { direct: options.direct, sync: !options.direct };
+        let open_file = |file: &usize| File::open_to_write(&options.files[*file], true, flags);
         let fds: Vec<File> = opened.iter().map(open_file).collect::<Result<_>>()?;
         let depth = NonZeroUsize::new(shared.depth * parts.len()).unwrap_or(NonZeroUsize::MIN);
         let pool = Pool::new(depth.get(), options.record_bytes, Align::Offset(0))?;

@@ -6,11 +6,11 @@
 //! come from.
 
 mod log;
-mod mapping;
 mod operation;
 mod plan;
 mod report;
 mod shadow;
+mod syncer;
 mod target;
 
 use std::num::NonZeroUsize;

@@ -1,17 +1,20 @@
 //! The file under test: each operation as the system calls that do it.
 
-use std::fs::File;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use super::mapping::{Call, Mapping, Synced, Syncer, Unsynced};
 use super::operation::{Kind, Operation};
-use crate::buffer::{Align, Buffer, Pool, page_bytes};
+use super::syncer::{Synced, Syncer, Unsynced};
+use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{self, Completion, Engine, Op, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
-use crate::recorder::{self, Begin, Recorder};
+use crate::recorder::{self, Begin};
+use crate::sys::mapping::Mapping;
+use crate::sys::{Answer, File, Flags};
+
+/// How a system call went: `Err` with the call's name.
+type Call<T> = std::result::Result<T, (&'static str, Errno)>;
 
 /// The open file, and what is needed to work on it.
 pub(super) struct Target {
@@ -20,8 +23,6 @@ pub(super) struct Target {
     queue: Queue,
     buffer: Option<Buffer>,
     done: Vec<Completion>,
-    page: u64,
-    record: Option<(Recorder, u32)>,
     syncer: Option<Syncer>,
 }
 
@@ -35,19 +36,15 @@ impl Target {
         direct_align: NonZeroUsize,
         bytes_max: NonZeroUsize,
     ) -> Result<Self> {
-        let transfers = file::open_to_write(path, true, file::Flags { direct, sync: false })?;
+        let transfers = File::open_to_write(path, true, Flags { direct, sync: false })?;
         // Everything but reads and writes goes through a descriptor of its own, as nothing else depends on O_DIRECT.
-        let file = file::open_to_write(path, true, file::Flags::default())?;
-        file.set_len(0).map_err(|error| failure(path, "ftruncate", Errno::from(&error)))?;
+        let file = File::open_to_write(path, true, Flags::default())?;
+        file.truncate(0).map_err(|errno| failure(path, "ftruncate", errno))?;
         let pool = Pool::new(1, bytes_max, Align::Offset(0))?;
         let resume = if direct { direct_align } else { NonZeroUsize::MIN };
         let queue = Queue::new(engine, NonZeroUsize::MIN, vec![transfers.into()], &pool.registrations, resume)?;
-        let record = recorder::current().map(|recorder| {
-            let (number, _) = recorder::describe(&recorder, file.as_fd());
-            (recorder, number)
-        });
         let buffer = pool.buffers.into_iter().next();
-        Ok(Self { path: path.to_owned(), file, queue, buffer, done: Vec::new(), page: page_bytes() as u64, record, syncer: None })
+        Ok(Self { path: path.to_owned(), file, queue, buffer, done: Vec::new(), syncer: None })
     }
 
     pub(super) fn finish(self) -> Stats {
@@ -56,7 +53,7 @@ impl Target {
 
     /// The size that the filesystem says the file has.
     pub(super) fn size(&self) -> Result<u64> {
-        file::size(&self.path, &self.file)
+        self.file.size()
     }
 
     /// A read: the bytes that came.
@@ -102,36 +99,41 @@ impl Target {
         })
     }
 
+    /// The pages of an operation, faulted in; before Linux 5.14 that comes one by one.
+    fn map(&self, operation: &Operation, write: bool) -> Answer<Mapping> {
+        let map = Mapping::of_file(self.file.as_fd(), operation.offset, operation.bytes, write)?;
+        match map.populate(write) {
+            Ok(()) | Err(Errno(libc::EINVAL)) => Ok(map),
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// Shows the file through a mapping, from the operation's first page to the end of its last one.
     pub(super) fn map_read<T>(&self, operation: &Operation, look: impl FnOnce(u64, &[u8]) -> T) -> Result<T> {
-        let begin = Begin::call(recorder::Kind::MmapRead, 0, operation.offset, operation.bytes);
-        self.recorded(begin, || {
-            let map = Mapping::new(&self.file, operation, self.page, false)?;
-            Ok(look(map.offset, map.memory()))
-        })
-        .map_err(|(call, errno)| failure(&self.path, call, errno).offset(operation.offset))
+        let calls = self.file.calls();
+        let recorded = calls.start(&calls.begin(recorder::Kind::MmapRead, operation.offset, operation.bytes));
+        let result = self.map(operation, false).map(|map| {
+            // SAFETY: mapped for reading; what another process does to the file meanwhile is what is being tested.
+            look(map.offset, unsafe { std::slice::from_raw_parts(map.at(map.offset), map.bytes()) })
+        });
+        calls.end(recorded, result.as_ref().map_or_else(|errno| -i64::from(errno.0), |_| 0));
+        result.map_err(|errno| failure(&self.path, "mmap", errno).offset(operation.offset))
     }
 
     /// Writes `data` through a mapping and has it synced, beside what follows if the operation's flag says so. The file must be long
     /// enough.
     pub(super) fn map_write(&mut self, operation: &Operation, data: &[u8], generation: u32) -> Result<()> {
         let Operation { offset, bytes, .. } = *operation;
-        let begin = Begin::call(recorder::Kind::MmapWrite, 0, offset, bytes);
-        let record = self.record.as_ref().map(|(recorder, number)| {
-            let operation = recorder.begin(&Begin { generation, file: *number, ..begin });
-            (recorder.clone(), operation)
-        });
-        let mut map = match Mapping::new(&self.file, operation, self.page, true) {
-            Ok(map) => map,
-            Err((call, errno)) => {
-                if let Some((recorder, operation)) = record {
-                    recorder.end(operation, -i64::from(errno.0));
-                }
-                return Err(failure(&self.path, call, errno).offset(offset));
-            }
-        };
-        map.write(offset, data);
-        let unsynced = Unsynced { map, offset, record };
+        let calls = self.file.calls().clone();
+        let recorded = calls.start(&Begin { generation, ..calls.begin(recorder::Kind::MmapWrite, offset, bytes) });
+        let map = self.map(operation, true).map_err(|errno| {
+            calls.end(recorded, -i64::from(errno.0));
+            failure(&self.path, "mmap", errno).offset(offset)
+        })?;
+        assert!(data.len() as u64 <= bytes, "data must fit their mapping");
+        // SAFETY: within the mapping, which is for writing.
+        unsafe { map.at(offset).copy_from_nonoverlapping(data.as_ptr(), data.len()) };
+        let unsynced = Unsynced { map, offset, calls, operation: recorded };
         let over = if operation.flag { self.syncer.get_or_insert_with(Syncer::new).start(unsynced) } else { Some(unsynced.sync()) };
         over.map_or(Ok(()), |synced| self.check_synced(synced))
     }
@@ -145,42 +147,17 @@ impl Target {
     }
 
     fn check_synced(&self, Synced { offset, result }: Synced) -> Result<()> {
-        result.map_err(|(call, errno)| failure(&self.path, call, errno).offset(offset))
+        result.map_err(|errno| failure(&self.path, "msync", errno).offset(offset))
     }
 
     /// An operation without memory.
     pub(super) fn change(&self, operation: &Operation) -> Result<()> {
-        let Operation { kind, offset, bytes, to, flag } = *operation;
-        let begin = match kind {
-            Kind::Truncate => Begin::call(recorder::Kind::Truncate, 0, 0, offset),
-            Kind::Clone | Kind::Copy => Begin::call(recorder::Kind::Clone, 0, to, bytes),
-            Kind::Punch => Begin::call(recorder::Kind::Punch, 0, offset, bytes),
-            Kind::Zero => Begin::call(recorder::Kind::ZeroRange, 0, offset, bytes),
-            Kind::Collapse => Begin::call(recorder::Kind::Collapse, 0, offset, bytes),
-            Kind::Insert => Begin::call(recorder::Kind::Insert, 0, offset, bytes),
-            _ => Begin::call(recorder::Kind::Allocate, 0, offset, bytes),
-        };
-        self.recorded(begin, || change(&self.file, kind, offset, bytes, to, flag))
-            .map_err(|(call, errno)| failure(&self.path, call, errno).offset(offset))
+        change(&self.file, operation).map_err(|(call, errno)| failure(&self.path, call, errno).offset(operation.offset))
     }
 
     /// Makes the file longer for a mapping.
     pub(super) fn extend(&self, size: u64) -> Result<()> {
         self.change(&Operation::new(Kind::Truncate, size, 0))
-    }
-
-    fn recorded<T>(&self, begin: Begin, call: impl FnOnce() -> Call<T>) -> Call<T> {
-        let Some((recorder, number)) = &self.record else { return call() };
-        let mut name = "";
-        let begin = Begin { file: *number, ..begin };
-        recorder
-            .span(&begin, || {
-                call().map_err(|(call, errno)| {
-                    name = call;
-                    errno
-                })
-            })
-            .map_err(|errno| (name, errno))
     }
 }
 
@@ -196,83 +173,33 @@ fn failure(path: &Path, call: &str, errno: Errno) -> Error {
 }
 
 /// The system call of a change.
-fn change(file: &File, kind: Kind, offset: u64, bytes: u64, to: u64, flag: bool) -> Call<()> {
+fn change(file: &File, operation: &Operation) -> Call<()> {
+    let Operation { kind, offset, bytes, to, flag } = *operation;
     let keep = if flag { libc::FALLOC_FL_KEEP_SIZE } else { 0 };
-    match kind {
-        Kind::Truncate => file.set_len(offset).map_err(|error| ("ftruncate", Errno::from(&error))),
-        Kind::Punch => fallocate(file, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE, offset, bytes),
-        Kind::Zero => fallocate(file, libc::FALLOC_FL_ZERO_RANGE | keep, offset, bytes),
-        Kind::Collapse => fallocate(file, libc::FALLOC_FL_COLLAPSE_RANGE, offset, bytes),
-        Kind::Insert => fallocate(file, libc::FALLOC_FL_INSERT_RANGE, offset, bytes),
-        Kind::Clone => clone(file, offset, bytes, to),
-        Kind::Copy => copy(file, offset, bytes, to),
-        _ => fallocate(file, keep, offset, bytes),
-    }
-}
-
-fn fallocate(file: &File, mode: i32, offset: u64, bytes: u64) -> Call<()> {
-    loop {
-        // SAFETY: numbers only.
-        if unsafe { libc::fallocate64(file.as_raw_fd(), mode, offset as i64, bytes as i64) } == 0 {
-            return Ok(());
+    let mode = match kind {
+        Kind::Truncate => return file.truncate(offset).map_err(|errno| ("ftruncate", errno)),
+        Kind::Clone => return file.clone_range(file, offset, bytes, to).map_err(|errno| ("FICLONERANGE", errno)),
+        Kind::Copy => {
+            return match file.copy_range(offset, bytes, to) {
+                Ok(count) if count as u64 == bytes => Ok(()),
+                // Short only at the end of the file, where it is not.
+                Ok(_) => Err(("copy_file_range", Errno(libc::EIO))),
+                Err(errno) => Err(("copy_file_range", errno)),
+            };
         }
-        match Errno::last() {
-            Errno(libc::EINTR) => {}
-            errno => return Err(("fallocate", errno)),
-        }
-    }
-}
-
-/// `struct file_clone_range` of `linux/fs.h`, which the libc crate does not have.
-#[repr(C)]
-struct CloneRange {
-    source: i64,
-    offset: u64,
-    bytes: u64,
-    to: u64,
-}
-
-/// `FICLONERANGE` is `_IOW(0x94, 13, struct file_clone_range)`.
-const FICLONERANGE: libc::Ioctl = libc::_IOW::<CloneRange>(0x94, 13);
-
-fn clone(file: &File, offset: u64, bytes: u64, to: u64) -> Call<()> {
-    let range = CloneRange { source: i64::from(file.as_raw_fd()), offset, bytes, to };
-    loop {
-        // SAFETY: the request takes a pointer to this structure, and reads it.
-        if unsafe { libc::ioctl(file.as_raw_fd(), FICLONERANGE, &raw const range) } == 0 {
-            return Ok(());
-        }
-        match Errno::last() {
-            Errno(libc::EINTR) => {}
-            errno => return Err(("FICLONERANGE", errno)),
-        }
-    }
-}
-
-fn copy(file: &File, offset: u64, bytes: u64, to: u64) -> Call<()> {
-    let fd = file.as_raw_fd();
-    let mut done = 0;
-    while done < bytes {
-        let (mut from, mut target) = ((offset + done) as i64, (to + done) as i64);
-        // SAFETY: both offsets live during the call.
-        let count = unsafe { libc::copy_file_range(fd, &raw mut from, fd, &raw mut target, (bytes - done) as usize, 0) };
-        match u64::try_from(count) {
-            // Short only at the end of the file, where it is not.
-            Ok(0) => return Err(("copy_file_range", Errno(libc::EIO))),
-            Ok(count) => done += count,
-            Err(_) => match Errno::last() {
-                Errno(libc::EINTR) => {}
-                errno => return Err(("copy_file_range", errno)),
-            },
-        }
-    }
-    Ok(())
+        Kind::Punch => libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE,
+        Kind::Zero => libc::FALLOC_FL_ZERO_RANGE | keep,
+        Kind::Collapse => libc::FALLOC_FL_COLLAPSE_RANGE,
+        Kind::Insert => libc::FALLOC_FL_INSERT_RANGE,
+        _ => keep,
+    };
+    file.allocate(mode, offset, bytes).map_err(|errno| ("fallocate", errno))
 }
 
 /// Which kinds this filesystem does not have, tried on a file that is gone afterwards.
 pub(super) fn unsupported(directory: &Path, block: u64) -> Result<Vec<Kind>> {
     let path = directory.join(".fsx-linux-probe");
-    let file = file::open_to_write(&path, true, file::Flags::default())?;
+    let file = File::open_to_write(&path, true, Flags::default())?;
     let result = probe(&path, &file, block);
     let removed = std::fs::remove_file(&path);
     let missing = result?;
@@ -282,12 +209,12 @@ pub(super) fn unsupported(directory: &Path, block: u64) -> Result<Vec<Kind>> {
 
 fn probe(path: &Path, file: &File, block: u64) -> Result<Vec<Kind>> {
     let data = vec![1; 4 * block as usize];
-    std::os::unix::fs::FileExt::write_all_at(file, &data, 0).map_err(|error| failure(path, "pwrite", Errno::from(&error)))?;
+    file.write_whole(&data, 0, 0).map_err(|errno| failure(path, "pwrite", errno))?;
     let mut missing = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| !Kind::LTP.contains(kind)) {
         // The third block of four, the target behind the end; twice for those with a flag.
         for flag in [false, true] {
-            match change(file, kind, block, block, 8 * block, flag) {
+            match change(file, &Operation { kind, offset: block, bytes: block, to: 8 * block, flag }) {
                 Ok(()) => {}
                 Err((_, Errno(libc::EOPNOTSUPP | libc::ENOTTY | libc::ENOSYS | libc::EINVAL | libc::EXDEV))) => {
                     missing.push(kind);

@@ -14,11 +14,10 @@ use serde::Deserialize;
 
 use crate::buffer::{Align, Buffer, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::Flags;
 use crate::oracle::Content;
 use crate::recorder;
 use crate::stamp::Key;
-use crate::sys;
+use crate::sys::{self, Answer, Flags};
 use crate::verify::check_memory;
 use crate::workload::shared::trouble::Trouble;
 
@@ -93,7 +92,7 @@ impl<'race> Colliding<'race> {
         let direct = if options.collider == Collider::Direct {
             // Room to begin at any alignment that the device allows.
             let bytes = NonZeroUsize::new(layout.stride as usize + page_bytes()).unwrap_or(NonZeroUsize::MIN);
-            let file = sys::File::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
+            let file = sys::File::open_to_write(&options.path, true, Flags::DIRECT)?;
             Pool::new(1, bytes, Align::Offset(0))?.buffers.pop().map(|buffer| (file, buffer))
         } else {
             None
@@ -118,16 +117,16 @@ impl<'race> Colliding<'race> {
             let start = Instant::now();
             let result = self.one(&range, round, report);
             let time = start..Instant::now();
-            if let Err(error) = result {
+            if let Err(errno) = result {
                 let detail = self.options.collider.doing();
                 let trouble = Trouble::new("collider-error", round.into(), range.start, range.end - range.start, detail);
-                report.troubles.push(trouble.errno(Errno::from(&error)));
+                report.troubles.push(trouble.errno(errno));
             }
             report.collisions.push(Collision { unit: index, range, time });
         }
     }
 
-    fn one(&mut self, range: &Range<u64>, round: u32, report: &mut Report) -> std::io::Result<()> {
+    fn one(&mut self, range: &Range<u64>, round: u32, report: &mut Report) -> Answer<()> {
         let bytes = (range.end - range.start) as usize;
         let generation = if self.options.collider == Collider::SameRange { OTHER | round } else { round };
         let key = self.key(generation);
@@ -140,11 +139,11 @@ impl<'race> Colliding<'race> {
                 let start = step % page_bytes();
                 let part = &mut buffer[start..start + bytes];
                 key.fill(range.start, part);
-                whole_transfer(file.write(part, range.start, generation), bytes)
+                file.write_whole(part, range.start, generation)
             }
             Collider::Buffered | Collider::SameRange => {
                 key.fill(range.start, memory);
-                whole_transfer(self.file.write(memory, range.start, generation), bytes)
+                self.file.write_whole(memory, range.start, generation)
             }
             Collider::Mmap => {
                 key.fill(range.start, memory);
@@ -153,7 +152,7 @@ impl<'race> Colliding<'race> {
                 Ok(())
             }
             Collider::Reader => {
-                whole_transfer(self.file.read(memory, range.start), bytes)?;
+                self.file.read_whole(memory, range.start)?;
                 let direct = vec![Content::Stamp(round - 1), Content::Stamp(round)];
                 let seen = Units { direct, ..expected(self.options, self.layout, round) };
                 let outcome = check_memory(&seen, range.start, memory, 1);
@@ -174,19 +173,9 @@ impl<'race> Colliding<'race> {
                         libc::splice(self.file.as_raw_fd(), &raw mut offset, into.as_raw_fd(), std::ptr::null_mut(), bytes, 0)
                     }
                 });
-                let count = count.map_err(|errno| std::io::Error::from_raw_os_error(errno.0))?;
-                std::io::Read::read_exact(&mut &*out, &mut memory[..count])
+                std::io::Read::read_exact(&mut &*out, &mut memory[..count?]).map_err(|error| Errno::from(&error))
             }
         }
-    }
-}
-
-/// Whether all was transferred.
-pub(super) fn whole_transfer(result: std::result::Result<usize, Errno>, bytes: usize) -> std::io::Result<()> {
-    match result {
-        Ok(count) if count == bytes => Ok(()),
-        Ok(_) => Err(std::io::ErrorKind::UnexpectedEof.into()),
-        Err(errno) => Err(std::io::Error::from_raw_os_error(errno.0)),
     }
 }
 

@@ -27,7 +27,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::channel;
 
 pub use self::colliders::Collider;
-use self::colliders::{Colliding, Report, collide, whole_transfer};
+use self::colliders::{Colliding, Report, collide};
 use self::judging::Round;
 pub use self::layout::Units;
 use self::layout::{Layout, expected};
@@ -37,10 +37,9 @@ use crate::{expectation, json};
 
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{self, Engine, Queue, Stats};
-use crate::error::{Errno, Error, Result, Step};
-use crate::file::{self, Flags};
+use crate::error::{Error, Result, Step};
 use crate::stamp::Key;
-use crate::sys;
+use crate::sys::{self, Flags};
 use crate::workload::copy::Fsync;
 use crate::workload::shared::overlap;
 use crate::workload::shared::trouble::{Trouble, Troubles};
@@ -153,7 +152,7 @@ pub fn run_with(engine: Box<dyn Engine>, options: &Options) -> Outcome {
 
 fn race(engine: Box<dyn Engine>, options: &Options, outcome: &mut Outcome) -> Result<()> {
     let layout = Layout::new(options);
-    let direct = file::open_to_write(&options.path, true, Flags { direct: true, sync: false })?;
+    let direct = sys::File::open_to_write(&options.path, true, Flags::DIRECT)?;
     let buffered = sys::File::open_to_write(&options.path, true, Flags::default())?;
     let key = Key { seed: options.seed, file: 1, generation: 0 };
     buffered
@@ -162,8 +161,9 @@ fn race(engine: Box<dyn Engine>, options: &Options, outcome: &mut Outcome) -> Re
     let whole = NonZeroUsize::new(layout.bytes() as usize).unwrap_or(NonZeroUsize::MIN);
     let mut memory = Pool::new(1, whole, Align::Offset(0))?.buffers.remove(0);
     key.fill(0, &mut memory);
-    whole_transfer(buffered.write(&memory, 0, 0), memory.len())
-        .map_err(|error| Error::new(Step::Write, "The file could not be filled").errno(Errno::from(&error)).path(&options.path))?;
+    buffered
+        .write_whole(&memory, 0, 0)
+        .map_err(|errno| Error::new(Step::Write, "The file could not be filled").errno(errno).path(&options.path))?;
     let pool = Pool::new(options.writes.get(), options.block_bytes, Align::Offset(options.offset_in_page))?;
     let mut queue = Queue::new(engine, options.writes, vec![OwnedFd::from(direct)], &pool.registrations, options.unit_bytes)?;
     let mut free = pool.buffers;

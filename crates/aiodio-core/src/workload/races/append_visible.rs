@@ -2,9 +2,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Course, Race, Stop, size_of};
 use crate::error::{Error, Result, Step};
-use crate::file::Flags;
 use crate::oracle::{Content, OneOf};
-use crate::sys::File;
+use crate::sys::{File, Flags};
 use crate::verify::check_memory;
 use crate::workload::shared::overlap::{self, Side};
 use crate::workload::shared::trouble::Trouble;
@@ -31,7 +30,7 @@ fn run(course: &mut Course<'_>) -> Result<()> {
         let (over, reads) = (AtomicBool::new(false), Side::default());
         let key = course.key(course.round);
         let mut back = course.pool(1)?.buffers.remove(0);
-        let reading = File::open_to_read(&course.options.path, Flags { direct: true, sync: false })?;
+        let reading = File::open_to_read(&course.options.path, Flags::DIRECT)?;
         let round = course.round;
         let seen = std::thread::scope(|scope| -> Result<Option<Trouble>> {
             let reader = scope.spawn(|| {

@@ -1,10 +1,8 @@
-use std::os::fd::AsFd;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Course, PIECES, Race, Stop, failed};
 use crate::error::{Errno, Result};
-use crate::sys;
 use crate::workload::shared::overlap::{self, Side};
 
 pub(super) const RACE: Race = Race {
@@ -27,8 +25,10 @@ fn run(course: &mut Course<'_>) -> Result<()> {
     let mut free = pool.buffers;
     let (over, toggles) = (AtomicBool::new(false), Side::default());
     // SAFETY: an open descriptor.
-    let flags = sys::uninterrupted(|| unsafe { libc::fcntl(direct.as_raw_fd(), libc::F_GETFL) });
-    let flags = flags.map_err(|errno| failed("F_GETFL", &course.options.path, errno))? as i32;
+    let flags = unsafe { libc::fcntl(direct.as_raw_fd(), libc::F_GETFL) };
+    if flags < 0 {
+        return Err(failed("F_GETFL", &course.options.path, Errno::last()));
+    }
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::SeqCst) {

@@ -7,6 +7,7 @@ use super::{Course, PIECES, Race};
 use crate::buffer::{Align, Memory, Pool, page_bytes};
 use crate::engine::libaio::{IOCB_CMD_PREAD, IOCB_CMD_PWRITE, IoEvent, Iocb};
 use crate::error::{Errno, Error, Result, Step};
+use crate::recorder::{self, Begin};
 use crate::storage;
 use crate::sys;
 
@@ -29,9 +30,9 @@ fn writes_whole(course: &Course<'_>, bytes: usize) -> Result<bool> {
     let direct = course.direct()?;
     let mut memory = Course::pool_of(1, bytes)?.buffers.remove(0);
     course.key(0).fill(0, &mut memory);
+    let begin = Begin { address: memory.as_ptr() as u64, ..direct.calls().begin(recorder::Kind::Write, 0, bytes as u64) };
     // SAFETY: an open descriptor and so much memory.
-    let result = sys::uninterrupted(|| unsafe { libc::pwrite64(direct.as_raw_fd(), memory.as_ptr().cast(), bytes, 0) });
-    match result {
+    match direct.calls().call(&begin, || unsafe { libc::pwrite64(direct.as_raw_fd(), memory.as_ptr().cast(), bytes, 0) }) {
         Ok(written) => Ok(written == bytes),
         Err(errno) => Err(Error::new(Step::Write, "A direct write failed").errno(errno).path(&course.options.path)),
     }

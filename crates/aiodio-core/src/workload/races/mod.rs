@@ -13,7 +13,6 @@ mod truncate_up;
 mod unfaulted_buffer;
 
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,10 +27,10 @@ use crate::json;
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::Flags;
 use crate::oracle::{Content, OneOf};
 use crate::stamp::Key;
-use crate::sys::File;
+use crate::sys::mapping::resident_pages;
+use crate::sys::{File, Flags};
 use crate::verify::check_memory;
 
 /// What to do.
@@ -214,7 +213,7 @@ impl Course<'_> {
     }
 
     fn direct(&self) -> Result<File> {
-        File::open_to_write(&self.options.path, true, Flags { direct: true, sync: false })
+        File::open_to_write(&self.options.path, true, Flags::DIRECT)
     }
 
     fn buffered(&self) -> Result<File> {
@@ -300,7 +299,7 @@ impl Course<'_> {
     /// through the cache after it need not come from the disk. None, and trouble, where they can't be read.
     fn read_disk(&mut self, path: &Path, bytes: usize) -> Result<Option<Buffer>> {
         let mut memory = Self::pool_of(1, bytes)?.buffers.remove(0);
-        let read = File::open_to_read(path, Flags { direct: true, sync: false })?.read(&mut memory, 0);
+        let read = File::open_to_read(path, Flags::DIRECT)?.read(&mut memory, 0);
         Ok(self.readable(read, 0, bytes, "on the disk").then_some(memory))
     }
 
@@ -333,36 +332,23 @@ impl Drop for Stop<'_> {
 /// Pieces that a round writes behind the end.
 const PIECES: usize = 8;
 
-/// A whole direct write from memory that may not be there; short writes are gone on with, as they are legal.
+/// A whole direct write from memory that may not be there.
 fn write_from(course: &mut Course<'_>, file: &File, from: &Buffer, bytes: usize, offset: usize) {
-    let mut done = 0;
-    while done < bytes {
-        // SAFETY: mapped for so many bytes.
-        let result = unsafe {
-            libc::pwrite64(file.as_raw_fd(), from.as_ptr().wrapping_add(done).cast(), bytes - done, (offset + done) as i64)
-        };
-        match usize::try_from(result) {
-            Ok(got) if got > 0 => done += got,
-            Ok(_) => return course.trouble("short-write", offset as u64, bytes, format!("{done} of {bytes} bytes")),
-            Err(_) => {
-                let errno = Errno::last();
-                if errno == Errno(libc::EINTR) {
-                    continue;
-                }
-                let detail = "O_DIRECT from a mapping";
-                let trouble = Trouble::new("write-error", course.round.into(), offset as u64, bytes as u64, detail);
-                return course.outcome.troubles.add(trouble.errno(errno));
-            }
+    // SAFETY: mapped for so many bytes, and no slice.
+    match unsafe { file.write_raw(from.as_ptr(), bytes, offset as u64, course.round) } {
+        Ok(got) if got == bytes => {}
+        Ok(got) => course.trouble("short-write", offset as u64, bytes, format!("{got} of {bytes} bytes")),
+        Err(errno) => {
+            let detail = "O_DIRECT from a mapping";
+            let trouble = Trouble::new("write-error", course.round.into(), offset as u64, bytes as u64, detail);
+            course.outcome.troubles.add(trouble.errno(errno));
         }
     }
 }
 
 /// Whether the first `bytes` of a mapped file are not all in memory.
 fn is_missing(mapping: &Buffer, bytes: usize) -> bool {
-    let mut pages = vec![0_u8; bytes.div_ceil(page_bytes())];
-    // SAFETY: mapped for so many bytes, and a byte for each page.
-    let result = unsafe { libc::mincore(mapping.as_ptr().cast(), bytes, pages.as_mut_ptr()) };
-    result == 0 && pages.iter().any(|page| page & 1 == 0)
+    resident_pages(mapping.as_ptr(), bytes).is_ok_and(|pages| pages < bytes.div_ceil(page_bytes()))
 }
 
 #[cfg(test)]

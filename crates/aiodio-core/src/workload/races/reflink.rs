@@ -1,10 +1,6 @@
-use std::os::fd::AsRawFd;
-
 use super::{Course, PIECES, Race, failed};
 use crate::error::Result;
-use crate::file::Flags;
-use crate::recorder;
-use crate::sys::File;
+use crate::sys::{File, Flags};
 
 pub(super) const RACE: Race = Race {
     name: "reflink",
@@ -13,9 +9,6 @@ pub(super) const RACE: Race = Race {
     on_request: false,
     run,
 };
-
-/// `_IOW(0x94, 9, int)` of `linux/fs.h`; libc has it for some targets only.
-const FICLONE: libc::Ioctl = libc::_IOW::<libc::c_int>(0x94, 9);
 
 fn run(course: &mut Course<'_>) -> Result<()> {
     // A clone shares whole blocks of the filesystem.
@@ -32,9 +25,7 @@ fn run(course: &mut Course<'_>) -> Result<()> {
     course.outcome.unsupported = Some("FICLONE");
     while course.next() {
         course.resize(&buffered, 0)?;
-        let clone = buffered.calls().begin(recorder::Kind::Clone, 0, bytes as u64);
-        // SAFETY: two open descriptors.
-        let cloned = buffered.calls().call(&clone, || unsafe { libc::ioctl(buffered.as_raw_fd(), FICLONE, source.as_raw_fd()) });
+        let cloned = buffered.clone_range(&source, 0, bytes as u64, 0);
         cloned.map_err(|errno| failed("FICLONE", &course.options.path, errno))?;
         let (piece, round) = (course.piece(), course.round);
         for index in 0..PIECES {

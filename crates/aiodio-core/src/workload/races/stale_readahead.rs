@@ -1,4 +1,3 @@
-use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Course, Race, Stop};
@@ -34,8 +33,7 @@ fn run(course: &mut Course<'_>) -> Result<()> {
             let beside = beside;
             while !over.load(Ordering::SeqCst) {
                 beside.drop_cache(0, 0);
-                // SAFETY: an open descriptor.
-                readahead.during(|| unsafe { libc::readahead(beside.as_raw_fd(), 0, bytes) });
+                readahead.during(|| beside.read_ahead(0, bytes as u64));
             }
         });
         let _stop = Stop(&over);

@@ -4,8 +4,7 @@ use std::os::fd::AsFd;
 use super::{Course, PIECES, Race, is_missing, write_from};
 use crate::buffer::{Memory, Pool};
 use crate::error::Result;
-use crate::file::Flags;
-use crate::sys::File;
+use crate::sys::{File, Flags};
 
 pub(super) const RACE: Race = Race {
     name: "unfaulted-buffer",

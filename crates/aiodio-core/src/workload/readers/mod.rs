@@ -32,7 +32,8 @@ use crate::engine::{DEPTH_MAX, Engine, Kind, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
 use crate::oracle::{Change, Ending, Oracle};
 use crate::stamp::Key;
-use crate::{file, sys, verify};
+use crate::sys::{self, Flags};
+use crate::verify;
 
 /// What happens to the file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -303,7 +304,7 @@ fn writer<'board>(engine: Box<dyn Engine>, options: &Options, board: &'board Boa
         let message = format!("{} control blocks are more than the {DEPTH_MAX} that make sense: use fewer", options.depth);
         return Err(Error::new(Step::Options, message));
     }
-    let direct = file::Flags { direct: true, sync: false };
+    let direct = Flags::DIRECT;
     let mut paths = vec![options.path.clone()];
     if let Scene::Truncate { junk, .. } = &options.scene {
         paths.push(junk.clone());

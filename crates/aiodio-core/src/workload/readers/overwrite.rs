@@ -10,9 +10,8 @@ use super::writer::{Data, failure, short};
 use super::{Options, ROUNDS_MAX, STACK_BYTES, beside_readers, data, truncated};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::Flags;
 use crate::oracle::{Change, Ending, SizeChange};
-use crate::sys;
+use crate::sys::{self, Flags};
 
 /// What was done.
 pub(super) struct Done {

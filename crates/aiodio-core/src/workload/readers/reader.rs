@@ -10,9 +10,10 @@ use super::board::{Board, Seen, Turn};
 use super::{BadRead, Gaze};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
+use crate::random;
+use crate::sys::{self, Flags};
 use crate::verify::check_memory;
 use crate::workload::shared::pattern::spoil_sectors;
-use crate::{file, random, sys};
 
 /// Bad ranges described of one read.
 const RANGES_MAX: usize = 8;
@@ -62,7 +63,7 @@ enum Place {
 
 impl<'caller> Reader<'caller> {
     fn open(board: &'caller Board, look: Look<'caller>, number: usize) -> Result<Self> {
-        let file = sys::File::open_to_read(look.path, file::Flags { direct: look.direct, sync: false })?;
+        let file = sys::File::open_to_read(look.path, Flags { direct: look.direct, sync: false })?;
         let buffer = Pool::new(1, look.bytes, Align::Offset(0))?.buffers.remove(0);
         Ok(Self { board, look, number, file, buffer, random: random::Random::new(number as u64), next: 0 })
     }

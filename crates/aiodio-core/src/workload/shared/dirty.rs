@@ -1,7 +1,7 @@
 //! Leaves recognisable old data in a filesystem's free blocks, so that a file that shows what its blocks held before is caught.
 
 use std::num::NonZeroUsize;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -10,9 +10,9 @@ use crate::json;
 
 use crate::buffer::{Align, Pool};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
 use crate::stamp::{Key, STALE_DISK_FILE};
-use crate::sys::File;
+use crate::sys::ioctl::{FreeBlocks, XFS_IOC_FREE_EOFBLOCKS, ioctl};
+use crate::sys::{File, Flags};
 
 /// What to leave old data with.
 #[derive(Clone, Debug, Deserialize)]
@@ -52,7 +52,7 @@ pub fn dirty_free_blocks(path: &Path, bytes: u64, seed: u64) -> Result<()> {
 
 /// `syncfs(2)`: what was deleted is free to be used again only from then on (btrfs pins it until its transaction commits).
 fn sync_filesystem(directory: &Path) -> Result<()> {
-    let handle = file::open_to_read(directory, file::Flags::default())?;
+    let handle = File::open_to_read(directory, Flags::default())?;
     // SAFETY: a descriptor that is open during the call.
     if unsafe { libc::syncfs(handle.as_raw_fd()) } == 0 {
         return Ok(());
@@ -60,27 +60,18 @@ fn sync_filesystem(directory: &Path) -> Result<()> {
     Err(Error::new(Step::Fsync, "The filesystem could not be synced").errno(Errno::last()).path(directory))
 }
 
-/// `struct xfs_fs_eofblocks`, version 1.
-#[repr(C)]
-struct FreeBlocks {
-    version: u32,
-    flags_and_owners: [u32; 5],
-    size_and_reserved: [u64; 13],
-}
-
 /// Whether so many bytes are free in a directory's filesystem, for whoever has no right to what is reserved, when all that was deleted
 /// is counted as free: btrfs frees it with the next transaction, which `syncfs(2)` waits for, and XFS in the background (Linux 5.14),
 /// which `XFS_IOC_FREE_EOFBLOCKS` waits for. Nothing is allocated to find out: what does not fit would fill the filesystem first, and
 /// whoever writes there at that moment would get ENOSPC.
 pub fn has_room(directory: &Path, bytes: u64) -> Result<bool> {
-    const XFS_IOC_FREE_EOFBLOCKS: libc::Ioctl = libc::_IOR::<FreeBlocks>(b'X' as u32, 58);
     sync_filesystem(directory)?;
     let failed = |error: Errno| Error::new(Step::Stat, "Free space cannot be learnt").errno(error).path(directory);
-    let handle = file::open_to_read(directory, file::Flags::default())?;
+    let handle = File::open_to_read(directory, Flags::default())?;
     let all = FreeBlocks { version: 1, flags_and_owners: [0; 5], size_and_reserved: [0; 13] };
     // Other filesystems don't know it, and only root may ask: then what is counted has to do.
     // SAFETY: the request takes a pointer to this structure, and reads it.
-    unsafe { libc::ioctl(handle.as_raw_fd(), XFS_IOC_FREE_EOFBLOCKS, &raw const all) };
+    let (Ok(_) | Err(_)) = unsafe { ioctl(handle.as_fd(), XFS_IOC_FREE_EOFBLOCKS, &raw const all) };
     let mut space = std::mem::MaybeUninit::<libc::statvfs64>::uninit();
     // SAFETY: an open descriptor, and room for what is told.
     if unsafe { libc::fstatvfs64(handle.as_raw_fd(), space.as_mut_ptr()) } != 0 {
@@ -92,12 +83,10 @@ pub fn has_room(directory: &Path, bytes: u64) -> Result<bool> {
 }
 
 fn write(path: &Path, bytes: u64, seed: u64) -> Result<()> {
-    let direct = file::Flags { direct: true, sync: false };
+    let direct = Flags::DIRECT;
     let (file, direct) = match File::open_to_write(path, false, direct) {
         Ok(file) => (file, true),
-        Err(error) if error.errno == Some(Errno(libc::EINVAL)) => {
-            (File::open_to_write(path, false, file::Flags::default())?, false)
-        }
+        Err(error) if error.errno == Some(Errno(libc::EINVAL)) => (File::open_to_write(path, false, Flags::default())?, false),
         Err(error) => return Err(error),
     };
     let bytes = bytes.next_multiple_of(crate::buffer::page_bytes() as u64);

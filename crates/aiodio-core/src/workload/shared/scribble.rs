@@ -6,7 +6,6 @@
 //! The child is forked from a process of many threads: it must not allocate, lock, panic or return. It has all signals blocked, no
 //! descriptors, and three ways to end: it is told to, its parent is gone, or it is killed.
 
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::thread::JoinHandle;
 
@@ -16,6 +15,7 @@ use crate::buffer::{Window, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::random::mix;
 use crate::sys::fork::{Child, fork};
+use crate::sys::mapping::Mapping;
 
 /// Bytes of a word.
 pub const WORD_BYTES: usize = 8;
@@ -54,41 +54,19 @@ struct Control {
     strides: AtomicU64,
 }
 
-/// The mapping with the [`Control`] in it.
-struct Shared(NonNull<Control>);
-
-// SAFETY: all of it is atomics.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
+/// The mapping with the [`Control`] in it; a child has one of its own.
+struct Shared(Mapping);
 
 impl Shared {
     fn new() -> Result<Self> {
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let start = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                page_bytes(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            )
-        };
-        let mapped = if start == libc::MAP_FAILED { None } else { NonNull::new(start.cast::<Control>()) };
-        mapped.map(Self).ok_or_else(|| Error::new(Step::Buffers, "No memory to share with a child").errno(Errno::last()))
+        Mapping::new(page_bytes(), libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, None, 0)
+            .map(Self)
+            .map_err(|errno| Error::new(Step::Buffers, "No memory to share with a child").errno(errno))
     }
 
     fn control(&self) -> &Control {
-        // SAFETY: mapped as long as `self` is; zeroed memory is a `Control`.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: made by `new`; a child has a mapping of its own.
-        unsafe { libc::munmap(self.0.as_ptr().cast(), page_bytes()) };
+        // SAFETY: mapped as long as `self` is; zeroed memory is a `Control`, all of which is atomic.
+        unsafe { self.0.start().cast().as_ref() }
     }
 }
 

@@ -29,9 +29,9 @@ use crate::{expectation, json};
 use crate::buffer::Align;
 use crate::engine::{Engine, Kind, Stats};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file;
 use crate::oracle::Oracle;
 use crate::storage;
+use crate::sys::{self, Flags};
 use crate::verify::BadRange;
 use crate::workload::shared::gate::panicked;
 
@@ -377,7 +377,7 @@ fn prepare<'caller>(
         files.push(File { path, name, turns: Turns::default(), state });
     }
     let direct = options.direct
-        && match file::open_to_write(&files[0].path, true, file::Flags { direct: true, sync: false }) {
+        && match sys::File::open_to_write(&files[0].path, true, Flags::DIRECT) {
             Ok(_) => true,
             Err(error) if error.errno == Some(Errno(libc::EINVAL)) && options.buffered => false,
             Err(error) => return Err(error),
@@ -402,7 +402,7 @@ fn create_anew(path: &Path) -> Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::new(Step::Open, "The file of an earlier run cannot be removed").errno(Errno::from(&error)).path(path))
         }
-        _ => file::open_to_write(path, true, file::Flags::default()).map(|_| ()),
+        _ => sys::File::open_to_write(path, true, Flags::default()).map(|_| ()),
     }
 }
 

@@ -11,14 +11,12 @@ use super::{Operation, Run, Sizing, State, Trouble, Wrong};
 use crate::buffer::{Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation as Transfer, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
-use crate::file::Flags;
 use crate::oracle::{Change, ChangeId, Ending, Expected, ReadId, SizeChange};
 use crate::recorder::{Begin, Kind as Recorded};
-use crate::sys;
+use crate::sys::mapping::Mapping;
+use crate::sys::{self, Flags};
 use crate::verify::check_memory;
 
-/// Tries of a plain system call that signals keep interrupting.
-const TRIES_MAX: u32 = 1000;
 /// Bad ranges described of one read.
 const RANGES_MAX: usize = 2;
 
@@ -50,7 +48,6 @@ pub(super) struct Worker<'run, 'caller> {
     careless: Option<Box<dyn Engine>>,
     done: [u64; Action::ALL.len()],
     direct: u64,
-    interrupted_calls: u64,
     mistakes: u64,
     collisions: u64,
 }
@@ -96,7 +93,6 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             careless: if careless { Some((run.open)(Kind::Libaio, NonZeroUsize::MIN)?) } else { None },
             done: [0; Action::ALL.len()],
             direct: 0,
-            interrupted_calls: 0,
             mistakes: 0,
             collisions: 0,
         })
@@ -121,7 +117,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             *sum += done;
         }
         found.direct += self.direct;
-        found.interrupted_calls += self.interrupted_calls;
+        found.interrupted_calls += self.files.iter().map(|file| file.calls().interrupted()).sum::<u64>();
         found.mistakes += self.mistakes;
         found.collisions += self.collisions;
         drop(found);
@@ -347,27 +343,8 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         Ok(())
     }
 
-    /// Calls until no signal interrupts.
-    fn call(&mut self, file: usize, begin: &Begin, mut call: impl FnMut() -> libc::c_int) -> std::result::Result<(), Errno> {
-        let calls = self.files[file].calls();
-        let mut tries = 0;
-        loop {
-            let recorded = calls.start(begin);
-            let result = if call() == 0 { Ok(()) } else { Err(Errno::last()) };
-            calls.end(recorded, result.map_or_else(|errno| -i64::from(errno.0), |()| 0));
-            if result != Err(Errno(libc::EINTR)) || tries == TRIES_MAX {
-                return result;
-            }
-            tries += 1;
-            self.interrupted_calls += 1;
-        }
-    }
-
     fn fsync(&mut self, step: &Planned) -> Result<()> {
-        let file = &self.files[step.file];
-        let (fd, begin) = (file.as_raw_fd(), file.calls().begin(Recorded::Fsync, 0, 0));
-        // SAFETY: an open descriptor.
-        let result = self.call(step.file, &begin, || unsafe { libc::fsync(fd) });
+        let result = self.files[step.file].fsync().map_err(|error| error.errno.unwrap_or(Errno(libc::EIO)));
         self.finish_call("fsync", step, 0, 0, result)
     }
 
@@ -395,15 +372,11 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             state.sizing.truncating += truncate;
             state.oracle.begin(change)
         };
-        let fd = self.files[step.file].as_raw_fd();
         let (at, length) = if flags.is_none() { (0, size) } else { (offset, bytes) };
-        let begin = self.files[step.file].calls().begin(kind, at, length);
-        let result = self.call(step.file, &begin, || match flags {
-            // SAFETY: an open descriptor.
-            None => unsafe { libc::ftruncate64(fd, size as i64) },
-            // SAFETY: as above.
-            Some(flags) => unsafe { libc::fallocate64(fd, flags, offset as i64, bytes as i64) },
-        });
+        let result = match flags {
+            None => self.files[step.file].truncate(size),
+            Some(flags) => self.files[step.file].allocate(flags, offset, bytes),
+        };
         {
             let mut state = file.state();
             state.sizing.truncating -= truncate;
@@ -459,7 +432,9 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         }
         let page = page_bytes() as u64;
         let start = step.offset / page * page;
-        let mapping = match Mapping::new(file.as_fd(), start, (end - start) as usize) {
+        // Its pages are made writable now, so that a filesystem that is full says so.
+        let mapping = Mapping::of_file(file.as_fd(), step.offset, end - step.offset, true);
+        let mapping = match mapping.and_then(|mapping| mapping.populate(true).map(|()| mapping)) {
             Ok(mapping) => mapping,
             Err(Errno(libc::EINVAL | libc::ENODEV | libc::EOPNOTSUPP)) => {
                 // FUSE without a shared mmap, or a kernel before 5.14, where a full filesystem would be a SIGBUS.
@@ -483,7 +458,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         };
         let mut data = vec![0; bytes as usize];
         key.fill(step.offset, &mut data);
-        let address = mapping.start.wrapping_add((step.offset - start) as usize);
+        let address = mapping.at(step.offset);
         let begin = Begin {
             address: address as u64,
             generation: key.generation,
@@ -530,41 +505,4 @@ fn check_read(
         return Some(Wrong::Data { ranges: outcome.ranges, total: outcome.ranges_total });
     }
     (got < least).then_some(Wrong::Short { got, least })
-}
-
-/// A shared mapping of a part of a file, ready to be stored to.
-struct Mapping {
-    start: *mut u8,
-    bytes: usize,
-}
-
-impl Mapping {
-    /// `offset` is a multiple of the page size. The pages are made writable now, so that a filesystem that is full says so.
-    fn new(fd: std::os::fd::BorrowedFd<'_>, offset: u64, bytes: usize) -> std::result::Result<Self, Errno> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let start =
-            unsafe { libc::mmap64(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, fd.as_raw_fd(), offset as i64) };
-        if start == libc::MAP_FAILED {
-            return Err(Errno::last());
-        }
-        let mapping = Self { start: start.cast(), bytes };
-        loop {
-            // SAFETY: faults in the mapping's own pages.
-            if unsafe { libc::madvise(start, bytes, libc::MADV_POPULATE_WRITE) } == 0 {
-                return Ok(mapping);
-            }
-            match Errno::last() {
-                Errno(libc::EINTR | libc::EAGAIN) => {}
-                errno => return Err(errno),
-            }
-        }
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `new`, and nothing refers to it any more.
-        unsafe { libc::munmap(self.start.cast(), self.bytes) };
-    }
 }
