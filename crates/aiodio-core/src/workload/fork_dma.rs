@@ -13,6 +13,7 @@ use std::sync::{PoisonError, RwLock};
 use std::thread::ScopedJoinHandle;
 
 use super::shared::gate::{Gate, Passed, panicked};
+use super::shared::overlap::Side;
 use super::shared::pattern::{Fault, Pattern};
 use serde::{Deserialize, Serialize};
 
@@ -78,9 +79,7 @@ pub struct Outcome {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Reads that have begun, and that are over.
-    begun: AtomicU64,
-    over: AtomicU64,
+    reads: Side,
     forks: AtomicU64,
     overlapping: AtomicU64,
     workers_done: AtomicUsize,
@@ -154,7 +153,7 @@ fn read_all(options: &Options, outcome: &mut Outcome) -> Result<()> {
     })?;
     outcome.troubles =
         faults.into_iter().enumerate().filter_map(|(worker, fault)| Some(Trouble { worker, fault: fault? })).collect();
-    outcome.reads = counts.begun.into_inner();
+    outcome.reads = counts.reads.begun();
     outcome.forks = counts.forks.into_inner();
     outcome.forks_during_reads = counts.overlapping.into_inner();
     forked
@@ -176,14 +175,11 @@ impl Drop for Gone<'_> {
 /// Makes children, one after the other, that end at once.
 fn fork_until_done(counts: &Counts, workers: usize) -> Result<()> {
     while counts.workers_done.load(Ordering::SeqCst) < workers {
-        // In this order, so that a read which begins in between is not taken for one under way.
-        let begun = counts.begun.load(Ordering::SeqCst);
-        let over = counts.over.load(Ordering::SeqCst);
         // SAFETY: the child does nothing.
-        let child = unsafe { sys::fork::fork(|_| ()) }?;
-        let meanwhile = counts.begun.load(Ordering::SeqCst);
+        let (child, met) = counts.reads.beside(|| unsafe { sys::fork::fork(|_| ()) });
+        let child = child?;
         counts.forks.fetch_add(1, Ordering::Relaxed);
-        counts.overlapping.fetch_add(u64::from(begun > over || meanwhile > begun), Ordering::Relaxed);
+        counts.overlapping.fetch_add(u64::from(met), Ordering::Relaxed);
         child.wait();
     }
     Ok(())
@@ -227,10 +223,7 @@ impl Worker<'_> {
         let offset = chunk * CHUNK_BYTES as u64 + self.at;
         let pattern = Pattern::Stamps(self.key);
         pattern.spoil(self.memory);
-        counts.begun.fetch_add(1, Ordering::SeqCst);
-        let read = self.read(offset);
-        counts.over.fetch_add(1, Ordering::SeqCst);
-        read.map_err(Fault::Failed)?;
+        counts.reads.during(|| self.read(offset)).map_err(Fault::Failed)?;
         pattern.check(offset, self.memory).map_or(Ok(()), |wrong| Err(Fault::Wrong(wrong)))
     }
 

@@ -230,8 +230,8 @@ fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn En
     let (mut from, mut into) = (pool.buffers, back.buffers);
     let mut cached = vec![0; options.bytes];
     let mut error = None;
-    for round in 1.. {
-        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0 || outcome.troubles.total > 0) {
+    for round in 1_u64.. {
+        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.troubles.total) {
             break;
         }
         match one(&transfers, &scribbler, &mut writes, &mut reads, (from, into), (&buffered, &mut cached), round, outcome) {
@@ -329,8 +329,8 @@ fn inherit(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engi
     }
     let mut cached = vec![0; options.bytes];
     let mut result = Ok(());
-    for round in 1.. {
-        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0 || outcome.troubles.total > 0) {
+    for round in 1_u64.. {
+        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.troubles.total) {
             break;
         }
         let key = Key { seed: options.seed, file: 1, generation: round as u32 };

@@ -308,8 +308,8 @@ impl<'options> Reader<'options> {
         let mut done = Vec::with_capacity(self.free.len());
         let mut reported = Instant::now();
         for pass in 0_u64.. {
-            let proves = !self.options.disturb || disturbances.met() || self.outcome.troubles_total > 0;
-            if !overlap::goes_on(self.options.passes.into(), pass + 1, proves) {
+            let met = !self.options.disturb || disturbances.met();
+            if !overlap::goes_on(self.options.passes, pass + 1, met, self.outcome.troubles_total) {
                 break;
             }
             let mut next = 0;

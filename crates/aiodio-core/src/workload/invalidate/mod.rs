@@ -177,8 +177,7 @@ fn race(engine: Box<dyn Engine>, options: &Options, outcome: &mut Outcome) -> Re
         scope.spawn(move || collide(colliding, &received, &reports));
         let orders = orders;
         for round in 1_u32.. {
-            let proves = outcome.overlaps > 0 || outcome.troubles.total > 0;
-            if !overlap::goes_on(options.rounds.into(), round.into(), proves) {
+            if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.troubles.total) {
                 break;
             }
             let mut one = Round::new(options, layout, round, outcome);

@@ -175,8 +175,7 @@ impl Course<'_> {
     fn next(&mut self) -> bool {
         self.outcome.rounds = self.round;
         self.round += 1;
-        let proves = self.outcome.overlaps > 0 || self.outcome.troubles.total > 0;
-        overlap::goes_on(self.options.rounds.into(), self.round.into(), proves)
+        overlap::goes_on(self.options.rounds, self.round, self.outcome.overlaps > 0, self.outcome.troubles.total)
     }
 
     /// The length of a round's writes: what direct I/O needs at least in two rounds, in the next two a page. The former meet in a

@@ -16,8 +16,8 @@ pub const EXTRA_ROUNDS: u32 = 1000;
 
 /// Whether there is this round, of those that were asked for. Rounds that prove nothing yet, since nothing has met and nothing was found,
 /// are followed by more of them.
-pub(crate) fn goes_on(asked: u64, round: u64, proves: bool) -> bool {
-    round <= asked.saturating_add(if proves { 0 } else { EXTRA_ROUNDS.into() })
+pub(crate) fn goes_on(asked: impl Into<u64>, round: impl Into<u64>, met: bool, found: u64) -> bool {
+    round.into() <= asked.into().saturating_add(if met || found > 0 { 0 } else { EXTRA_ROUNDS.into() })
 }
 
 /// The calls of one side.
@@ -41,6 +41,13 @@ impl Side {
         let result = call();
         self.ended.fetch_add(1, Ordering::SeqCst);
         result
+    }
+
+    /// Makes a call of another side's. Whether one of this side's was under way meanwhile.
+    pub(crate) fn beside<R>(&self, call: impl FnOnce() -> R) -> (R, bool) {
+        let before = self.look();
+        let result = call();
+        (result, before.met(self.look()))
     }
 
     /// Calls begun so far.
