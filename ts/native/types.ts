@@ -386,9 +386,9 @@ retriedEintr: number,
 shortReads: number,
 /** Writes that transferred less than asked for, and not nothing. */
 shortWrites: number,
-/** See [`super::RawEngine::overflows`]. */
+/** See [`super::Engine::overflows`]. */
 cqOverflows: number,
-/** `fsync(2)` calls; counted by the workload. */
+/** `fsync(2)` calls. */
 fsyncs: number,
 /** Most operations with the kernel at one time. */
 inFlightMax: number,
@@ -659,7 +659,7 @@ error?: Failure,
 troubles: RaceTroubles,
 /** `fsync` failed with EIO after a collision that the kernel does not promise to sort out. */
 permitted: number,
-/** Rounds in which data were lost and `fsync` said so, or a mapping's page went over a direct write, likewise. */
+/** Rounds in which data were lost and `fsync` said so, or a page that was changed meanwhile went over a direct write, likewise. */
 announced: number,
 /** One of those failures, for a report. */
 example?: RaceTrouble,
