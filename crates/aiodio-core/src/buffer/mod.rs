@@ -11,18 +11,22 @@
 //! Of that there are no slices, which promise that it does not change by itself; [`Buffer::store`] writes to it, and its address can
 //! be given to the kernel.
 
+mod memory;
+mod window;
+
 use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
-use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use self::memory::Memory;
+use self::memory::lengthen;
+pub use self::window::Window;
 use serde::Deserialize;
 
-use crate::error::{Errno, Error, Result, Step};
+use crate::error::{Error, Result, Step};
 use crate::sys::mapping::Mapping;
-use crate::sys::{self, Calls};
 
 /// The kernel's page size in bytes: 4 KiB to 256 KiB, a power of two.
 pub fn page_bytes() -> usize {
@@ -48,54 +52,6 @@ impl Align {
         match self {
             Self::Step(step) => index.wrapping_mul(step.get()) % page,
             Self::Offset(offset) => offset,
-        }
-    }
-}
-
-/// What the memory of a [`Pool`] is, for tests of what the kernel does with pages that others have too.
-#[derive(Clone, Copy, Debug)]
-pub enum Memory<'file> {
-    /// Anonymous, private, and not inherited by children.
-    Private,
-    /// Anonymous and private; children inherit it, copy-on-write.
-    Inherited,
-    /// Anonymous and shared with children.
-    Shared,
-    /// The page cache of a file from its start on, shared with everyone; a shorter file is made longer.
-    File(BorrowedFd<'file>),
-    /// Reserved huge pages (hugetlb), shared with children.
-    Huge,
-    /// As `Private`, and the kernel is asked for transparent huge pages.
-    TransparentHuge,
-}
-
-/// A number of bytes from one of the kernel's files; `None` where there is no such file or line.
-fn kernel_number(path: &str, key: &str) -> Option<usize> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-    let mut words = line.split_whitespace();
-    let number: usize = words.next()?.parse().ok()?;
-    Some(if words.next() == Some("kB") { number << 10 } else { number })
-}
-
-impl Memory<'_> {
-    /// The unit in bytes, a power of two, that the kernel maps it in.
-    fn unit(self) -> usize {
-        let unit = match self {
-            Self::Huge => kernel_number("/proc/meminfo", "Hugepagesize:"),
-            Self::TransparentHuge => kernel_number("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size", ""),
-            _ => None,
-        };
-        unit.filter(|unit| unit.is_power_of_two()).unwrap_or(1).max(page_bytes())
-    }
-
-    /// Flags for `mmap(2)`.
-    fn flags(self) -> i32 {
-        match self {
-            Self::Private | Self::Inherited | Self::TransparentHuge => libc::MAP_PRIVATE | libc::MAP_NORESERVE,
-            Self::Shared => libc::MAP_SHARED | libc::MAP_NORESERVE,
-            Self::Huge => libc::MAP_SHARED | libc::MAP_HUGETLB,
-            Self::File(_) => libc::MAP_SHARED,
         }
     }
 }
@@ -208,76 +164,6 @@ impl std::ops::DerefMut for Buffer {
         // SAFETY: as above, and `&mut self` excludes any other access.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.bytes) }
     }
-}
-
-/// The memory of a pool for somebody who changes it while the kernel has it: what some tests are about. It keeps the memory mapped
-/// and gives no reference to it; who has one must take care that nobody else has.
-#[derive(Debug)]
-pub struct Window {
-    start: NonNull<u8>,
-    bytes: usize,
-    _arena: Arc<Arena>,
-}
-
-// SAFETY: it gives no access to the memory but by pointer.
-unsafe impl Send for Window {}
-// SAFETY: as above.
-unsafe impl Sync for Window {}
-
-impl Window {
-    /// Where it starts.
-    pub fn as_ptr(&self) -> *mut u8 {
-        self.start.as_ptr()
-    }
-
-    /// Its length in bytes.
-    pub fn len(&self) -> usize {
-        self.bytes
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0
-    }
-
-    /// An error of step "buffers" where none of it is in a transparent huge page, though it has been written to: the kernel gives
-    /// small pages without a word, and a test of huge ones would be one of these.
-    pub fn require_huge_pages(&self) -> Result<()> {
-        let smaps = std::fs::read_to_string("/proc/self/smaps").map_err(|error| {
-            Error::new(Step::Buffers, "The kernel does not say which memory is in huge pages").errno(Errno::from(&error))
-        })?;
-        let start = self.start.as_ptr() as u64;
-        if huge_bytes(&smaps, start..start + self.bytes as u64) > 0 {
-            return Ok(());
-        }
-        let setting = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled").unwrap_or_default();
-        let why = if setting.is_empty() {
-            "this kernel has none"
-        } else if setting.contains("[never]") {
-            "run: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
-        } else {
-            "memory is too fragmented, or they are forbidden to this process (PR_SET_THP_DISABLE)"
-        };
-        let message = format!("The kernel gave no transparent huge page for this memory: {why}");
-        Err(Error::new(Step::Buffers, message).errno(Errno(libc::ENOMEM)))
-    }
-}
-
-/// Bytes in transparent huge pages, in the mappings that touch `range`, by the text of `/proc/self/smaps` (`proc_pid_smaps(5)`).
-fn huge_bytes(smaps: &str, range: std::ops::Range<u64>) -> u64 {
-    let mut inside = false;
-    let mut found = 0;
-    for line in smaps.lines() {
-        let first = line.split_whitespace().next().unwrap_or("");
-        if let Some((start, end)) = first.split_once('-') {
-            let (start, end) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16));
-            inside = matches!((start, end), (Ok(start), Ok(end)) if start < range.end && range.start < end);
-        } else if inside && first == "AnonHugePages:" {
-            let kilobytes = line.split_whitespace().nth(1).and_then(|number| number.parse::<u64>().ok());
-            found += kilobytes.unwrap_or(0) << 10;
-        }
-    }
-    found
 }
 
 /// A stretch of memory for `io_uring_register_buffers(3)`. Covers one or more whole buffers.
@@ -410,18 +296,6 @@ impl Pool {
     }
 }
 
-/// Memory behind a file's end must not be touched.
-fn lengthen(file: BorrowedFd<'_>, bytes: u64) -> Result<()> {
-    let failed = |message: &str, errno| Error::new(Step::Buffers, message.to_owned()).errno(errno);
-    let metadata = file.try_clone_to_owned().and_then(|file| std::fs::File::from(file).metadata());
-    let size = metadata.map_err(|error| failed("The size of the file to map cannot be learnt", Errno::from(&error)))?.len();
-    if size < bytes {
-        let longer = sys::truncate(&Calls::on(file), file, bytes);
-        longer.map_err(|errno| failed("The file to map cannot be made longer", errno))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -492,18 +366,6 @@ mod tests {
     fn an_offset_beyond_the_page_is_refused() {
         let error = Pool::new(1, NonZeroUsize::MIN, Align::Offset(page_bytes())).expect_err("must be refused");
         assert_eq!(error.step, Step::Options);
-    }
-
-    #[test]
-    fn huge_pages_are_counted_and_not_believed_in() {
-        let smaps = "7f0000000000-7f0000400000 rw-p 00000000 00:00 0 \nRss: 4096 kB\nAnonHugePages:      2048 kB\n\
-             7f0000400000-7f0000600000 rw-p 00000000 00:00 0 \nAnonHugePages:         0 kB\n";
-        assert_eq!(huge_bytes(smaps, 0x7f00_0030_0000..0x7f00_0040_0000), 2 << 20);
-        assert_eq!(huge_bytes(smaps, 0x7f00_0040_0000..0x7f00_0060_0000), 0);
-        let mut small = pool(1, page_bytes(), Align::Offset(0));
-        small.buffers[0].fill(1);
-        let error = small.window().expect("one").require_huge_pages().expect_err("a small page");
-        assert_eq!((error.step, error.errno), (Step::Buffers, Some(Errno(libc::ENOMEM))));
     }
 
     #[test]

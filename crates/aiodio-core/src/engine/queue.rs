@@ -1,4 +1,5 @@
-//! The owner of everything in flight, and the only place that knows what else than success can happen.
+//! The owner of everything in flight, and the only place that knows what else than success can happen. One file, since all of it is
+//! about who has a slot's buffer: the queue or the kernel.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;

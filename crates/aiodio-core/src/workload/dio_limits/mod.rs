@@ -4,6 +4,8 @@
 //! an interrupted one is made again, and a short transfer is resumed. A call that must fail must not have changed the file either:
 //! the file is stamped, and what it holds in the end is known to the byte (see [`BLOCK_BYTES`] and [`run`]).
 
+mod finding;
+
 use std::ffi::c_void;
 use std::fs::OpenOptions;
 use std::num::NonZeroUsize;
@@ -11,10 +13,9 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+pub use self::finding::{Attempt, Check, Expected, Finding, Outcome};
 use super::shared::pattern::{Comparison, Pattern};
-use serde::{Deserialize, Serialize};
-
-use crate::json;
+use serde::Deserialize;
 
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
@@ -40,155 +41,6 @@ pub struct Options {
     pub key: Key,
     /// Offset and length alignment that direct I/O needs here, in bytes: transfers are at least that long.
     pub align_bytes: usize,
-}
-
-/// What a call must return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// So many bytes.
-    Bytes(usize),
-    /// This error.
-    Error(Errno),
-    /// Either of both.
-    Either(usize, Errno),
-}
-
-impl Expected {
-    fn is(self, got: std::result::Result<usize, Errno>) -> bool {
-        match (self, got) {
-            (Self::Bytes(bytes) | Self::Either(bytes, _), Ok(got)) => bytes == got,
-            (Self::Error(errno) | Self::Either(_, errno), Err(got)) => errno == got,
-            _ => false,
-        }
-    }
-}
-
-impl std::fmt::Display for Expected {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Bytes(bytes) => write!(f, "{bytes}"),
-            Self::Error(errno) => f.write_str(&errno.name()),
-            Self::Either(bytes, errno) => write!(f, "{bytes} or {}", errno.name()),
-        }
-    }
-}
-
-/// One call and what came of it.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "DioAttempt", rename = "DioAttempt"))]
-#[serde(into = "DioAttempt")]
-pub struct Attempt {
-    /// The call, for a person.
-    pub call: &'static str,
-    /// What it must return.
-    pub expected: Expected,
-    /// What it returned: bytes, or an offset for `lseek`.
-    pub got: std::result::Result<usize, Errno>,
-    /// How the data that it left in memory differ from what the file holds.
-    pub wrong_data: Option<Comparison>,
-}
-
-impl Attempt {
-    /// Whether it is as it must be.
-    pub fn is_good(&self) -> bool {
-        self.wrong_data.is_none() && self.expected.is(self.got)
-    }
-}
-
-/// [`Attempt`] as JSON has it.
-#[derive(Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
-#[serde(rename_all = "camelCase")]
-struct DioAttempt {
-    /// Like "write of 1 byte".
-    call: &'static str,
-    /// Like "EINVAL", "4096" or "0 or EINVAL".
-    expected: String,
-    /// What it returned, unless it is `code`.
-    got: Option<usize>,
-    /// Like "EINVAL".
-    code: Option<String>,
-    /// How the data read differ from what the file holds.
-    wrong_data: Option<Comparison>,
-    good: bool,
-}
-
-impl From<Attempt> for DioAttempt {
-    fn from(attempt: Attempt) -> Self {
-        Self {
-            good: attempt.is_good(),
-            call: attempt.call,
-            expected: attempt.expected.to_string(),
-            got: attempt.got.ok(),
-            code: attempt.got.err().map(Errno::name),
-            wrong_data: attempt.wrong_data,
-        }
-    }
-}
-
-/// What is checked, in LTP's order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(rename_all = "kebab-case")]
-pub enum Check {
-    /// Seeking to a negative offset.
-    NegativeOffset,
-    /// One byte.
-    OddCount,
-    /// Reading where the file has ended.
-    BeyondEnd,
-    /// Descriptor -1.
-    InvalidDescriptor,
-    /// The first descriptor number that this process may not have.
-    DescriptorOutOfRange,
-    /// A descriptor that was open.
-    ClosedDescriptor,
-    /// `/dev/null`.
-    CharacterDevice,
-    /// A file that is mapped at the same time.
-    MappedFile,
-    /// The same after the mapping is gone.
-    UnmappedFile,
-    /// A descriptor for writing only.
-    NotOpenForReading,
-    /// A descriptor for reading only.
-    NotOpenForWriting,
-    /// Memory that starts at an odd address.
-    UnalignedMemory,
-    /// Memory that may only be read.
-    ReadOnlyMemory,
-    /// Addresses where no memory is.
-    NoMemory,
-    /// With `O_SYNC` besides.
-    Synchronous,
-}
-
-/// One check.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "DioCheck", optional_fields))]
-#[serde(rename_all = "camelCase")]
-pub struct Finding {
-    /// Which.
-    #[serde(rename = "name")]
-    pub check: Check,
-    /// Its calls; none when it could not be made at all.
-    pub attempts: Vec<Attempt>,
-    /// Why it could not be made.
-    #[serde(serialize_with = "json::errno_name")]
-    #[cfg_attr(feature = "typescript", ts(type = "string", optional))]
-    pub unsupported: Option<Errno>,
-}
-
-/// How it went.
-#[derive(Clone, Debug, Default, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
-#[serde(rename_all = "camelCase")]
-pub struct Outcome {
-    /// Why not all checks were made.
-    pub error: Option<Error>,
-    /// In the order of [`Check`].
-    #[serde(rename = "checks")]
-    pub findings: Vec<Finding>,
 }
 
 /// Makes all checks. Afterwards the file holds the stamps that it held before.
