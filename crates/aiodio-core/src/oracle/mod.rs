@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::{Range, RangeInclusive};
 
 pub use self::expected::{Content, Expected, OneOf, Stamped};
+use crate::error::Errno;
 use crate::stamp::Key;
 
 /// A change of a file's content, size or both.
@@ -76,6 +77,17 @@ pub enum Ending {
     Partial(u64),
     /// With an error, or cancelled: perhaps.
     Failed,
+}
+
+impl Ending {
+    /// Of a change of `bytes` bytes, by the kernel's answer.
+    pub fn of(answer: std::result::Result<usize, Errno>, bytes: usize) -> Self {
+        match answer {
+            Ok(got) if got == bytes => Self::Done,
+            Ok(got) => Self::Partial(got as u64),
+            Err(_) => Self::Failed,
+        }
+    }
 }
 
 /// A change between its submission and its completion. Every one must be given to [`Oracle::end`].

@@ -169,14 +169,7 @@ impl Transfers<'_> {
         done.sort_unstable_by_key(|completion| completion.offset);
         let mut all = true;
         for Completion { op, offset, bytes, result, .. } in &done {
-            let (error, short) = if *op == Op::Write { ("write-error", "short-write") } else { ("read-error", "short-read") };
-            let trouble = match result {
-                Ok(got) if got == bytes => continue,
-                Ok(got) => Trouble::new(short, round, *offset, *bytes as u64, format!("{got} of {bytes} bytes")),
-                Err(errno) => Trouble::new(error, round, *offset, *bytes as u64, "O_DIRECT").errno(*errno),
-            };
-            all = false;
-            troubles.add(trouble);
+            all &= troubles.transfer(*op, round, *offset, *bytes, *result, "O_DIRECT");
         }
         Ok((done.into_iter().map(|completion| completion.buffer).collect(), all))
     }

@@ -245,20 +245,8 @@ impl<'options> Race<'options> {
             let Some(Completion { offset, buffer, user_data: change, result, .. }) = done.pop() else { continue };
             self.free.push(buffer);
             outcome.writes += 1;
-            let trouble = |kind, detail: &str| Trouble::new(kind, self.round.into(), offset, bytes as u64, detail);
-            let ending = match result {
-                Ok(got) if got == bytes => Ending::Done,
-                Ok(got) => {
-                    outcome.troubles.add(trouble("short-write", &format!("{got} of {bytes} bytes")));
-                    Ending::Partial(got as u64)
-                }
-                Err(errno) => {
-                    outcome.troubles.add(trouble("write-error", "O_DIRECT").errno(errno));
-                    Ending::Failed
-                }
-            };
-            self.oracle.end(change, ending);
-            if ending != Ending::Done {
+            self.oracle.end(change, Ending::of(result, bytes));
+            if !outcome.troubles.transfer(Op::Write, self.round.into(), offset, bytes, result, "O_DIRECT") {
                 continue;
             }
             self.size(offset + bytes as u64, outcome);

@@ -69,12 +69,7 @@ impl<'race> Round<'race> {
                 let index = offset / self.layout.stride;
                 self.writes.push(DirectWrite { unit: index, certainly: watch.certain(), possibly: watch.possible() });
                 self.outcome.writes += 1;
-                let trouble = |kind, detail| Trouble::new(kind, self.number.into(), offset, bytes as u64, detail);
-                match result {
-                    Ok(got) if got == bytes => {}
-                    Ok(got) => self.outcome.troubles.add(trouble("short-write", format!("{got} of {bytes} bytes"))),
-                    Err(errno) => self.outcome.troubles.add(trouble("write-error", "O_DIRECT".to_owned()).errno(errno)),
-                }
+                self.outcome.troubles.transfer(Op::Write, self.number.into(), offset, bytes, result, "O_DIRECT");
                 if self.options.fsync == Fsync::Each || self.options.fsync == Fsync::Batch && some {
                     self.sync(queue, Some(index))?;
                 }

@@ -262,14 +262,7 @@ impl Course<'_> {
         let mut buffers = Vec::new();
         for Completion { offset, bytes, buffer, result, .. } in done {
             buffers.push(buffer);
-            match result {
-                Ok(got) if got == bytes => {}
-                Ok(got) => self.trouble("short-write", offset, bytes, format!("{got} of {bytes} bytes")),
-                Err(errno) => {
-                    let trouble = Trouble::new("write-error", self.round.into(), offset, bytes as u64, "O_DIRECT").errno(errno);
-                    self.outcome.troubles.add(trouble);
-                }
-            }
+            self.outcome.troubles.transfer(Op::Write, self.round.into(), offset, bytes, result, "O_DIRECT");
         }
         Ok(buffers)
     }
@@ -334,15 +327,9 @@ const PIECES: usize = 8;
 /// A whole direct write from memory that may not be there.
 fn write_from(course: &mut Course<'_>, file: &File, from: &Buffer, bytes: usize, offset: usize) {
     // SAFETY: mapped for so many bytes, and no slice.
-    match unsafe { file.write_raw(from.as_ptr(), bytes, offset as u64, course.round) } {
-        Ok(got) if got == bytes => {}
-        Ok(got) => course.trouble("short-write", offset as u64, bytes, format!("{got} of {bytes} bytes")),
-        Err(errno) => {
-            let detail = "O_DIRECT from a mapping";
-            let trouble = Trouble::new("write-error", course.round.into(), offset as u64, bytes as u64, detail);
-            course.outcome.troubles.add(trouble.errno(errno));
-        }
-    }
+    let written = unsafe { file.write_raw(from.as_ptr(), bytes, offset as u64, course.round) };
+    let detail = "O_DIRECT from a mapping";
+    course.outcome.troubles.transfer(Op::Write, course.round.into(), offset as u64, bytes, written, detail);
 }
 
 /// Whether the first `bytes` of a mapped file are not all in memory.

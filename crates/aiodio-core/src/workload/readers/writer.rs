@@ -127,13 +127,8 @@ impl Writer<'_> {
     fn complete(&mut self, completion: Completion<Option<ChangeId>>) -> Result<()> {
         let Completion { file, offset, bytes, buffer, user_data: change, result, .. } = completion;
         self.free.push(buffer);
-        let ending = match result {
-            Ok(got) if got == bytes => Ending::Done,
-            Ok(got) => Ending::Partial(got as u64),
-            Err(_) => Ending::Failed,
-        };
         if let Some(change) = change {
-            self.board.end(change, ending);
+            self.board.end(change, Ending::of(result, bytes));
         }
         let path = &self.paths[file as usize];
         match result {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::engine::Op;
 use crate::error::{Errno, Error, Step};
 use crate::verify::BadRange;
 
@@ -76,6 +77,26 @@ impl Troubles {
         if self.first.len() < KEPT_MAX {
             self.first.push(trouble);
         }
+    }
+
+    /// What the kernel says of a transfer of `bytes` bytes, with `detail` of an error: trouble, unless it was done in full. Returns
+    /// whether it was.
+    pub(crate) fn transfer(
+        &mut self,
+        op: Op,
+        round: u64,
+        offset: u64,
+        bytes: usize,
+        answer: std::result::Result<usize, Errno>,
+        detail: &str,
+    ) -> bool {
+        let (error, short) = if op == Op::Write { ("write-error", "short-write") } else { ("read-error", "short-read") };
+        self.add(match answer {
+            Ok(got) if got == bytes => return true,
+            Ok(got) => Trouble::new(short, round, offset, bytes as u64, format!("{got} of {bytes} bytes")),
+            Err(errno) => Trouble::new(error, round, offset, bytes as u64, detail).errno(errno),
+        });
+        false
     }
 
     /// Why the troubles end where they do, if that is because the filesystem was full: the kernel is right about that.

@@ -286,9 +286,12 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             let mut state = shared.state();
             match purpose {
                 Purpose::Change(id) => {
-                    let (ending, wrong) = write_ending(bytes, result);
-                    state.oracle.end(id, ending);
-                    wrong
+                    state.oracle.end(id, Ending::of(result, bytes));
+                    match result {
+                        Ok(got) if got == bytes => None,
+                        Ok(got) => Some(Wrong::Short { got: got as u64, least: bytes as u64 }),
+                        Err(errno) => Some(Wrong::Refused(errno)),
+                    }
                 }
                 Purpose::Read { id, then } => {
                     let undisturbed = then.truncating == 0 && then.truncates == state.sizing.truncates;
@@ -347,14 +350,6 @@ impl<'run, 'caller> Worker<'run, 'caller> {
 
 /// No stamp begins with it, and it is no zero.
 const POISON: u8 = 0xa5;
-
-fn write_ending(bytes: usize, result: std::result::Result<usize, Errno>) -> (Ending, Option<Wrong>) {
-    match result {
-        Ok(got) if got == bytes => (Ending::Done, None),
-        Ok(got) => (Ending::Partial(got as u64), Some(Wrong::Short { got: got as u64, least: bytes as u64 })),
-        Err(errno) => (Ending::Failed, Some(Wrong::Refused(errno))),
-    }
-}
 
 fn check_read(
     state: &State,
