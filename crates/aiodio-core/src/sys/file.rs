@@ -10,7 +10,7 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::{Begin, Kind, VERIFYING};
 
 /// `UIO_MAXIOV` of `include/uapi/linux/uio.h`: one call takes no more vectors than this.
-pub(crate) const VECTORS_MAX: usize = 1024;
+const VECTORS_MAX: usize = 1024;
 
 /// Bits for [`OpenOptionsExt::custom_flags`].
 #[derive(Clone, Copy, Debug, Default)]
