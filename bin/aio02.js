@@ -1,4 +1,4 @@
 #!/usr/bin/env node
 import { standalone } from "./shared/standalone.js";
 
-await standalone("aio02");
+await standalone();

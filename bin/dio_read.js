@@ -1,4 +1,4 @@
 #!/usr/bin/env node
 import { standalone } from "./shared/standalone.js";
 
-await standalone("dio_read");
+await standalone();

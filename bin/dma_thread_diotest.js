@@ -1,4 +1,4 @@
 #!/usr/bin/env node
 import { standalone } from "./shared/standalone.js";
 
-await standalone("dma_thread_diotest");
+await standalone();

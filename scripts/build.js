@@ -33,6 +33,7 @@ if (!existsSync(tool("napi")) || !existsSync(tool("tsc"))) {
 }
 // A build that fails leaves nothing that says it is whole; nor does one whose sources change meanwhile.
 rmSync(BUILT_FROM, { force: true });
+run(process.execPath, ["scripts/registry.js"]);
 const sources = sourcesDigest();
 run(tool("napi"), [
   ...["build", "--platform", "--release", "--manifest-path", "crates/aiodio-node/Cargo.toml"],

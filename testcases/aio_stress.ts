@@ -120,7 +120,7 @@ interface State {
 
 export default testcase({
   name: "aio-stress",
-  summary: "Writes and reads files in order and at random with many requests in flight, and verifies all of it",
+  summary: "Write and read files in order and at random with many requests in flight, and verify all of it",
   options,
   runtimeSeconds: 0,
   timeoutSeconds: 1800,

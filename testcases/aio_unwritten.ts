@@ -64,7 +64,7 @@ const options = {
 
 export default testcase({
   name: "aio_unwritten",
-  summary: "Reads back asynchronous writes into space without data the moment they complete",
+  summary: "Read back asynchronous writes into space without data the moment they complete",
   options,
   runtimeSeconds: 0,
   timeoutSeconds: TIMEOUT_SECONDS,

@@ -77,7 +77,7 @@ interface State {
 
 export default testcase({
   name: "aiocp",
-  summary: "Copies a file with asynchronous or direct I/O and verifies the copy down to the disk",
+  summary: "Copy a file with asynchronous or direct I/O and verify the copy down to the disk",
   options,
   runtimeSeconds: 1800,
   timeoutSeconds: 0,

@@ -12,7 +12,7 @@ const FILE = "aiodio_append";
 
 export default testcase({
   name: "aiodio_append",
-  summary: "Appends to a file with asynchronous direct writes while others read its end",
+  summary: "Append to a file with asynchronous direct writes while others read its end",
   options: {
     n: integer({ default: 8, help: "Number of readers (default 8)", invalid: "Invalid number of children '%s'" }),
     s: size({

@@ -20,7 +20,7 @@ const FILE = "file.bin";
 
 export default testcase({
   name: "aiodio_sparse",
-  summary: "Fills a sparse file with asynchronous direct writes while others read it",
+  summary: "Fill a sparse file with asynchronous direct writes while others read it",
   options: {
     n: integer({
       default: 16,

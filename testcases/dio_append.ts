@@ -13,7 +13,7 @@ const FILE = "dio_append";
 
 export default testcase({
   name: "dio_append",
-  summary: "Appends to a file with direct writes while others read its end",
+  summary: "Append to a file with direct writes while others read its end",
   options: {
     n: integer({ default: 16, help: "Number of readers (default 16)", invalid: "Invalid number of children '%s'" }),
     w: size({ default: 65_536, help: "Size of one append (default 64K)", invalid: "Invalid write file size '%s'" }),

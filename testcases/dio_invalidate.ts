@@ -126,7 +126,7 @@ const options = {
 
 export default testcase({
   name: "dio_invalidate",
-  summary: "Writes directly beside other uses of the same pages",
+  summary: "Write directly beside other uses of the same pages",
   options,
   runtimeSeconds: 0,
   timeoutSeconds: TIMEOUT_SECONDS,

@@ -59,7 +59,7 @@ const options = {
 
 export default testcase({
   name: "dio_races",
-  summary: "Provokes further races of asynchronous and direct I/O, one after another",
+  summary: "Provoke further races of asynchronous and direct I/O, one after another",
   options,
   runtimeSeconds: 0,
   timeoutSeconds: TIMEOUT_SECONDS,

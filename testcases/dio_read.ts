@@ -11,7 +11,7 @@ const MIB = 2 ** 20;
 
 export default testcase({
   name: "dio_read",
-  summary: "Reads a file directly while others fill its holes through the page cache",
+  summary: "Read a file directly while others fill its holes through the page cache",
   options: {
     n: integer({ default: 8, help: "Number of writers (default 8)", invalid: "Invalid number of children '%s'" }),
     w: size({ default: 32 * MIB, help: "Size of one write (default 32M)", invalid: "Invalid write blocks size '%s'" }),

@@ -14,7 +14,7 @@ const FILE = "dio_sparse";
 
 export default testcase({
   name: "dio_sparse",
-  summary: "Fills a sparse file with direct writes while others read it",
+  summary: "Fill a sparse file with direct writes while others read it",
   options: {
     n: integer({
       default: 16,

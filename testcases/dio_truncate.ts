@@ -17,7 +17,7 @@ const REALTIME = "/sys/kernel/realtime";
 
 export default testcase({
   name: "dio_truncate",
-  summary: "Extends and truncates a file with direct I/O while others read it directly",
+  summary: "Extend and truncate a file with direct I/O while others read it directly",
   options: {
     n: integer({ default: 16, help: "Number of readers (default 16)", invalid: "Invalid number of children '%s'" }),
     s: size({ default: 65_536, help: "Size of one append (default 64K)", invalid: "Invalid file size '%s'" }),

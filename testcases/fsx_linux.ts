@@ -115,7 +115,7 @@ interface State {
 
 export default testcase({
   name: "fsx-linux",
-  summary: "Does random operations on a file, compares each with a model, and verifies the file on the disk",
+  summary: "Do random operations on a file, compare each with a model, and verify the file on the disk",
   options,
   runtimeSeconds: 0,
   timeoutSeconds: 1800,

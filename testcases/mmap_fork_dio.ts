@@ -88,7 +88,7 @@ const options = {
 
 export default testcase({
   name: "mmap_fork_dio",
-  summary: "Writes directly from memory that a child or a thread changes meanwhile",
+  summary: "Write directly from memory that a child or a thread changes meanwhile",
   options,
   runtimeSeconds: 0,
   timeoutSeconds: TIMEOUT_SECONDS,
