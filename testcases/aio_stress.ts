@@ -21,14 +21,12 @@ import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
-  cacheOnly,
-  climb,
   describeRanges,
   explainFailure,
   type Finding,
-  isBad,
-  reportFailure,
+  noteVerified,
   unreachable,
+  verifyAndReport,
   verifyOption,
 } from "../ts/testcase/verification.js";
 
@@ -254,16 +252,10 @@ async function verify(test: StressTest, { files }: State, { expectations }: AioS
   const all: Finding[] = [];
   for (const [number, expectation] of expectations.entries()) {
     const path = files[number] ?? "";
-    const findings: Finding[] = [];
-    for await (const found of climb(test, test.options.verify, { path, expectation })) {
-      if (found.error) test.broken(explainFailure(found.error));
-      findings.push(found);
-    }
+    const findings = await verifyAndReport(test, test.options.verify, { path, expectation }, () => {
+      if (test.results === 0) test.fail("Test did not pass");
+    });
     all.push(...findings);
-    if (!findings.some(isBad)) continue;
-    if (test.results === 0) test.fail("Test did not pass");
-    reportFailure(test, path, findings);
   }
-  test.sink.data("verify", all);
-  if (cacheOnly(all)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
+  noteVerified(test, all);
 }

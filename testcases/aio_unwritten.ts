@@ -25,7 +25,7 @@ import { formatBytes } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, integer, seed, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { climb, explainFailure, isBad, reportFailure, unreachable, verifyOption } from "../ts/testcase/verification.js";
+import { explainFailure, isBad, unreachable, verifyAndReport, verifyOption } from "../ts/testcase/verification.js";
 import { needDirect, needMultiple, reportOverlap, reportTroubles, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
 
 const FILE = "testfile";
@@ -97,16 +97,8 @@ export default testcase({
     if (error?.code === "EOPNOTSUPP") test.unsupported(`${test.filesystem} has no ${space} space`);
     if (error) test.broken(explainFailure(error));
     if (expectation !== undefined && !failed) {
-      const findings = [];
-      for await (const found of climb(test, verify, { path, expectation })) {
-        if (found.error) test.broken(explainFailure(found.error));
-        findings.push(found);
-      }
-      if (findings.some(isBad)) {
-        failed = true;
-        test.fail("The file is not what was written");
-        reportFailure(test, path, findings);
-      }
+      const fail = () => test.fail("The file is not what was written");
+      failed = (await verifyAndReport(test, verify, { path, expectation }, fail)).some(isBad);
     }
     if (!failed) test.pass(`${writes} completed writes were there at once, and the file was as long as they reach`);
     reportOverlap(

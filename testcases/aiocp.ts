@@ -14,14 +14,12 @@ import { alignOf, ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
-  cacheOnly,
-  climb,
   explainFailure,
-  type Finding,
   isBad,
-  reportFailure,
+  noteVerified,
   secondLook,
   unreachable,
+  verifyAndReport,
   verifyOption,
 } from "../ts/testcase/verification.js";
 
@@ -207,23 +205,18 @@ const REAP_CALLS = { ...SUBMIT_CALLS, libaio: "io_getevents" };
 async function compare(test: AiocpTest, { bytes, seed }: State): Promise<void> {
   const { verify } = test.options;
   const content = { bytes, key: { seed, fileId: SOURCE_ID, generation: test.iteration } };
-  const findings: Finding[] = [];
-  for await (const found of climb(test, verify, { ...content, path: join(test.directory, destinationOf(test)) })) {
-    if (found.error) test.broken(explainFailure(found.error));
-    if (found.rung === "cache" && found.bytesFound !== bytes) {
-      test.fail(`Expected destination file size ${bytes} but it's ${found.bytesFound}`);
-    }
-    findings.push(found);
-  }
-  test.sink.data("verify", findings);
-  if (cacheOnly(findings)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
+  const copy = { ...content, path: join(test.directory, destinationOf(test)) };
+  const findings = await verifyAndReport(test, verify, copy, ([cache]) => {
+    // One verdict, as in LTP, which does not compare files of different sizes.
+    if (cache && cache.bytesFound !== bytes) {
+      test.fail(`Expected destination file size ${bytes} but it's ${cache.bytesFound}`);
+    } else if (test.results === 0) test.fail("Files are not identical");
+  });
+  noteVerified(test, findings);
   if (!findings.some(isBad)) {
     test.pass("Files are identical");
     return;
   }
-  // One verdict, as in LTP, which does not compare files of different sizes.
-  if (test.results === 0) test.fail("Files are not identical");
-  reportFailure(test, join(test.directory, destinationOf(test)), findings);
   for await (const text of secondLook(verify, { ...content, path: join(test.directory, sourceOf(test)) }))
     test.info(text);
 }

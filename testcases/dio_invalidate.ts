@@ -39,7 +39,7 @@ import { formatBytes, parseInteger, parseSize } from "../ts/base/numbers.js";
 import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, seed, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { climb, explainFailure, isBad, reportFailure, unreachable, verifyOption } from "../ts/testcase/verification.js";
+import { explainFailure, isBad, unreachable, verifyAndReport, verifyOption } from "../ts/testcase/verification.js";
 import {
   describeTrouble,
   needDirect,
@@ -176,17 +176,10 @@ export default testcase({
       if (outcome.example) example ??= describeTrouble(name, outcome.example)[0];
       if (reportTroubles(test, name, outcome.troubles, TROUBLES)) failed = true;
       if (outcome.error) test.broken(explainFailure(outcome.error));
-      if (outcome.expectation !== undefined) {
-        const findings = [];
-        for await (const found of climb(test, verify, { path, expectation: outcome.expectation })) {
-          if (found.error) test.broken(explainFailure(found.error));
-          findings.push(found);
-        }
-        if (findings.some(isBad)) {
-          failed = true;
-          test.fail(`Blocks of ${formatBytes(blockBytes)}: the file is not what was written`);
-          reportFailure(test, path, findings);
-        }
+      const { expectation } = outcome;
+      if (expectation !== undefined) {
+        const fail = () => test.fail(`Blocks of ${formatBytes(blockBytes)}: the file is not what was written`);
+        if ((await verifyAndReport(test, verify, { path, expectation }, fail)).some(isBad)) failed = true;
       }
       test.sink.progress(index + 1, blocks.length, "block sizes");
     }

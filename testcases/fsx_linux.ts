@@ -13,14 +13,11 @@ import { ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
-  cacheOnly,
-  climb,
   describeRanges,
   explainFailure,
-  type Finding,
-  isBad,
-  reportFailure,
+  noteVerified,
   unreachable,
+  verifyAndReport,
   verifyOption,
 } from "../ts/testcase/verification.js";
 
@@ -246,16 +243,10 @@ async function verify(test: FsxTest, { expectation, error }: FsxOutcome): Promis
   // What a failed call has done to the file is unknown.
   if (error) return;
   const path = join(test.directory, fileOf(test));
-  const findings: Finding[] = [];
-  for await (const found of climb(test, test.options.verify, { path, expectation })) {
-    if (found.error) test.broken(explainFailure(found.error));
-    findings.push(found);
-  }
-  test.sink.data("verify", findings);
-  if (cacheOnly(findings)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
-  if (!findings.some(isBad)) return;
-  if (test.results === 0) test.fail("The file is not what the operations have made of it");
-  reportFailure(test, path, findings);
+  const findings = await verifyAndReport(test, test.options.verify, { path, expectation }, () => {
+    if (test.results === 0) test.fail("The file is not what the operations have made of it");
+  });
+  noteVerified(test, findings);
 }
 
 /** The command that does the same again. */

@@ -18,13 +18,12 @@ import { ENGINES, type Engine } from "../../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, type Option, seed } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
 import {
-  cacheOnly,
-  climb,
   explainFailure,
   type Finding,
-  isBad,
+  noteVerified,
   reportFailure,
   unreachable,
+  verifyAndReport,
   verifyOption,
 } from "../../ts/testcase/verification.js";
 
@@ -123,9 +122,11 @@ export async function race(test: RaceTest, state: RaceState, words: RaceWords, w
     for (const failure of failures) test.fail(failure);
     breakOn(test, words, error);
   }
-  if (await verifyRaced(test, path, outcome.expectation)) {
+  const { expectation } = outcome;
+  const findings = await verifyAndReport(test, test.options.verify, { path, expectation }, () => {
     failures.push(`${words.file} does not hold what was written`);
-  }
+  });
+  noteVerified(test, findings);
   forgetExpectations();
   rmSync(path, { force: true });
   return failures;
@@ -161,18 +162,4 @@ function breakOn(test: RaceTest, words: RaceWords, error: Failure): never {
   // LTP's words do not always name the error.
   if (ltps !== undefined) test.info(explainFailure(error));
   test.broken(ltps ?? explainFailure(error));
-}
-
-/** Whether the file is wrong on any rung. */
-async function verifyRaced(test: RaceTest, path: string, expectation: number): Promise<boolean> {
-  const findings: Finding[] = [];
-  for await (const found of climb(test, test.options.verify, { path, expectation })) {
-    if (found.error) test.broken(explainFailure(found.error));
-    findings.push(found);
-  }
-  test.sink.data("verify", findings);
-  if (cacheOnly(findings)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
-  if (!findings.some(isBad)) return false;
-  reportFailure(test, path, findings);
-  return true;
 }

@@ -244,6 +244,34 @@ export function reportFailure(test: Pick<Test, "info" | "sink">, path: string, f
   test.sink.data("diagnosis", diagnoses);
 }
 
+/**
+ * Climbs, and reports a file that is wrong: `fail` words the verdict, so that its line names the program. What can't be
+ * verified ends the testcase.
+ */
+export async function verifyAndReport(
+  test: Pick<Test, "remount" | "info" | "broken" | "sink">,
+  depth: Depth,
+  expected: Expected,
+  fail: (findings: readonly Finding[]) => void,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  for await (const found of climb(test, depth, expected)) {
+    if (found.error) test.broken(explainFailure(found.error));
+    findings.push(found);
+  }
+  if (findings.some(isBad)) {
+    fail(findings);
+    reportFailure(test, expected.path, findings);
+  }
+  return findings;
+}
+
+/** What was verified, for the journal, and whether less than was asked for. */
+export function noteVerified(test: Pick<Test, "info" | "sink" | "filesystem">, findings: readonly Finding[]): void {
+  test.sink.data("verify", findings);
+  if (cacheOnly(findings)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
+}
+
 /** What the bytes of a bad range are. */
 export function explainRange(range: BadRange): string {
   const from = `0x${(range.fromOffset ?? 0).toString(16)}`;
