@@ -19,6 +19,7 @@ const NOT_UNIT = [
   "tests/guest/real.test.ts",
   "tests/kernel/reader.test.ts",
   "tests/report/journal.test.ts",
+  "tests/scripts/new-testcase.test.ts",
   "tests/testcase/diagnosis.test.ts",
 ];
 
