@@ -6,8 +6,7 @@
  * tests differ from the others in who fills the control block in, which the kernel can't see: it copies it.
  */
 import { type AioRound, call } from "#native";
-import { ENGINES } from "../ts/testcase/engines.js";
-import { choice } from "../ts/testcase/options.js";
+import { engineOption } from "../ts/testcase/engines.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable } from "../ts/testcase/verification.js";
 import {
@@ -45,11 +44,7 @@ const options = {
   }),
   n: decimal({ default: 10, min: 1, help: "Requests (default 10)", invalid: "Invalid number of requests '%s'" }),
   F: newFile("aiofile", "The file"),
-  engine: choice({
-    default: "libaio",
-    of: ENGINES,
-    help: "How the I/O is submitted (default libaio, as LTP)",
-  }),
+  engine: engineOption("libaio", "the I/O is", "as LTP"),
   ...dataOptions,
 };
 

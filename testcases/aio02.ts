@@ -7,8 +7,7 @@
  */
 import { join } from "node:path";
 import { call } from "#native";
-import { ENGINES } from "../ts/testcase/engines.js";
-import { choice } from "../ts/testcase/options.js";
+import { engineOption } from "../ts/testcase/engines.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable } from "../ts/testcase/verification.js";
 import { complaints, type Data, dataOptions, describeFault, newData } from "./shared/data.js";
@@ -44,11 +43,7 @@ const CASES = [
 ] as const;
 
 const options = {
-  engine: choice({
-    default: "libaio",
-    of: ENGINES,
-    help: "How the I/O is submitted (default libaio, as LTP)",
-  }),
+  engine: engineOption("libaio", "the I/O is", "as LTP"),
   ...dataOptions,
 };
 

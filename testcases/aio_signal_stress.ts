@@ -28,6 +28,7 @@
 import { basename } from "node:path";
 import {
   call,
+  type Engine,
   forgetExpectations,
   limits,
   queryRecord,
@@ -37,7 +38,7 @@ import {
   storageInfo,
 } from "#native";
 import { parseInteger, parseSeed } from "../ts/base/numbers.js";
-import { absence, alignOf, ENGINES, type Engine } from "../ts/testcase/engines.js";
+import { absence, alignOf, ENGINES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {

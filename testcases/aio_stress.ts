@@ -17,8 +17,8 @@ import {
   storageInfo,
 } from "#native";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
-import { ENGINES } from "../ts/testcase/engines.js";
-import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
+import { engineOption } from "../ts/testcase/engines.js";
+import { chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
   describeRanges,
@@ -95,11 +95,7 @@ const options = {
     help: "What is laid out at most, in all files together, for a stage that reads what no stage has written (default 64M)",
     invalid: "Invalid layout size '%s'",
   }),
-  engine: choice({
-    default: "libaio",
-    of: ENGINES,
-    help: "How the I/O is submitted (default libaio, as LTP)",
-  }),
+  engine: engineOption("libaio", "the I/O is", "as LTP"),
   seed: seed(),
   verify: verifyOption("what was written"),
 };

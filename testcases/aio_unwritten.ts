@@ -22,7 +22,7 @@
 import { join } from "node:path";
 import { call } from "#native";
 import { formatBytes } from "../ts/base/numbers.js";
-import { ENGINES } from "../ts/testcase/engines.js";
+import { engineOption } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, integer, seed, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, isBad, unreachable, verifyAndReport, verifyOption } from "../ts/testcase/verification.js";
@@ -48,11 +48,7 @@ const options = {
   s: size({ default: 2 ** 30, help: "Size of the file (default 1G, sparse)", invalid: "Invalid file size '%s'" }),
   b: size({ default: 4096, help: "Bytes of each write (default 4k)", invalid: "Invalid block size '%s'" }),
   d: integer({ default: 8, help: "Neighbouring writes in flight (default 8)", invalid: "Invalid depth '%s'" }),
-  engine: choice({
-    default: "libaio",
-    of: ENGINES,
-    help: "How the I/O is submitted (default libaio, as in the report)",
-  }),
+  engine: engineOption("libaio", "the I/O is", "as in the report"),
   space: choice({
     default: "hole",
     of: SPACES,

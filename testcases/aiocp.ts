@@ -10,7 +10,7 @@
 import { join } from "node:path";
 import { call, limits, type StorageInfo, storageInfo } from "#native";
 import { parseInteger } from "../ts/base/numbers.js";
-import { alignOf, ENGINES } from "../ts/testcase/engines.js";
+import { alignOf, engineOption, INTERFACES } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
@@ -41,11 +41,7 @@ const options = {
     read: (flag) => flag,
     accumulates: true,
   }),
-  engine: choice({
-    default: "libaio",
-    of: ENGINES,
-    help: "How the I/O is submitted (default libaio, as LTP)",
-  }),
+  engine: engineOption("libaio", "the I/O is", "as LTP"),
   "buffer-align": text({
     default: "logical",
     argument: "logical|page|OFFSET",
@@ -174,9 +170,9 @@ async function copy(test: AiocpTest, { bytes, direct, syncWrites, storage }: Sta
   if (!error) return;
   switch (error.step) {
     case "submit":
-      return test.broken(`${SUBMIT_CALLS[engine]}${error.write ? " write" : ""} error: ${error.code}`);
+      return test.broken(`${INTERFACES[engine].submit}${error.write ? " write" : ""} error: ${error.code}`);
     case "reap":
-      return test.broken(`${REAP_CALLS[engine]}() failed: ${error.code}`);
+      return test.broken(`${INTERFACES[engine].reap}() failed: ${error.code}`);
     case "read":
       return test.broken(`Read error: ${error.code} at offset ${error.offset} of ${sourceOf(test)}`);
     case "write":
@@ -191,15 +187,6 @@ async function copy(test: AiocpTest, { bytes, direct, syncWrites, storage }: Sta
       return test.broken(explainFailure(error));
   }
 }
-
-/** The system calls that LTP's messages name. */
-const SUBMIT_CALLS = {
-  libaio: "io_submit",
-  io_uring: "io_uring_enter",
-  "io_uring-fixed": "io_uring_enter",
-  sync: "sync",
-};
-const REAP_CALLS = { ...SUBMIT_CALLS, libaio: "io_getevents" };
 
 /** One verdict: every sector of the copy, in the page cache, then on the disk, then after unmounting and mounting. */
 async function compare(test: AiocpTest, { bytes, seed }: State): Promise<void> {

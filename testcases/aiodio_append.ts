@@ -2,9 +2,10 @@
  * Appends to a file with asynchronous direct writes while others read its end through the page cache: where the file has
  * grown a reader must see what was written, or zeros while that is under way, never what the blocks held before.
  */
+import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, checkControlBlocks, engineOption, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import { allRight, checkControlBlocks, prepareRace, race, raceOptions } from "./shared/read-race.js";
 
 /** What LTP's readers read at a time, in bytes. */
 const READ_BYTES = 4096;
@@ -26,7 +27,7 @@ export default testcase({
       help: "Number of AIO control blocks (default 16)",
       invalid: "Number of async IO blocks '%s'",
     }),
-    engine: engineOption("libaio"),
+    engine: engineOption("libaio", "writes are", "as LTP"),
     ...raceOptions,
   },
   runtimeSeconds: 1800,

@@ -2,17 +2,10 @@
  * Fills a sparse file with asynchronous direct writes while others read it through the page cache: a reader must see the
  * hole's zeros or what was written, never what the blocks held before.
  */
+import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import {
-  allRight,
-  checkControlBlocks,
-  dirtyBlocks,
-  engineOption,
-  prepareRace,
-  race,
-  raceOptions,
-} from "./shared/read-race.js";
+import { allRight, checkControlBlocks, dirtyBlocks, prepareRace, race, raceOptions } from "./shared/read-race.js";
 
 /** What LTP's readers read at a time, in bytes. */
 const READ_BYTES = 4096;
@@ -34,7 +27,7 @@ export default testcase({
       help: "Number of AIO control blocks (default 16)",
       invalid: "Invalid number of AIO control blocks '%s'",
     }),
-    engine: engineOption("libaio"),
+    engine: engineOption("libaio", "writes are", "as LTP"),
     ...raceOptions,
   },
   runtimeSeconds: 1800,

@@ -3,9 +3,10 @@
  * file has grown a reader must see what was written, never what the blocks held before.
  */
 import { statfsSync } from "node:fs";
+import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, engineOption, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import { allRight, prepareRace, race, raceOptions } from "./shared/read-race.js";
 
 /** What LTP's readers read at a time, in bytes. */
 const READ_BYTES = 4096;
@@ -22,7 +23,7 @@ export default testcase({
       help: "Number of appends (default 10000)",
       invalid: "Invalid number of appends '%s'",
     }),
-    engine: engineOption("sync"),
+    engine: engineOption("sync", "writes are", "as LTP"),
     ...raceOptions,
   },
   runtimeSeconds: 1800,

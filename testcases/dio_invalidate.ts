@@ -36,7 +36,7 @@
 import { join } from "node:path";
 import { call, limits } from "#native";
 import { formatBytes, parseInteger, parseSize } from "../ts/base/numbers.js";
-import { ENGINES } from "../ts/testcase/engines.js";
+import { engineOption } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, seed, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, isBad, unreachable, verifyAndReport, verifyOption } from "../ts/testcase/verification.js";
@@ -99,7 +99,7 @@ const options = {
     invalid: "Invalid unit '%s'",
     read: parseSize,
   }),
-  engine: choice({ default: "libaio", of: ENGINES, help: "How the direct I/O is submitted (default libaio)" }),
+  engine: engineOption("libaio", "the direct I/O is"),
   collide: choice({
     default: "direct",
     of: COLLIDERS,

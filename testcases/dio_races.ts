@@ -20,7 +20,7 @@
  */
 import { join } from "node:path";
 import { call, raceTable } from "#native";
-import { ENGINES } from "../ts/testcase/engines.js";
+import { engineOption } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, seed } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";
@@ -53,7 +53,7 @@ const options = {
     of: RACES.map(({ name }) => name),
     help: `Which one (default: all but ${RACES.filter((race) => race.onRequest).map((race) => race.name)})`,
   }),
-  engine: choice({ default: "libaio", of: ENGINES, help: "How the direct I/O is submitted (default libaio)" }),
+  engine: engineOption("libaio", "the direct I/O is"),
   seed: seed(),
 };
 

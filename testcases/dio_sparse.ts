@@ -2,9 +2,10 @@
  * Fills a sparse file with direct writes, one after the other, while others read it through the page cache: a reader must
  * see the hole's zeros or what was written, never what the blocks held before.
  */
+import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, dirtyBlocks, engineOption, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import { allRight, dirtyBlocks, prepareRace, race, raceOptions } from "./shared/read-race.js";
 
 /** What LTP's readers read at a time, in bytes. */
 const READ_BYTES = 4096;
@@ -24,7 +25,7 @@ export default testcase({
     w: size({ default: 1024, help: "Size of one write (default 1K)", invalid: "Invalid write blocks size '%s'" }),
     s: size({ default: 100 * 2 ** 20, help: "File size (default 100M)", invalid: "Invalid file size '%s'" }),
     o: size({ default: 0, help: "Offset of the first write (default 0)", invalid: "Invalid file offset '%s'", min: 0 }),
-    engine: engineOption("sync"),
+    engine: engineOption("sync", "writes are", "as LTP"),
     ...raceOptions,
   },
   runtimeSeconds: 1800,

@@ -4,9 +4,10 @@
  */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, engineOption, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import { allRight, prepareRace, race, raceOptions } from "./shared/read-race.js";
 
 /** What LTP's readers read at a time, in bytes. */
 const READ_BYTES = 65_536;
@@ -27,7 +28,7 @@ export default testcase({
       help: "Number of times the file is extended and truncated (default 100)",
       invalid: "Invalid number of truncate/append '%s'",
     }),
-    engine: engineOption("sync"),
+    engine: engineOption("sync", "writes are", "as LTP"),
     ...raceOptions,
   },
   runtimeSeconds: 1800,

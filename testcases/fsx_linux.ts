@@ -9,8 +9,8 @@
  */
 import { join, resolve } from "node:path";
 import { call, type FsxKind, type FsxOutcome, forgetExpectations, storageInfo } from "#native";
-import { ENGINES } from "../ts/testcase/engines.js";
-import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
+import { engineOption } from "../ts/testcase/engines.js";
+import { chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
   describeRanges,
@@ -79,11 +79,7 @@ const options = {
     invalid: `Invalid operations '%s': use all, ltp, or some of ${OPERATIONS.join(",")}`,
     read: operations,
   }),
-  engine: choice({
-    default: "sync",
-    of: ENGINES,
-    help: "How reads and writes are submitted (default sync, as LTP)",
-  }),
+  engine: engineOption("sync", "reads and writes are", "as LTP"),
   direct: flag({ help: "Reads and writes with O_DIRECT, begun and ended at logical blocks" }),
   seed: seed(),
   log: text({

@@ -32,7 +32,7 @@
 import { join } from "node:path";
 import { call, limits } from "#native";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
-import { ENGINES } from "../ts/testcase/engines.js";
+import { engineOption } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, seed, size, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";
@@ -62,7 +62,7 @@ const options = {
     help: "Bytes of each transfer; all blocks are under way together (default 1M)",
     invalid: "Invalid block size '%s'",
   }),
-  engine: choice({ default: "sync", of: ENGINES, help: "How the I/O is submitted (default sync, as in the report)" }),
+  engine: engineOption("sync", "the I/O is", "as in the report"),
   memory: choice({
     default: "shared",
     of: ["shared", "private", "file", "huge", "thp"],

@@ -33,7 +33,7 @@ import {
   storageInfo,
 } from "#native";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
-import { alignOf, ENGINES } from "../ts/testcase/engines.js";
+import { alignOf, engineOption } from "../ts/testcase/engines.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import { describeRanges, explainFailure } from "../ts/testcase/verification.js";
@@ -53,11 +53,7 @@ const options = {
     help: "How often the file is read: in order and in random order, by turns (default 2)",
     invalid: "Invalid number of passes '%s'",
   }),
-  engine: choice({
-    default: "io_uring",
-    of: ENGINES,
-    help: "How the reads are submitted (default io_uring)",
-  }),
+  engine: engineOption("io_uring", "the reads are"),
   "buffer-align": text({
     default: "page",
     argument: "logical|page|OFFSET",

@@ -7,6 +7,7 @@ import { basename, join } from "node:path";
 import {
   type BadRead,
   call,
+  type Engine,
   type Failure,
   forgetExpectations,
   limits,
@@ -14,8 +15,7 @@ import {
   type ReadersOutcome,
   storageInfo,
 } from "#native";
-import { ENGINES, type Engine } from "../../ts/testcase/engines.js";
-import { choice, chooseSeed, flag, type Option, seed } from "../../ts/testcase/options.js";
+import { chooseSeed, flag, type Option, seed } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
 import {
   explainFailure,
@@ -26,11 +26,6 @@ import {
   verifyAndReport,
   verifyOption,
 } from "../../ts/testcase/verification.js";
-
-/** `--engine`. */
-export function engineOption(ltps: Engine): Option<Engine> {
-  return choice({ default: ltps, of: ENGINES, help: `How writes are submitted (default ${ltps}, as LTP)` });
-}
 
 /** The options that all of them have beside LTP's. */
 export const raceOptions = {
