@@ -35,7 +35,7 @@ export const programs: ReadonlyMap<string, Program> = new Map([
 /** The name and the summary of a testcase, which are the first lines of its declaration. */
 function declarationOf(file) {
   const text = readFileSync(join(root, "testcases", `${file}.ts`), "utf8");
-  const [, name, summary] = /^ {2}name: "([\w-]+)",\n {2}summary:\s+"([^"]+)",$/m.exec(text) ?? [];
+  const [, name, summary] = /^ +name: "([\w-]+)",\n +summary:\s+"([^"]+)",$/m.exec(text) ?? [];
   if (name === undefined) throw new Error(`testcases/${file}.ts: its declaration must begin with name and summary`);
   // Result lines name the file, and their readers know no "-" in it.
   if (name.replaceAll("-", "_") !== file) throw new Error(`testcases/${file}.ts is the file of another than "${name}"`);

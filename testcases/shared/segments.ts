@@ -1,17 +1,24 @@
 /** What diotest2, 3, 5 and 6 do: three blocks of writing and reading back, with direct I/O on one side or on both. */
 import { call, probeDirect, storageInfo } from "#native";
-import type { Test } from "../../ts/testcase/testcase.js";
+import type { Option } from "../../ts/testcase/options.js";
+import { type Test, type Testcase, testcase } from "../../ts/testcase/testcase.js";
 import { type Depth, explainFailure, unreachable } from "../../ts/testcase/verification.js";
 import {
+  bufferSize,
   claim,
   complaints,
   type Data,
+  dataOptions,
+  decimal,
   describeFault,
   errnoOf,
+  fileOffset,
   newData,
+  newFile,
   type Obstacle,
   type Report,
   release,
+  TIMEOUT_SECONDS,
 } from "./data.js";
 
 const FILE_ID = 1;
@@ -45,7 +52,7 @@ interface Segments {
 }
 
 /** What these programs have between setup and run. */
-export interface State {
+interface State {
   data: Data;
   path: string;
 }
@@ -63,22 +70,86 @@ interface BlockOutcome {
 
 type SegmentsTest = Pick<Test, "directory" | "filesystem" | "permitKernel" | "remount" | "sink">;
 
-/** What every program's setup does. `words` are LTP's where the file can't be opened with O_DIRECT, given why. */
-export function prepare(
-  test: SegmentsTest,
-  options: { b: number; o: number; f: string; verify: Depth; seed: bigint | undefined; "ltp-pattern": boolean },
-  words: (why: string) => string,
-): { state: State; note: string; obstacle?: Obstacle } {
-  const { path, refusal } = claim(test.directory, options.f);
-  const { words: note, ...data } = newData(options);
-  const ready = { state: { data, path }, note };
-  const obstacle = unreachable(test, options.verify) ?? misaligned(test.directory, options.o, options.b);
-  if (obstacle !== undefined) return { ...ready, obstacle: { as: "unsupported", text: obstacle } };
-  if (refusal !== undefined) return { ...ready, obstacle: { as: "broken", text: refusal } };
-  const failure = probeDirect(path);
-  if (failure?.code === "EINVAL") return { ...ready, obstacle: { as: "unsupported", text: words(errnoOf(failure)) } };
-  if (failure) return { ...ready, obstacle: { as: "broken", text: explainFailure(failure) } };
-  return ready;
+/** What one of the programs is. */
+interface Program extends Required<Pick<Testcase, "name" | "summary" | "legacyId">> {
+  file: string;
+  /** The default of `-i`. */
+  iterations: number;
+  /** As many work at the same time as `-n` says, and direct reads follow an fsync. */
+  children?: true;
+  /** A transfer is of a vector of as many buffers as `-v` says. */
+  vectored?: true;
+  /** Where the first segment begins, counted in buffers from the offset, given the iterations. */
+  begin?(iterations: number): number;
+  /** LTP's words where the file can't be opened with O_DIRECT, given why. */
+  noDirect(file: string, why: string): string;
+  /** LTP's words for the good end, behind the number of iterations. */
+  done(children: number, buffers: number): string;
+}
+
+type SegmentsOptions = typeof dataOptions & {
+  b: Option<number>;
+  o: Option<number>;
+  i: Option<number>;
+  n?: Option<number>;
+  v?: Option<number>;
+  f: Option<string>;
+};
+
+/** Reports a line from the program's own file, which the line then names. */
+type Tell = (test: Test<SegmentsOptions>, line: Report | Obstacle) => void;
+
+export function segmentsTestcase(program: Program, tell: Tell): Testcase<SegmentsOptions, State> {
+  const { name, summary, legacyId, file, iterations, children, vectored, begin } = program;
+  return testcase<SegmentsOptions, State>({
+    ...{ name, summary, legacyId, runtimeSeconds: 0, timeoutSeconds: TIMEOUT_SECONDS, needs: { directory: true } },
+    options: {
+      b: bufferSize(4096),
+      o: fileOffset(),
+      i: decimal({
+        ...{ default: iterations, min: 1, help: `Iterations (default ${iterations})` },
+        invalid: "Invalid number of iterations '%s'",
+      }),
+      ...(children && {
+        n: decimal({
+          ...{ default: 1, min: 1, max: 10_000, help: "Children that work at the same time (default 1)" },
+          invalid: "Invalid number of children '%s': use 1 to 10000",
+        }),
+      }),
+      ...(vectored && {
+        v: decimal({
+          ...{ default: 20, min: 1, max: 1024, help: "Buffers in a vector (default 20)" },
+          invalid: "Invalid number of vectors '%s': use 1 to 1024",
+        }),
+      }),
+      f: newFile(file, "The file"),
+      ...dataOptions,
+    },
+
+    setup(test): State {
+      const { b, o, f, verify } = test.options;
+      const { path, refusal } = claim(test.directory, f);
+      const { words, ...data } = newData(test.options);
+      const obstacle = unreachable(test, verify) ?? misaligned(test.directory, o, b);
+      if (obstacle !== undefined) tell(test, { as: "unsupported", text: obstacle });
+      if (refusal !== undefined) tell(test, { as: "broken", text: refusal });
+      const failure = probeDirect(path);
+      if (failure?.code === "EINVAL") tell(test, { as: "unsupported", text: program.noDirect(f, errnoOf(failure)) });
+      if (failure) tell(test, { as: "broken", text: explainFailure(failure) });
+      tell(test, { as: "info", text: words });
+      return { data, path };
+    },
+
+    async run(test, state) {
+      const { b, o, i, n = 1, v = 1, verify } = test.options;
+      const segments = {
+        ...{ offset: o + (begin?.(i) ?? 0) * b, bufferBytes: b, buffers: v, vectored: vectored === true },
+        ...{ iterations: i, children: n, syncBeforeDirectRead: children === true },
+      };
+      const summary = `3 testblocks ${i} iterations ${program.done(n, v)}`;
+      for await (const line of threeBlocks(test, verify, state, segments, summary)) tell(test, line);
+    },
+  });
 }
 
 /** Why direct I/O can't be as asked for; undefined where it can. */
@@ -89,7 +160,7 @@ function misaligned(directory: string, offset: number, bytes: number): string | 
 }
 
 /** The three blocks, one verdict each, and `summary` when none of them failed. */
-export async function* threeBlocks(
+async function* threeBlocks(
   test: SegmentsTest,
   depth: Depth,
   { data, path }: State,
