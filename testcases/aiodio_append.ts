@@ -5,17 +5,24 @@
 import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, checkControlBlocks, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import {
+  aioBroken,
+  allRight,
+  checkControlBlocks,
+  prepareRace,
+  race,
+  raceDeclaration,
+  raceOptions,
+  readersOption,
+} from "./shared/read-race.js";
 
-/** What LTP's readers read at a time, in bytes. */
-const READ_BYTES = 4096;
 const FILE = "aiodio_append";
 
 export default testcase({
   name: "aiodio_append",
   summary: "Append to a file with asynchronous direct writes while others read its end",
   options: {
-    n: integer({ default: 8, help: "Number of readers (default 8)", invalid: "Invalid number of children '%s'" }),
+    n: readersOption(8),
     s: size({
       default: 65_536,
       help: "Size of one append (default 64K)",
@@ -30,11 +37,8 @@ export default testcase({
     engine: engineOption("libaio", "writes are", "as LTP"),
     ...raceOptions,
   },
-  runtimeSeconds: 1800,
-  timeoutSeconds: 0,
+  ...raceDeclaration,
   operands: 1,
-  needs: { directory: true },
-  skipFilesystems: ["tmpfs"],
 
   setup(test) {
     checkControlBlocks(test, test.options.b);
@@ -48,17 +52,8 @@ export default testcase({
     const failures = await race(
       test,
       state,
-      {
-        file: test.operands[0] ?? FILE,
-        late: "Test out of runtime, exiting",
-        broken({ step, code, errno, offset, got }) {
-          if (step === "submit") return `io_submit: ${code}`;
-          if (step === "reap") return `io_getevents: ${code}`;
-          if (step !== "write" && step !== "short-write") return undefined;
-          return `AIO write offset ${offset} expected ${s} got ${got ?? -(errno ?? 0)}`;
-        },
-      },
-      { scene: { append: { appends: c } }, blockBytes: s, depth: Math.min(b, c), readers: n, readBytes: READ_BYTES },
+      { file: test.operands[0] ?? FILE, broken: aioBroken },
+      { scene: { append: { appends: c } }, blockBytes: s, depth: Math.min(b, c), readers: n },
     );
     if (failures.length === 0) test.pass(allRight(test));
     else test.fail(`Non zero bytes read: ${failures.join("; ")}`);

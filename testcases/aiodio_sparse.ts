@@ -5,21 +5,25 @@
 import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, checkControlBlocks, dirtyBlocks, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import {
+  aioBroken,
+  allRight,
+  checkControlBlocks,
+  dirtyBlocks,
+  prepareRace,
+  race,
+  raceDeclaration,
+  raceOptions,
+  readersOption,
+} from "./shared/read-race.js";
 
-/** What LTP's readers read at a time, in bytes. */
-const READ_BYTES = 4096;
 const FILE = "file.bin";
 
 export default testcase({
   name: "aiodio_sparse",
   summary: "Fill a sparse file with asynchronous direct writes while others read it",
   options: {
-    n: integer({
-      default: 16,
-      help: "Number of readers (default 16)",
-      invalid: "Invalid number of children '%s'",
-    }),
+    n: readersOption(16),
     w: size({ default: 1024, help: "Size of one write (default 1K)", invalid: "Invalid write blocks size '%s'" }),
     s: size({ default: 100 * 2 ** 20, help: "File size (default 100M)", invalid: "Invalid file size '%s'" }),
     o: integer({
@@ -30,10 +34,7 @@ export default testcase({
     engine: engineOption("libaio", "writes are", "as LTP"),
     ...raceOptions,
   },
-  runtimeSeconds: 1800,
-  timeoutSeconds: 0,
-  needs: { directory: true },
-  skipFilesystems: ["tmpfs"],
+  ...raceDeclaration,
 
   async setup(test) {
     const { o, w, s } = test.options;
@@ -54,22 +55,12 @@ export default testcase({
     const failures = await race(
       test,
       state,
-      {
-        file: FILE,
-        late: "Test out of runtime, exiting",
-        broken({ step, code, errno, offset, got }) {
-          if (step === "submit") return `io_submit: ${code}`;
-          if (step === "reap") return `io_getevents: ${code}`;
-          if (step !== "write" && step !== "short-write") return undefined;
-          return `AIO write offset ${offset} expected ${w} got ${got ?? -(errno ?? 0)}`;
-        },
-      },
+      { file: FILE, broken: aioBroken },
       {
         scene: { sparse: { bytes: s, start: 0 } },
         blockBytes: w,
         depth: state.depth,
         readers: n,
-        readBytes: READ_BYTES,
       },
     );
     for (const failure of failures) test.fail(failure);

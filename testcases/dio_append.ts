@@ -6,17 +6,15 @@ import { statfsSync } from "node:fs";
 import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import { allRight, prepareRace, race, raceDeclaration, raceOptions, readersOption } from "./shared/read-race.js";
 
-/** What LTP's readers read at a time, in bytes. */
-const READ_BYTES = 4096;
 const FILE = "dio_append";
 
 export default testcase({
   name: "dio_append",
   summary: "Append to a file with direct writes while others read its end",
   options: {
-    n: integer({ default: 16, help: "Number of readers (default 16)", invalid: "Invalid number of children '%s'" }),
+    n: readersOption(16),
     w: size({ default: 65_536, help: "Size of one append (default 64K)", invalid: "Invalid write file size '%s'" }),
     c: integer({
       default: 10_000,
@@ -26,10 +24,7 @@ export default testcase({
     engine: engineOption("sync", "writes are", "as LTP"),
     ...raceOptions,
   },
-  runtimeSeconds: 1800,
-  timeoutSeconds: 0,
-  needs: { directory: true },
-  skipFilesystems: ["tmpfs"],
+  ...raceDeclaration,
 
   setup(test) {
     const { c, w } = test.options;
@@ -45,13 +40,8 @@ export default testcase({
     const failures = await race(
       test,
       state,
-      {
-        file: FILE,
-        late: "Test out of runtime, exiting",
-        broken: ({ step, code, errno }) =>
-          step === "write" ? `write(${FILE},${w}) failed: ${code} (${errno})` : undefined,
-      },
-      { scene: { append: { appends: c } }, blockBytes: w, readers: n, readBytes: READ_BYTES },
+      { file: FILE },
+      { scene: { append: { appends: c } }, blockBytes: w, readers: n },
     );
     if (failures.length === 0) test.pass(allRight(test));
     else test.fail(`Non zero bytes read: ${failures.join("; ")}`);

@@ -4,7 +4,7 @@
  */
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import { allRight, prepareRace, race, raceDeclaration, raceOptions } from "./shared/read-race.js";
 
 const FILE = "file.bin";
 const MIB = 2 ** 20;
@@ -19,10 +19,7 @@ export default testcase({
     s: size({ default: 128 * MIB, help: "File size (default 128M)", invalid: "Invalid file size '%s'" }),
     ...raceOptions,
   },
-  runtimeSeconds: 1800,
-  timeoutSeconds: 0,
-  needs: { directory: true },
-  skipFilesystems: ["tmpfs"],
+  ...raceDeclaration,
 
   setup: (test) => prepareRace(test),
 
@@ -34,7 +31,6 @@ export default testcase({
       state,
       {
         file: FILE,
-        late: "Test out of runtime, exiting",
         broken({ step, code, expected, got }) {
           if (step === "write") return `pwrite: ${code}`;
           if (step === "short-write") return `pwrite: wrote ${got} bytes out of ${expected}`;

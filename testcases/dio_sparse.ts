@@ -3,12 +3,18 @@
  * see the hole's zeros or what was written, never what the blocks held before.
  */
 import { engineOption } from "../ts/testcase/engines.js";
-import { integer, size } from "../ts/testcase/options.js";
+import { size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, dirtyBlocks, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import {
+  allRight,
+  dirtyBlocks,
+  prepareRace,
+  race,
+  raceDeclaration,
+  raceOptions,
+  readersOption,
+} from "./shared/read-race.js";
 
-/** What LTP's readers read at a time, in bytes. */
-const READ_BYTES = 4096;
 /** LTP dirties as much for every size of the file. */
 const DIRTY_BYTES = 100 * 2 ** 20;
 const FILE = "dio_sparse";
@@ -17,21 +23,14 @@ export default testcase({
   name: "dio_sparse",
   summary: "Fill a sparse file with direct writes while others read it",
   options: {
-    n: integer({
-      default: 16,
-      help: "Number of readers (default 16)",
-      invalid: "Invalid number of children '%s'",
-    }),
+    n: readersOption(16),
     w: size({ default: 1024, help: "Size of one write (default 1K)", invalid: "Invalid write blocks size '%s'" }),
     s: size({ default: 100 * 2 ** 20, help: "File size (default 100M)", invalid: "Invalid file size '%s'" }),
     o: size({ default: 0, help: "Offset of the first write (default 0)", invalid: "Invalid file offset '%s'", min: 0 }),
     engine: engineOption("sync", "writes are", "as LTP"),
     ...raceOptions,
   },
-  runtimeSeconds: 1800,
-  timeoutSeconds: 0,
-  needs: { directory: true },
-  skipFilesystems: ["tmpfs"],
+  ...raceDeclaration,
 
   async setup(test) {
     const { o, s } = test.options;
@@ -48,13 +47,8 @@ export default testcase({
     const failures = await race(
       test,
       state,
-      {
-        file: FILE,
-        late: "Test runtime is over, exiting",
-        broken: ({ step, code, errno }) =>
-          step === "write" ? `write(${FILE},${w}) failed: ${code} (${errno})` : undefined,
-      },
-      { scene: { sparse: { bytes: s, start: o } }, blockBytes: w, readers: n, readBytes: READ_BYTES },
+      { file: FILE, late: "Test runtime is over, exiting" },
+      { scene: { sparse: { bytes: s, start: o } }, blockBytes: w, readers: n },
     );
     for (const failure of failures) test.fail(failure);
     if (failures.length === 0) test.pass(allRight(test));

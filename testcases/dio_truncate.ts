@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { engineOption } from "../ts/testcase/engines.js";
 import { integer, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
-import { allRight, prepareRace, race, raceOptions } from "./shared/read-race.js";
+import { allRight, prepareRace, race, raceDeclaration, raceOptions, readersOption } from "./shared/read-race.js";
 
 /** What LTP's readers read at a time, in bytes. */
 const READ_BYTES = 65_536;
@@ -20,7 +20,7 @@ export default testcase({
   name: "dio_truncate",
   summary: "Extend and truncate a file with direct I/O while others read it directly",
   options: {
-    n: integer({ default: 16, help: "Number of readers (default 16)", invalid: "Invalid number of children '%s'" }),
+    n: readersOption(16),
     s: size({ default: 65_536, help: "Size of one append (default 64K)", invalid: "Invalid file size '%s'" }),
     a: integer({ default: 100, help: "Number of appends (default 100)", invalid: "Invalid number of appends '%s'" }),
     c: integer({
@@ -31,10 +31,7 @@ export default testcase({
     engine: engineOption("sync", "writes are", "as LTP"),
     ...raceOptions,
   },
-  runtimeSeconds: 1800,
-  timeoutSeconds: 0,
-  needs: { directory: true },
-  skipFilesystems: ["tmpfs"],
+  ...raceDeclaration,
 
   setup(test) {
     if (test.options.n > 2 && existsSync(REALTIME)) {
@@ -51,12 +48,7 @@ export default testcase({
     const failures = await race(
       test,
       state,
-      {
-        file: FILE,
-        late: "Test out of runtime, exiting",
-        broken: ({ step, code, errno }) =>
-          step === "write" ? `write(${FILE},${s}) failed: ${code} (${errno})` : undefined,
-      },
+      { file: FILE },
       {
         scene: { truncate: { appends: a, rounds: c, junk: join(test.directory, JUNK) } },
         blockBytes: s,

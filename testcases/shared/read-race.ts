@@ -15,7 +15,7 @@ import {
   type ReadersOutcome,
   storageInfo,
 } from "#native";
-import { chooseSeed, flag, type Option, seed } from "../../ts/testcase/options.js";
+import { chooseSeed, flag, integer, type Option, seed } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
 import {
   explainFailure,
@@ -33,6 +33,23 @@ export const raceOptions = {
   seed: seed(),
   verify: verifyOption("the file"),
 };
+
+/** What the declarations of all of them have in common. */
+export const raceDeclaration = {
+  runtimeSeconds: 1800,
+  timeoutSeconds: 0,
+  needs: { directory: true },
+  skipFilesystems: ["tmpfs"],
+} as const;
+
+/** `-n` of those that read through several readers. */
+export function readersOption(count: number): Option<number> {
+  const help = `Number of readers (default ${count})`;
+  return integer({ default: count, help, invalid: "Invalid number of children '%s'" });
+}
+
+/** What most of LTP's readers read at a time, in bytes. */
+const READ_BYTES = 4096;
 
 /** What a race needs to know of its testcase. */
 export type RaceTest = Test<typeof raceOptions & { engine?: Option<Engine> }>;
@@ -75,15 +92,28 @@ export async function dirtyBlocks(test: RaceTest, { seed }: RaceState, bytes: nu
   if (error) test.broken(explainFailure(error));
 }
 
-type Work = Pick<ReadersOptions, "scene" | "blockBytes" | "readers" | "readBytes"> & { depth?: number };
+type Work = Pick<ReadersOptions, "scene" | "blockBytes" | "readers"> & { depth?: number; readBytes?: number };
 
 export interface RaceWords {
   /** Name of the file. */
   file: string;
-  /** LTP's words for a run that used up its time. */
-  late: string;
-  /** LTP's words for a step of the writer that failed; undefined for the core's own. */
-  broken(error: Failure): string | undefined;
+  /** LTP's words for a run that used up its time, where they are others than most programs'. */
+  late?: string;
+  /** LTP's words for a step of the writer that failed, where it is no plain write; undefined for the core's own. */
+  broken?(error: Failure, work: Work): string | undefined;
+}
+
+/** LTP's words for a failed step of the programs that write through AIO. */
+export function aioBroken({ step, code, errno, offset, got }: Failure, { blockBytes }: Work): string | undefined {
+  if (step === "submit") return `io_submit: ${code}`;
+  if (step === "reap") return `io_getevents: ${code}`;
+  if (step !== "write" && step !== "short-write") return undefined;
+  return `AIO write offset ${offset} expected ${blockBytes} got ${got ?? -(errno ?? 0)}`;
+}
+
+/** The same for those that write with write(2). */
+function writeBroken({ step, code, errno }: Failure, file: string, bytes: number): string | undefined {
+  return step === "write" ? `write(${file},${bytes}) failed: ${code} (${errno})` : undefined;
 }
 
 /** Has readers read the file while it changes, then verifies it. Returns the texts of TFAIL, none when all is right. */
@@ -93,6 +123,7 @@ export async function race(test: RaceTest, state: RaceState, words: RaceWords, w
   const secondsMax = test.runtimeSeconds > 0 ? { secondsMax: test.runtimeSeconds } : {};
   const outcome = await call("readers", {
     depth: 1,
+    readBytes: READ_BYTES,
     ...work,
     ...secondsMax,
     path,
@@ -104,7 +135,7 @@ export async function race(test: RaceTest, state: RaceState, words: RaceWords, w
   // Each round has its own; a scene may need one before the first.
   state.generation += outcome.tally.rounds + 1;
   test.sink.data("race", outcome);
-  if (outcome.late) test.info(words.late);
+  if (outcome.late) test.info(words.late ?? "Test out of runtime, exiting");
   tellTally(test, outcome);
   const { bad, error } = outcome;
   const failures = bad ? [explainBadRead(bad)] : [];
@@ -115,7 +146,7 @@ export async function race(test: RaceTest, state: RaceState, words: RaceWords, w
   }
   if (error) {
     for (const failure of failures) test.fail(failure);
-    breakOn(test, words, error);
+    breakOn(test, words, work, error);
   }
   const { expectation } = outcome;
   const findings = await verifyAndReport(test, test.options.verify, { path, expectation }, () => {
@@ -149,11 +180,12 @@ function explainBadRead({ offset, bytes, found, sizeMin, sizeMax }: BadRead): st
   return `read at offset ${offset} ended at ${offset + bytes}, but the file had from ${sizeMin} to ${sizeMax} bytes`;
 }
 
-function breakOn(test: RaceTest, words: RaceWords, error: Failure): never {
+function breakOn(test: RaceTest, words: RaceWords, work: Work, error: Failure): never {
   if (error.step === "open" && error.code === "EINVAL") test.unsupported(`${test.filesystem} has no O_DIRECT`);
   const read =
     error.step === "read" ? `pread(${basename(error.path ?? "")}) failed: ${error.code} (${error.errno})` : undefined;
-  const ltps = words.broken(error) ?? read;
+  const writers = words.broken ? words.broken(error, work) : writeBroken(error, words.file, work.blockBytes);
+  const ltps = writers ?? read;
   // LTP's words do not always name the error.
   if (ltps !== undefined) test.info(explainFailure(error));
   test.broken(ltps ?? explainFailure(error));
