@@ -46,8 +46,8 @@ import {
   climb,
   describeRanges,
   explainFailure,
-  type Finding,
   isBad,
+  type RungFinding,
   reportFailure,
   unreachable,
   verifyOption,
@@ -304,7 +304,7 @@ async function verifyFiles(test: StressTest, { files }: SignalStressOutcome): Pr
   const { verify } = test.options;
   const others = { ...(test.remount && { remount() {} }) };
   const climbs = files.map((file, index) => climb(index === 0 ? test : others, verify, file));
-  const findings: Finding[][] = files.map(() => []);
+  const findings: RungFinding[][] = files.map(() => []);
   for (let open = true; open; ) {
     for (const [index, climber] of climbs.entries()) {
       const { value: found, done } = await climber.next();

@@ -23,8 +23,8 @@ import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
   describeRanges,
   explainFailure,
-  type Finding,
   noteVerified,
+  type RungFinding,
   unreachable,
   verifyAndReport,
   verifyOption,
@@ -245,7 +245,7 @@ function describeLatency(test: StressTest, { min, average, max, buckets }: AioSt
 
 /** All files, down the ladder; one verdict. */
 async function verify(test: StressTest, { files }: State, { expectations }: AioStressOutcome): Promise<void> {
-  const all: Finding[] = [];
+  const all: RungFinding[] = [];
   for (const [number, expectation] of expectations.entries()) {
     const path = files[number] ?? "";
     const findings = await verifyAndReport(test, test.options.verify, { path, expectation }, () => {

@@ -14,8 +14,8 @@ import {
   describeRanges,
   diagnoseFile,
   explainFailure,
-  type Finding,
   isBad,
+  type RungFinding,
   verifyOption,
 } from "../../ts/testcase/verification.js";
 
@@ -151,7 +151,7 @@ export async function complaints(
   { fileId, ...expected }: { path: string; offset?: number; bytes: number; fileId: number },
 ): Promise<{ lines: string[]; notes: string[] }> {
   if (data.ltp) return { lines: [], notes: [] };
-  const findings: Finding[] = [];
+  const findings: RungFinding[] = [];
   const name = basename(expected.path);
   const lines: string[] = [];
   const key = { seed: data.seed, fileId, generation: data.generation };

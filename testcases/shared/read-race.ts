@@ -19,8 +19,8 @@ import { chooseSeed, flag, integer, type Option, seed } from "../../ts/testcase/
 import type { Test } from "../../ts/testcase/testcase.js";
 import {
   explainFailure,
-  type Finding,
   noteVerified,
+  type RungFinding,
   reportFailure,
   unreachable,
   verifyAndReport,
@@ -140,7 +140,7 @@ export async function race(test: RaceTest, state: RaceState, words: RaceWords, w
   const { bad, error } = outcome;
   const failures = bad ? [explainBadRead(bad)] : [];
   if (bad) {
-    const finding: Finding = { ...bad.found, rung: bad.direct ? "disk" : "cache" };
+    const finding: RungFinding = { ...bad.found, rung: bad.direct ? "disk" : "cache" };
     test.info(`Reader ${bad.reader} read ${bad.bytes} bytes at offset ${bad.offset} of ${words.file}`);
     reportFailure(test, path, [finding]);
   }

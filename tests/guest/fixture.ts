@@ -1,12 +1,12 @@
 /** A machine that is played by the test, in the place of an emulator or ssh, and what its agent says. */
 import { Duplex } from "node:stream";
-import type { Machine, PlannedRun } from "../../ts/events/events.js";
+import type { MachineFacts, PlannedRun } from "../../ts/events/events.js";
 import type { FromAgent, ToAgent } from "../../ts/guest/agent-protocol.js";
 import { Console } from "../../ts/guest/console.js";
 import type { GuestLimits, GuestMachine } from "../../ts/guest/guest.js";
 import { machineFacts } from "../../ts/linux/machine.js";
 
-export const FACTS: Machine = { ...machineFacts(), kernel: "6.1.0", machine: "ppc64le", pageBytes: 65_536 };
+export const FACTS: MachineFacts = { ...machineFacts(), kernel: "6.1.0", machine: "ppc64le", pageBytes: 65_536 };
 export const READY: FromAgent = { type: "ready", version: "0.1.0", machine: FACTS, calibrationMs: 80 };
 /** Only what must not be waited for in a test is short. */
 export const LIMITS: GuestLimits = { boot: 60_000, silence: 60_000, interrupt: 60_000, gone: 60_000 };

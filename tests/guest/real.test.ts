@@ -14,7 +14,7 @@ import { BootError, Guest } from "../../ts/guest/guest.js";
 import { kernelEntry } from "../../ts/guest/kernel.js";
 import { parseGuest } from "../../ts/guest/name.js";
 import { prepareGuest } from "../../ts/guest/prepare.js";
-import { Machine } from "../../ts/guest/qemu.js";
+import { VirtualMachine } from "../../ts/guest/qemu.js";
 import { rootFor } from "../../ts/guest/root.js";
 import { findTool } from "../../ts/process/tools.js";
 import { childrenOf, command, emptied, goneOf, plainEnvironment, printed } from "../support/command.js";
@@ -164,7 +164,7 @@ describe.skipIf(!wanted)("a guest", { timeout: TIMEOUT }, () => {
       symlink("bin/sh", "busybox"),
       file("init", script, 0o755),
     ]);
-    const machine = new Machine({ ...options, initramfs });
+    const machine = new VirtualMachine({ ...options, initramfs });
     const error = await Guest.boot(machine, new AbortController().signal).catch((failure: unknown) => failure);
     expect(error).toBeInstanceOf(BootError);
     expect((error as BootError).message).toBe("it ended while it came up: kernel panic: sysrq triggered crash");

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Machine } from "../../ts/events/events.js";
+import type { MachineFacts } from "../../ts/events/events.js";
 import {
   ATTRIBUTES,
   type Environment,
@@ -29,7 +29,7 @@ const fromYaml = (content: string) => {
   return { issues: describing(new KnownIssues(issues), HERE), notes };
 };
 
-const MACHINE: Machine = {
+const MACHINE: MachineFacts = {
   kernel: "6.9.9-1-default",
   kernelVersion: "#1 SMP",
   machine: "ppc64le",

@@ -22,14 +22,14 @@ import {
   subjects,
 } from "../../ts/selftest/cases.js";
 import { ltpProgram, ltpRunner, ltpSubject, verdictOfExit } from "../../ts/selftest/ltp.js";
-import { type Cell, complaints, excused, judge, type Outcome, type Row } from "../../ts/selftest/selftest.js";
+import { type Cell, type CellOutcome, complaints, excused, judge, type Row } from "../../ts/selftest/selftest.js";
 import { programs } from "../../ts/testcase/registry.js";
 import { command, fakeSystem } from "../cli/fixture.js";
 
 const FAULT: FaultCase = { name: "f", rule: "flip-bit", right: /bits differ/ };
 const LAWFUL: FaultCase = { ...FAULT, lawful: true };
 const SUBJECTS = await subjects();
-const cell = (outcome: Outcome): Cell => ({ outcome, verdict: "TPASS", fired: 1, lines: [] });
+const cell = (outcome: CellOutcome): Cell => ({ outcome, verdict: "TPASS", fired: 1, lines: [] });
 const subject = (name: string): Subject => ({ name, program: "aiocp", argv: [], file: "*" });
 
 describe("the table", () => {
@@ -103,7 +103,7 @@ describe("the table", () => {
 
 describe("a cell", () => {
   const named = ["TINFO: 1 bits differ"];
-  test.each<[string, FaultCase | undefined, Parameters<typeof judge>[1], number, string[], Outcome]>([
+  test.each<[string, FaultCase | undefined, Parameters<typeof judge>[1], number, string[], CellOutcome]>([
     ["noticed and named", FAULT, "TFAIL", 1, named, "right"],
     ["noticed as an error and named", FAULT, "TBROK", 2, named, "right"],
     ["noticed only", FAULT, "TFAIL", 1, ["TFAIL: bad"], "detected"],
@@ -121,7 +121,7 @@ describe("a cell", () => {
 });
 
 test("a fault has to be called by its name once, is never missed without an excuse, and is never a false alarm", () => {
-  const row = (...outcomes: Outcome[]) =>
+  const row = (...outcomes: CellOutcome[]) =>
     complaints([{ fault: FAULT, cells: outcomes.map(cell) }], [..."abcd"].map(subject), false);
   expect(row("excused", "right", "not applicable", "detected")).toEqual([]);
   expect(row("missed", "right", "missed")).toEqual(["f: missed by a, c"]);
@@ -132,7 +132,7 @@ test("a fault has to be called by its name once, is never missed without an excu
 });
 
 test("a testcase has to call one fault by its name, if it can run here", () => {
-  const row = (fault: FaultCase | undefined, ...outcomes: Outcome[]): Row => ({ fault, cells: outcomes.map(cell) });
+  const row = (fault: FaultCase | undefined, ...outcomes: CellOutcome[]): Row => ({ fault, cells: outcomes.map(cell) });
   const rows = [
     row(undefined, "right", "right", "not applicable", "false alarm"),
     row(FAULT, "right", "detected", "not applicable", "right"),
@@ -148,7 +148,8 @@ test("only what is missed is excused", () => {
   const fault = FAULT_CASES.find(({ name }) => name === one?.faults[0]);
   const meant = SUBJECTS.find(({ name }) => one !== undefined && covers(one, name));
   if (!fault || !meant) throw new Error("there is no excuse");
-  const outcome = (given: Outcome, of: FaultCase | undefined, who: Subject) => excused(cell(given), of, who).outcome;
+  const outcome = (given: CellOutcome, of: FaultCase | undefined, who: Subject) =>
+    excused(cell(given), of, who).outcome;
   expect(outcome("missed", fault, meant)).toBe("excused");
   for (const other of ["right", "detected", "not applicable", "false alarm"] as const) {
     expect(outcome(other, fault, meant)).toBe(other);
@@ -163,7 +164,7 @@ describe("what is shown", () => {
   const fault = FAULT_CASES.find(({ name }) => name === one?.faults[0]) ?? FAULT;
   const blind = SUBJECTS.find(({ name }) => one !== undefined && covers(one, name)) ?? subject("none");
   const those = [...SUBJECTS.filter((each) => each !== blind).slice(0, 9), blind];
-  const all = (outcome: Outcome) => those.map(() => cell(outcome));
+  const all = (outcome: CellOutcome) => those.map(() => cell(outcome));
   const table: Table = {
     subjects: those,
     ltp: those.slice(0, 3),

@@ -4,7 +4,7 @@
 export const TIMER_MAX_MS = 2 ** 31 - 1;
 
 /** What came, or why nobody waits any more. */
-export type Outcome<T> = { value: T } | "late" | "aborted";
+export type Waited<T> = { value: T } | "late" | "aborted";
 
 /**
  * Waits for a promise until `seconds` have passed or `signal` is aborted. What it settles to later is nobody's concern.
@@ -17,7 +17,7 @@ export async function within<T>(
   seconds: number,
   signal?: AbortSignal,
   graceSeconds = 0,
-): Promise<Outcome<T>> {
+): Promise<Waited<T>> {
   let timer: NodeJS.Timeout | undefined;
   let grace: NodeJS.Timeout | undefined;
   let abort = () => {};

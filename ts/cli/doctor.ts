@@ -16,7 +16,7 @@ import { programFolders, shadows } from "./shadows.js";
 import type { System } from "./system.js";
 
 /** One thing looked at. `bad` keeps the main job from running, `less` only takes something away. */
-export interface Finding {
+export interface CheckedItem {
   state: "ok" | "less" | "bad";
   name: string;
   text: string;
@@ -61,14 +61,14 @@ export async function doctor(flags: Flags, operands: readonly string[], system: 
   return bad.length === 0 ? EXIT.ok : EXIT.failed;
 }
 
-function kernelFindings(): Finding[] {
+function kernelFindings(): CheckedItem[] {
   return [
     { state: "ok", name: "aiodio-ltp", text: `${version}, Node ${process.version}` },
     { state: "ok", name: "kernel", text: `Linux ${release()} ${machine()}, pages of ${pageBytes()} bytes` },
   ];
 }
 
-function directoryFindings(directory: string, workers: number): Finding[] {
+function directoryFindings(directory: string, workers: number): CheckedItem[] {
   try {
     checkDirectory(directory, workers);
   } catch (error) {
@@ -84,7 +84,7 @@ function directoryFindings(directory: string, workers: number): Finding[] {
   return [{ state: "ok", name: "directory", text }];
 }
 
-async function addonFindings(directory: string): Promise<Finding[]> {
+async function addonFindings(directory: string): Promise<CheckedItem[]> {
   let native: typeof import("#native");
   try {
     native = await import("#native");
@@ -94,7 +94,7 @@ async function addonFindings(directory: string): Promise<Finding[]> {
     return [{ state: "bad", name: "addon", text: `does not load (${reason})`, remedy }];
   }
   const { aioMax, aioInUse, aioError, ioUringError, memlockBytes, crc32cHardware } = native.limits();
-  const findings: Finding[] = [directFinding(native, directory)];
+  const findings: CheckedItem[] = [directFinding(native, directory)];
   if (aioError) {
     const remedy = "boot a kernel with CONFIG_AIO=y, or run with --engine io_uring or --engine sync";
     findings.push({ state: ioUringError ? "bad" : "less", name: "aio", text: aioError.message, remedy });
@@ -122,7 +122,7 @@ async function addonFindings(directory: string): Promise<Finding[]> {
   return findings;
 }
 
-function directFinding({ storageInfo }: typeof import("#native"), directory: string): Finding {
+function directFinding({ storageInfo }: typeof import("#native"), directory: string): CheckedItem {
   try {
     const info = storageInfo(directory);
     const text =
@@ -143,7 +143,7 @@ function directFinding({ storageInfo }: typeof import("#native"), directory: str
   }
 }
 
-function permissionFindings(): Finding[] {
+function permissionFindings(): CheckedItem[] {
   const root = process.geteuid?.() === 0;
   const can = (mode: number) => {
     try {
@@ -165,7 +165,7 @@ function permissionFindings(): Finding[] {
   ];
 }
 
-function shadowFindings(env: NodeJS.ProcessEnv): Finding[] {
+function shadowFindings(env: NodeJS.ProcessEnv): CheckedItem[] {
   const found = shadows(programs.keys(), programFolders(env));
   const [one] = found;
   if (!one)
@@ -178,13 +178,13 @@ function shadowFindings(env: NodeJS.ProcessEnv): Finding[] {
   return [{ state: "less", name: "PATH", text, remedy }];
 }
 
-function toolFindings(env: NodeJS.ProcessEnv): Finding[] {
+function toolFindings(env: NodeJS.ProcessEnv): CheckedItem[] {
   // Where mkfs lies is often missing from a user's PATH.
   const folders = [env.PATH, "/usr/sbin", "/sbin"].filter(Boolean).join(delimiter);
   const find = (command: string) => findTool(command, folders);
   const managers = Object.keys(INSTALL) as (keyof typeof INSTALL)[];
   const manager = managers.find((name) => find(name) !== undefined);
-  return Object.entries(TOOLS).map(([program, [, purpose]]): Finding => {
+  return Object.entries(TOOLS).map(([program, [, purpose]]): CheckedItem => {
     const path = find(program);
     if (path !== undefined) return { state: "ok", name: program, text: path };
     const name = packageOf(program, manager);

@@ -49,12 +49,12 @@ export async function guest(flags: Flags, operands: readonly string[], system: S
   const [only, ...others] = guests;
   if (!only || others.length > 0) throw new UsageError("guest shell: name one guest");
   const { machine } = await prepareGuest(only, variants, "shell", disk, cache, tell(only));
-  const { Machine } = await import("../guest/qemu.js");
+  const { VirtualMachine } = await import("../guest/qemu.js");
   // On a terminal of its own settings the guest would see every Ctrl-C, which belongs to its shell.
   system.terminal.err(
     `${only.text}: disks are /dev/vda (sectors of 512) and /dev/vdb (4096), programs aiocp.js and so on; Ctrl-A X ends the guest\n`,
   );
-  const { code } = await new Machine(machine).end;
+  const { code } = await new VirtualMachine(machine).end;
   spawnSync("stty", ["sane"], { stdio: "inherit" });
   return code ?? 3;
 }

@@ -3,7 +3,7 @@ import { isAbsolute, resolve } from "node:path";
 import { UsageError } from "../base/errors.js";
 import { DEFAULT_SIZE_BYTES, defaultBacking, deviceBytes } from "../filesystem/provision.js";
 import { parseFilesystems, type Variant } from "../filesystem/variants.js";
-import type { Place } from "../guest/agent-protocol.js";
+import type { HostSettings } from "../guest/agent-protocol.js";
 import { Cache, cacheDirectory } from "../guest/cache.js";
 import { checkDestination, type GuestName, type OwnKernel, parseGuests } from "../guest/name.js";
 import type { GuestRunOptions } from "../guest/scheduler.js";
@@ -152,14 +152,14 @@ export async function prepareElsewhere(elsewhere: Elsewhere, flags: Flags, aroun
   return { runPlan, facts };
 }
 
-type Start = Pick<GuestRunOptions, "start"> & Pick<Prepared, "facts"> & { place?: Place };
+type Start = Pick<GuestRunOptions, "start"> & Pick<Prepared, "facts"> & { place?: HostSettings };
 
 async function prepareGuests(
   { guests, variants = new Map() }: Elsewhere,
   flags: Flags,
   { cwd, env, tell }: Around,
 ): Promise<Start> {
-  const [{ prepareGuest }, { Machine }] = await Promise.all([
+  const [{ prepareGuest }, { VirtualMachine }] = await Promise.all([
     import("../guest/prepare.js"),
     import("../guest/qemu.js"),
   ]);
@@ -175,7 +175,7 @@ async function prepareGuests(
     start: (name) => {
       const options = prepared.get(name)?.machine;
       if (!options) throw new Error(`nobody asked for the guest ${name}`);
-      return { machine: new Machine(options), accelerator: options.accelerator };
+      return { machine: new VirtualMachine(options), accelerator: options.accelerator };
     },
   };
 }

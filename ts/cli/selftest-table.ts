@@ -2,7 +2,7 @@
 import type { ResultType } from "../events/events.js";
 import { paint } from "../report/ltp.js";
 import { excuse, FAULT_CASES, type Subject } from "../selftest/cases.js";
-import type { Cell, Outcome, Row } from "../selftest/selftest.js";
+import type { Cell, CellOutcome, Row } from "../selftest/selftest.js";
 import { wrap } from "./flags.js";
 
 export interface Table {
@@ -13,7 +13,7 @@ export interface Table {
   rows: readonly Row[];
 }
 
-const COLUMNS: readonly { outcome: Outcome; title: string; colour: ResultType }[] = [
+const COLUMNS: readonly { outcome: CellOutcome; title: string; colour: ResultType }[] = [
   { outcome: "right", title: "named", colour: "TPASS" },
   { outcome: "detected", title: "seen", colour: "TWARN" },
   { outcome: "missed", title: "missed", colour: "TFAIL" },
@@ -28,7 +28,7 @@ const NAME_COLUMNS = Math.max(...FAULT_CASES.map(({ name }) => name.length));
 /** Stands for 0, so that what is not 0 is seen. */
 const NONE = "·";
 
-function count(cells: readonly Cell[], ...outcomes: Outcome[]): number {
+function count(cells: readonly Cell[], ...outcomes: CellOutcome[]): number {
   return cells.filter(({ outcome }) => outcomes.includes(outcome)).length;
 }
 
@@ -82,8 +82,8 @@ export function details(table: Table, found: readonly string[], columns: number)
   lines.push("", `${rows.length - 1} faults, ${subjects.length} testcases`);
   const reasons: string[] = [];
   for (const { fault, cells } of rows) {
-    const named = (outcome: Outcome) => subjects.filter((_, index) => cells[index]?.outcome === outcome);
-    const list = (outcome: Outcome, words: string) => {
+    const named = (outcome: CellOutcome) => subjects.filter((_, index) => cells[index]?.outcome === outcome);
+    const list = (outcome: CellOutcome, words: string) => {
       const names = named(outcome).map(({ name }) => name);
       return names.length > 0 ? [`${words} ${names.join(", ")}`] : [];
     };

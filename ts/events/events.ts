@@ -62,7 +62,7 @@ export interface PlannedRun {
 }
 
 /** Facts of the machine, taken once a run. */
-export interface Machine {
+export interface MachineFacts {
   /** `uname -r`. */
   kernel: string;
   /** `uname -v`. */
@@ -163,7 +163,7 @@ export type RunEvent =
       devices?: string[];
       /** Seed of `--shuffle`; absent when the order is the files'. */
       shuffleSeed?: string;
-      machine: Machine;
+      machine: MachineFacts;
       plan: PlannedRun[];
       /**
        * What makes the command that runs one of them again (`repeat.ts`): the options that matter, the files by their names
@@ -185,7 +185,7 @@ export type RunEvent =
       time: string;
       guest: string;
       worker: number;
-      machine: Machine;
+      machine: MachineFacts;
       /** Absent for a host, which is no guest of this machine. */
       accelerator?: "kvm" | "tcg" | undefined;
       /** From the start of the emulator, or of ssh, to the agent's first word. */

@@ -28,7 +28,7 @@
  */
 import { z } from "zod";
 import { version } from "../base/package.js";
-import type { Machine, PlannedRun, RunEvent } from "../events/events.js";
+import type { MachineFacts, PlannedRun, RunEvent } from "../events/events.js";
 import { checkEvent, machineSchema, plannedRunSchema } from "../events/schema.js";
 import { ProtocolError } from "../run/protocol-check.js";
 
@@ -48,11 +48,11 @@ export interface AgentRun {
   /** Environment of the testcases beyond the agent's own: LTP's variables. */
   env: Record<string, string>;
   /** What a host takes from the command line: where testcases work, and how filesystems are made. Guests know. */
-  place?: Place | undefined;
+  place?: HostSettings | undefined;
 }
 
 /** As the options of these names have them; paths are absolute. */
-export interface Place {
+export interface HostSettings {
   directory?: string | undefined;
   backing?: string | undefined;
   sizeBytes?: number | undefined;
@@ -99,7 +99,7 @@ export function decodeToAgent(line: string): ToAgent {
 
 export type FromAgent =
   /** `calibrationMs`: how long {@link calibrate} took. */
-  | { type: "ready"; version: string; machine: Machine; calibrationMs: number; note?: string | undefined }
+  | { type: "ready"; version: string; machine: MachineFacts; calibrationMs: number; note?: string | undefined }
   /** Never sent: what a `ready` of another version is taken for, whatever else is in it. */
   | { type: "stranger"; version: string }
   /** Nothing else to say, but not hung. */

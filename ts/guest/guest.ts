@@ -3,7 +3,7 @@
 import { within } from "../base/deadline.js";
 import { jsonLine, LineSplitter } from "../base/lines.js";
 import { version } from "../base/package.js";
-import type { Machine as MachineFacts, PlannedRun, RunEvent } from "../events/events.js";
+import type { MachineFacts, PlannedRun, RunEvent } from "../events/events.js";
 import { ProtocolError } from "../run/protocol-check.js";
 import { type AgentRun, ALIVE_MS, decodeFromAgent, type FromAgent, type ToAgent } from "./agent-protocol.js";
 import type { Console } from "./console.js";

@@ -17,7 +17,7 @@ import { chooseAccelerator, type DiskOptions, findQemu, type MachineOptions, MEM
 import { isHost, rootFor } from "./root.js";
 
 export interface PreparedGuest {
-  /** What a `Machine` is made from. */
+  /** What a `VirtualMachine` is made from. */
   machine: MachineOptions;
   /** What is known of it before it is up. */
   facts: KnownFacts;

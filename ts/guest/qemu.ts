@@ -120,7 +120,7 @@ export interface MachineEnd {
 }
 
 /** One running emulator. It dies with this process, and its disks with it. */
-export class Machine {
+export class VirtualMachine {
   readonly kind = "guest";
   readonly console = new Console();
   /** Settles when it is gone and all its console's words have been delivered. */

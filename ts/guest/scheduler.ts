@@ -46,7 +46,7 @@ export async function runInGuests(
   const places = Math.min(options.workers, queue.length);
   const seen = { begun: false };
   const ends = await Promise.allSettled(
-    Array.from({ length: places }, (_, index) => new Place(index + 1, options, queue, emit, seen).run()),
+    Array.from({ length: places }, (_, index) => new GuestPlace(index + 1, options, queue, emit, seen).run()),
   );
   for (const end of ends) if (end.status === "rejected") throw end.reason;
   return { interrupted: options.signal.aborted };
@@ -79,7 +79,7 @@ interface Booted {
 }
 
 /** One guest at a time. */
-class Place {
+class GuestPlace {
   private guest: (Booted & { name: string }) | undefined;
   /** Guests that do not come up: nothing more is tried in them. */
   private readonly broken = new Map<string, string>();

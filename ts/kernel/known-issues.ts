@@ -11,7 +11,7 @@ import { readFileSync } from "node:fs";
 import { z } from "zod";
 import { reasonOf, UsageError } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
-import type { Machine, PlannedRun, Verdict } from "../events/events.js";
+import type { MachineFacts, PlannedRun, Verdict } from "../events/events.js";
 
 /** What an entry's conditions are compared with. One that is not known here fits no entry that asks for it. */
 export const ATTRIBUTES = [
@@ -33,7 +33,7 @@ export type Attribute = (typeof ATTRIBUTES)[number];
 export type Environment = Partial<Record<Exclude<Attribute, "retval">, string>>;
 
 /** What is known of a machine: of a guest that has not been booted yet it may be less than all. */
-export type KnownFacts = Partial<Pick<Machine, "kernel" | "machine" | "distribution" | "distributionVersion">>;
+export type KnownFacts = Partial<Pick<MachineFacts, "kernel" | "machine" | "distribution" | "distributionVersion">>;
 
 /** One entry, where it stands, and what it asks for. */
 export interface KnownIssue {

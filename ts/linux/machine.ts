@@ -2,7 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync } from "node:fs";
 import { machine, release, version } from "node:os";
 import { join } from "node:path";
-import type { Machine } from "../events/events.js";
+import type { MachineFacts } from "../events/events.js";
 
 /** The start of a file of /proc or /etc; empty where there is none. */
 function start(path: string): string {
@@ -48,7 +48,7 @@ export function pageBytes(): number {
 }
 
 /** Which distribution the root directory `root` holds, by its os-release. */
-export function distributionOf(root: string): Pick<Machine, "distribution" | "distributionVersion"> {
+export function distributionOf(root: string): Pick<MachineFacts, "distribution" | "distributionVersion"> {
   const osRelease = start(join(root, "etc/os-release")) || start(join(root, "usr/lib/os-release"));
   return {
     distribution: field(osRelease, /^ID="?([^"\n]*)/m),
@@ -57,7 +57,7 @@ export function distributionOf(root: string): Pick<Machine, "distribution" | "di
 }
 
 /** Reads them; what a machine does not tell is `unknown`. */
-export function machineFacts(): Machine {
+export function machineFacts(): MachineFacts {
   const memory = start("/proc/meminfo");
   return {
     kernel: release(),

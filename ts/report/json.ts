@@ -1,5 +1,5 @@
 /** kirk's report, complete, so that what reads kirk's results.json (openQA, HTML scripts) reads ours. */
-import type { Machine, PlannedRun, Reporter, RunEvent } from "../events/events.js";
+import type { MachineFacts, PlannedRun, Reporter, RunEvent } from "../events/events.js";
 import { formatLogLine, formatSummary } from "./ltp.js";
 import { repeatCommand } from "./repeat.js";
 import type { EndedTest, Results } from "./results.js";
@@ -50,7 +50,7 @@ function testReport(result: EndedTest, name: string, results: Results): object {
   };
 }
 
-function environment(machine: Machine): object {
+function environment(machine: MachineFacts): object {
   return {
     distribution: machine.distribution,
     distribution_version: machine.distributionVersion,

@@ -3,7 +3,7 @@ import {
   count,
   exitStatus,
   isDamaged,
-  type Machine,
+  type MachineFacts,
   type PlannedRun,
   type ResultLine,
   type RunEvent,
@@ -62,7 +62,7 @@ export class Results {
   /** How often a filesystem was not clean and no testcase can be blamed. */
   #unblamed = 0;
   /** Facts of the guests that came up, by name. */
-  readonly #guests = new Map<string, Machine>();
+  readonly #guests = new Map<string, MachineFacts>();
   /** Known issues that nothing has needed. */
   staleIssues: readonly string[] = [];
   start: RunStart | undefined;
@@ -254,12 +254,12 @@ export class Results {
   }
 
   /** Facts of the guests that came up, by name. */
-  get guests(): ReadonlyMap<string, Machine> {
+  get guests(): ReadonlyMap<string, MachineFacts> {
     return this.#guests;
   }
 
   /** Where the testcases ran: the guest, where it was one and the same; else this machine. */
-  get machine(): Machine | undefined {
+  get machine(): MachineFacts | undefined {
     const [only, ...others] = this.#guests.values();
     return only && others.length === 0 ? only : this.start?.machine;
   }

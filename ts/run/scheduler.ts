@@ -86,7 +86,7 @@ export async function runPlan(
   try {
     between();
     const count = Math.min(options.workers, plan.length);
-    const places = Array.from({ length: count }, (_, index) => new Place(index + 1, env, options, queue, emit));
+    const places = Array.from({ length: count }, (_, index) => new WorkerPlace(index + 1, env, options, queue, emit));
     // All of them end in good order before the first one's trouble is passed on.
     const ends = await Promise.allSettled(places.map((place) => place.run()));
     between();
@@ -134,7 +134,7 @@ class Queue {
 }
 
 /** One worker's place, and the filesystem that it has at the moment. */
-class Place {
+class WorkerPlace {
   private readonly slot: Slot;
   private filesystem: Filesystem | undefined;
   private name: string | undefined;

@@ -8,7 +8,7 @@ import type { RunRequest } from "./protocol.js";
 import { endForSure, removeLeftover, stopForSure, supervise } from "./supervise.js";
 import { type Recording, Worker } from "./worker.js";
 
-export interface Outcome {
+export interface RunOutcome {
   verdict: Verdict;
   /** LTP's exit status. */
   exit: number;
@@ -68,7 +68,7 @@ export class Slot {
     request: Omit<RunRequest, "type">,
     report: (event: TestReport) => void,
     signal: AbortSignal,
-  ): Promise<Outcome> {
+  ): Promise<RunOutcome> {
     if (this.worker.dead) this.worker = this.hire();
     const limitSeconds = surroundingSeconds(this.env);
     const ending = await supervise(this.worker, request, report, signal, limitSeconds);

@@ -9,7 +9,7 @@ import { Slot } from "../run/slot.js";
 import { excuse, type FaultCase, type Subject } from "./cases.js";
 
 /** What became of one fault under one testcase. */
-export type Outcome =
+export type CellOutcome =
   /** Noticed, and called what it is; for a lawful one: lived with. */
   | "right"
   /** Noticed only. */
@@ -23,7 +23,7 @@ export type Outcome =
   | "false alarm";
 
 export interface Cell {
-  outcome: Outcome;
+  outcome: CellOutcome;
   verdict: Verdict;
   /** How often the fault was applied. */
   fired: number;
@@ -43,7 +43,7 @@ export function judge(
   verdict: Verdict,
   fired: number,
   lines: readonly string[],
-): Outcome {
+): CellOutcome {
   const failed = verdict !== "TPASS" && verdict !== "TCONF";
   if (!fault) return failed ? "false alarm" : verdict === "TCONF" ? "not applicable" : "right";
   if (fired === 0) return failed ? "false alarm" : "not applicable";
@@ -123,7 +123,7 @@ export function complaints(rows: readonly Row[], subjects: readonly Subject[], w
   const found: string[] = [];
   for (const { fault, cells } of rows) {
     const name = fault?.name ?? "no fault";
-    const those = (outcome: Outcome) =>
+    const those = (outcome: CellOutcome) =>
       subjects.filter((_, index) => cells[index]?.outcome === outcome).map((subject) => subject.name);
     const alarms = those("false alarm");
     if (alarms.length > 0) found.push(`${name}: a false alarm of ${alarms.join(", ")}`);

@@ -23,7 +23,7 @@ import type { Test } from "./testcase.js";
 export type Rung = "cache" | "disk" | "remount";
 /** A value of `--verify`; the checker that `full` adds is the runner's. */
 export type Depth = Rung | "full";
-export type Finding = VerifyOutcome & { rung: Rung };
+export type RungFinding = VerifyOutcome & { rung: Rung };
 /** A file and what it should hold: one generation of stamps, or what a workload has found (the number in its outcome). */
 export type Expected = Omit<VerifyOptions, "rung" | "rangesMax"> | { path: string; expectation: number };
 
@@ -64,7 +64,7 @@ export function unreachable(test: Remountable, depth: Depth): string | undefined
  * Verifies the file rung by rung; no descriptor of it may be open. A finding whose `error` is set says why nothing could
  * be verified: that is for the testcase to break on.
  */
-export async function* climb(test: Climber, depth: Depth, expected: Expected): AsyncGenerator<Finding> {
+export async function* climb(test: Climber, depth: Depth, expected: Expected): AsyncGenerator<RungFinding> {
   for (const rung of RUNGS[depth]) {
     if (rung === "remount") test.remount?.();
     const found = await verify(expected, rung);
@@ -98,17 +98,17 @@ export async function* secondLook(depth: Depth, expected: Expected): AsyncGenera
 }
 
 /** Whether the disk was to be looked at and could not be: the filesystem has no direct I/O, or no disk. */
-export function cacheOnly(findings: readonly Finding[]): boolean {
+export function cacheOnly(findings: readonly RungFinding[]): boolean {
   return findings.some(({ rung, direct }) => rung === "disk" && !direct);
 }
 
 /** Whether what was read is right: every byte, and no byte too many. */
-export function isBad({ rangesTotal }: Pick<Finding, "rangesTotal">): boolean {
+export function isBad({ rangesTotal }: Pick<RungFinding, "rangesTotal">): boolean {
   return rangesTotal > 0;
 }
 
 /** One line for a rung that is good; else how much is bad, and what the bad bytes are. `file` is the name shown. */
-export function describeFinding(file: string, finding: Finding): string[] {
+export function describeFinding(file: string, finding: RungFinding): string[] {
   const { rung, sectors, sectorsBad, ranges, rangesTotal } = finding;
   const where = `${file}, ${RUNG_NAMES[rung]}`;
   if (!isBad(finding)) return [`${where}: good`];
@@ -177,7 +177,7 @@ export interface Diagnosis {
  * What else is known of each bad range: which copies are bad, the extents under it, the operations that touched it, and
  * which class of bug looks like this. Call it before anything else happens to the file.
  */
-export function diagnoseFile(path: string, findings: readonly Finding[]): Diagnosis[] {
+export function diagnoseFile(path: string, findings: readonly RungFinding[]): Diagnosis[] {
   const file = basename(path);
   const disk = findings.find(({ rung, direct, error }) => rung === "disk" && direct && !error);
   const seen: Diagnosis[] = [];
@@ -185,7 +185,7 @@ export function diagnoseFile(path: string, findings: readonly Finding[]): Diagno
     for (const range of finding.ranges) {
       const { offset, bytes, kind, right } = range;
       if (seen.some((other) => other.offset === offset && other.bytes === bytes && other.kind === kind)) continue;
-      const covers = (found: Finding) =>
+      const covers = (found: RungFinding) =>
         found.ranges.some((other) => other.offset < offset + bytes && offset < other.offset + other.bytes);
       const cacheBad = findings.some((found) => found.rung === "cache" && covers(found));
       const copies = { cacheBad, diskBad: disk ? covers(disk) : undefined };
@@ -236,7 +236,7 @@ export function describeDiagnosis({ file, offset, bytes, ...known }: Diagnosis):
  * The whole failure report of one file, as TINFO lines, and its facts for the journal. Call it when the verdict has been
  * given, before anything else happens to the file.
  */
-export function reportFailure(test: Pick<Test, "info" | "sink">, path: string, findings: readonly Finding[]): void {
+export function reportFailure(test: Pick<Test, "info" | "sink">, path: string, findings: readonly RungFinding[]): void {
   const file = basename(path);
   for (const finding of findings) for (const text of describeFinding(file, finding)) test.info(text);
   const diagnoses = diagnoseFile(path, findings);
@@ -252,9 +252,9 @@ export async function verifyAndReport(
   test: Pick<Test, "remount" | "info" | "broken" | "sink">,
   depth: Depth,
   expected: Expected,
-  fail: (findings: readonly Finding[]) => void,
-): Promise<Finding[]> {
-  const findings: Finding[] = [];
+  fail: (findings: readonly RungFinding[]) => void,
+): Promise<RungFinding[]> {
+  const findings: RungFinding[] = [];
   for await (const found of climb(test, depth, expected)) {
     if (found.error) test.broken(explainFailure(found.error));
     findings.push(found);
@@ -267,7 +267,7 @@ export async function verifyAndReport(
 }
 
 /** What was verified, for the journal, and whether less than was asked for. */
-export function noteVerified(test: Pick<Test, "info" | "sink" | "filesystem">, findings: readonly Finding[]): void {
+export function noteVerified(test: Pick<Test, "info" | "sink" | "filesystem">, findings: readonly RungFinding[]): void {
   test.sink.data("verify", findings);
   if (cacheOnly(findings)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
 }
