@@ -1,14 +1,14 @@
 /** `aiodio-ltp FILE...`: plan, run, report. */
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
-import { reasonOf, UsageError } from "../base/errors.js";
+import { UsageError } from "../base/errors.js";
 import { EXIT } from "../base/exit.js";
 import { version } from "../base/package.js";
 import type { PlannedRun, RunEvent } from "../events/events.js";
 import { DEFAULT_SIZE_BYTES } from "../filesystem/provision.js";
 import type { Variant } from "../filesystem/variants.js";
 import { openKernelLog } from "../kernel/kmsg.js";
-import { environmentOf, issueText, type KnownFacts } from "../kernel/known-issues.js";
+import { environmentOf, issueText, type KnownFacts, type KnownIssues } from "../kernel/known-issues.js";
 import { skipReason } from "../kernel/skip-list.js";
 import { knownDevicesBehind } from "../linux/devices.js";
 import { machineFacts } from "../linux/machine.js";
@@ -17,13 +17,13 @@ import { filesByName, makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { onInterrupt } from "../process/interruption.js";
-import { Excuses } from "../report/excuses.js";
 import { type History, Journal } from "../report/journal.js";
 import { Results, type RunStart } from "../report/results.js";
 import { checkResumable } from "../report/resume.js";
 import { formatSkipped } from "../report/summary.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
+import { EventPath } from "./event-path.js";
 import { COMMANDS, type Flags } from "./flags.js";
 import { type Elsewhere, elsewhereOf } from "./guests.js";
 import { keepRun, latestJournal } from "./kept-runs.js";
@@ -64,12 +64,38 @@ interface Ground {
   resumed: { journal: Journal; history: History } | undefined;
 }
 
-async function runOn(
-  { results, output, journalPath, resumed }: Ground,
+/** What is to be done, and with what: all that can be wrong with it has been said. */
+interface Planned {
+  /** The first event of this part. */
+  next: RunStart;
+  /** All that is wanted, with what earlier parts have done. */
+  plan: readonly PlannedRun[];
+  /** What is left of it. */
+  pending: PlannedRun[];
+  workers: number;
+  directory: string;
+  storage: Awaited<ReturnType<typeof storageOf>>;
+  /** Testcases work in a directory of the user's on this machine. */
+  own: boolean;
+  elsewhere: boolean;
+  runPlan: System["runPlan"];
+  known: KnownIssues | undefined;
+  /** Tells the known issues of a machine, this one or a guest. */
+  describe(facts: KnownFacts, guest?: string): void;
+}
+
+async function runOn(ground: Ground, flags: Flags, operands: readonly string[], system: System): Promise<number> {
+  const planned = await planRun(ground, flags, operands, system);
+  return conclude(ground, flags, await execute(ground, planned, flags, system));
+}
+
+/** Reads all that the run is made of, and refuses what is wrong with it. */
+async function planRun(
+  { results, journalPath, resumed }: Ground,
   flags: Flags,
   operands: readonly string[],
   system: System,
-): Promise<number> {
+): Promise<Planned> {
   const { terminal, cwd } = system;
   const history = resumed?.history;
   const elsewhere = elsewhereOf(flags, cwd);
@@ -138,53 +164,39 @@ async function runOn(
   if (pending.length > 0 && !filesystems && !elsewhere) checkDirectory(directory, Math.min(workers, pending.length));
   if (pending.length > 0 && storage) await refuseBadSettings(storage);
   const runPlan = prepared?.runPlan ?? system.runPlan;
+  const own = !filesystems && !elsewhere;
+  const here = { elsewhere: elsewhere !== undefined, own, runPlan };
+  return { next, plan, pending, workers, directory, storage, known, describe, ...here };
+}
 
+/** How the run has gone. */
+interface Executed {
+  failure: { error: unknown } | undefined;
+  interrupted: boolean;
+  aborted: boolean;
+}
+
+/** Opens what the events go to, runs what is left of the plan, and tells the end. */
+async function execute(
+  { results, output, journalPath, resumed }: Ground,
+  planned: Planned,
+  flags: Flags,
+  system: System,
+): Promise<Executed> {
+  const { terminal } = system;
+  const { next, pending, elsewhere, storage } = planned;
   let journal = resumed?.journal ?? (journalPath === undefined ? undefined : await Journal.create(journalPath));
   const kept = journalPath === undefined && !flags.noJournal;
   if (kept) {
     journal = await keepRun(system.env, new Date()).catch((error: Error) => {
-      note(error.message);
+      terminal.err(`aiodio-ltp: ${error.message}\n`);
       return undefined;
     });
   }
   const reporters = await makeReporters(flags, output, results, system, journal && { path: journal.path, kept });
+  const events = new EventPath(journal, kept, results, reporters, terminal, planned);
+  const { abort, emit } = events;
   const kernelLog = openKernelLog(system.kernelLog);
-  const abort = new AbortController();
-  let failure: { error: unknown } | undefined;
-  const excuses = known && new Excuses(known, results);
-  const keep = (event: RunEvent): void => {
-    try {
-      journal?.append(event);
-    } catch (error) {
-      if (!kept) throw error;
-      // Nobody has asked for it.
-      tell(`aiodio-ltp: this run is kept no longer (${reasonOf(error)})\n`);
-      journal?.close();
-      journal = undefined;
-    }
-    results.add(event);
-  };
-  /** The one way of an event. It must not throw into the scheduler: what is wrong here ends the run in good order. */
-  const emit = (event: RunEvent): void => {
-    try {
-      // The journal first: what a reporter shows has been kept.
-      keep(event);
-      if (event.type === "guest") describe(event.machine, event.guest);
-      const explained = excuses?.after(event) ?? [];
-      for (const one of explained) keep(one);
-      // What is expected is known before any of it is shown.
-      for (const one of [event, ...explained]) for (const reporter of reporters) reporter.event(one);
-    } catch (error) {
-      failure ??= { error };
-      abort.abort();
-    }
-  };
-
-  const tell = (text: string): void => {
-    const noting = reporters.find((reporter) => reporter.note);
-    if (noting) noting.note?.(text);
-    else terminal.err(text);
-  };
   // Another machine's testcases are not what this machine's kernel speaks of.
   const kernel = elsewhere ? undefined : system.watchKernel();
   let interrupted = false;
@@ -192,7 +204,7 @@ async function runOn(
     first: () => {
       interrupted = true;
       abort.abort();
-      tell("aiodio-ltp: interrupted, ending what runs (once more: exit at once)\n");
+      events.tell("aiodio-ltp: interrupted, ending what runs (once more: exit at once)\n");
     },
     again: () => system.exit(EXIT.interrupted),
   });
@@ -209,69 +221,88 @@ async function runOn(
     emit(next);
     for (const { event, worker } of killed) {
       emit(event);
-      if (!failure && resumed) dropLeftBehind(resumed.journal.path, worker);
+      if (!events.failure && resumed) dropLeftBehind(resumed.journal.path, worker);
     }
     // The file may be another than that of the earlier parts.
-    for (const event of excuses?.all() ?? []) emit(event);
-    if (kernel?.note !== undefined) tell(`aiodio-ltp: ${kernel.note}\n`);
-    for (const { description } of storage?.devices ?? []) tell(`aiodio-ltp: formatting ${description}\n`);
+    for (const event of events.excuses?.all() ?? []) emit(event);
+    if (kernel?.note !== undefined) events.tell(`aiodio-ltp: ${kernel.note}\n`);
+    for (const { description } of storage?.devices ?? []) events.tell(`aiodio-ltp: formatting ${description}\n`);
     const earlierTrouble = results.unexpected;
     if (pending.length > 0 && !abort.signal.aborted) {
-      await runPlan(
-        pending,
-        {
-          directory,
-          devices: filesystems || elsewhere ? undefined : knownDevicesBehind(realpathSync(directory)),
-          workers,
-          ...(flags.bail && { bail: () => results.unexpected > earlierTrouble }),
-          defaults: {
-            ...(flags.engine !== undefined && { engine: flags.engine }),
-            ...(flags.verify !== undefined && { verify: flags.verify }),
-            ...(flags.seed !== undefined && { seed: flags.seed }),
-          },
-          ...(storage && { storage }),
-          ...(journalPath !== undefined && { journal: journalPath }),
-          trace: flags.trace,
-          ...(kernel && { kernel }),
-          ...(flags.timeoutMul !== undefined && { timeoutMul: flags.timeoutMul }),
-          marker: (id) => void kernelLog.mark(`aiodio-ltp: Starting ${id}`),
-          signal: abort.signal,
-        },
-        emit,
-      );
+      const options = {
+        ...runOptions(planned, flags, journalPath),
+        ...(flags.bail && { bail: () => results.unexpected > earlierTrouble }),
+        ...(kernel && { kernel }),
+        marker: (id: string) => void kernelLog.mark(`aiodio-ltp: Starting ${id}`),
+        signal: abort.signal,
+      };
+      await planned.runPlan(pending, options, emit);
     }
   } catch (error) {
-    failure ??= { error };
+    events.failure ??= { error };
   }
   try {
-    // A part of the plan needs a part of the entries only.
-    const whole = flags.select.length + flags.skip.length === 0 && !abort.signal.aborted;
-    const stale = known?.stale(new Set(plan.map(({ suite }) => suite))) ?? [];
-    const issues = stale.filter(({ reason }) => whole || reason === "unneeded").map(({ issue }) => issueText(issue));
-    if (issues.length > 0) emit({ type: "stale-issues", issues });
-    const time = new Date().toISOString();
-    for (const unchecked of results.takeUnchecked()) emit({ type: "unchecked", time, ...unchecked });
-    emit({
-      type: "run-end",
-      time,
-      counters: results.verdicts(),
-      notRun: results.planned - results.endedCount,
-      interrupted: abort.signal.aborted,
-      peakBytes: peakBytes(),
-    });
-    for (const reporter of reporters) reporter.end?.();
+    emitEnd(events, results, planned, flags);
+    events.end();
   } catch (error) {
-    failure ??= { error };
+    events.failure ??= { error };
   } finally {
     ignoreSignals();
     kernelLog.close();
     kernel?.close();
-    journal?.close();
+    events.close();
   }
+  const { aborted } = abort.signal;
+  return { failure: events.failure, interrupted: interrupted || (closed && aborted), aborted };
+}
+
+/** What the scheduler is told of the command line. */
+function runOptions({ directory, own, workers, storage }: Planned, flags: Flags, journal: string | undefined) {
+  const { engine, verify, seed, timeoutMul, trace } = flags;
+  return {
+    directory,
+    devices: own ? knownDevicesBehind(realpathSync(directory)) : undefined,
+    ...{ workers, trace },
+    defaults: {
+      ...(engine !== undefined && { engine }),
+      ...(verify !== undefined && { verify }),
+      ...(seed !== undefined && { seed }),
+    },
+    ...(storage && { storage }),
+    ...(journal !== undefined && { journal }),
+    ...(timeoutMul !== undefined && { timeoutMul }),
+  };
+}
+
+/** The last events: what is left of lists and checks, and the sums. */
+function emitEnd(events: EventPath, results: Results, planned: Planned, flags: Flags): void {
+  // A part of the plan needs a part of the entries only.
+  const whole = flags.select.length + flags.skip.length === 0 && !events.abort.signal.aborted;
+  const stale = planned.known?.stale(new Set(planned.plan.map(({ suite }) => suite))) ?? [];
+  const issues = stale.filter(({ reason }) => whole || reason === "unneeded").map(({ issue }) => issueText(issue));
+  if (issues.length > 0) events.emit({ type: "stale-issues", issues });
+  const time = new Date().toISOString();
+  for (const unchecked of results.takeUnchecked()) events.emit({ type: "unchecked", time, ...unchecked });
+  events.emit({
+    type: "run-end",
+    time,
+    counters: results.verdicts(),
+    notRun: results.planned - results.endedCount,
+    interrupted: events.abort.signal.aborted,
+    peakBytes: peakBytes(),
+  });
+}
+
+/** The exit status. */
+function conclude(
+  { results, journalPath }: Ground,
+  { bail }: Flags,
+  { failure, interrupted, aborted }: Executed,
+): number {
   if (failure) throw asRunFailure(failure.error, journalPath);
-  if (interrupted || (closed && abort.signal.aborted)) return EXIT.interrupted;
+  if (interrupted) return EXIT.interrupted;
   const notRun = results.planned - results.endedCount;
-  if (notRun > 0 && !abort.signal.aborted && !flags.bail) {
+  if (notRun > 0 && !aborted && !bail) {
     throw new Error(`${notRun} testcases were left out, and nothing says why`);
   }
   if (results.unexpected > 0) return EXIT.failed;
