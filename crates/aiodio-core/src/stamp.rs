@@ -4,9 +4,10 @@
 //! and again at its end, so that the foreign half of a torn sector can be named too. Everything is little-endian on every
 //! architecture: a disk written on s390x can be examined on x86.
 
+use serde::Deserialize;
+
 use crate::json;
 use crate::random::mix;
-use serde::Deserialize;
 
 /// Bytes covered by one stamp. Direct I/O has no smaller unit on any Linux device.
 pub const SECTOR_BYTES: usize = 512;

@@ -20,11 +20,11 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::Deserialize;
+
 pub use self::memory::Memory;
 use self::memory::lengthen;
 pub use self::window::Window;
-use serde::Deserialize;
-
 use crate::error::{Error, Result, Step};
 use crate::sys::mapping::Mapping;
 

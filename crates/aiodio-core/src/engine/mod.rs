@@ -20,13 +20,13 @@ pub(crate) mod drop_tests;
 use std::num::NonZeroUsize;
 use std::os::fd::RawFd;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::io_uring::IoUringEngine;
 pub use self::libaio::LibaioEngine;
 pub use self::queue::{Completion, DEPTH_MAX, Operation, Queue};
 pub use self::stats::Stats;
 pub use self::sync::SyncEngine;
-use serde::{Deserialize, Serialize};
-
 use crate::buffer::Registration;
 use crate::error::{Errno, Result};
 use crate::recorder::Interface;

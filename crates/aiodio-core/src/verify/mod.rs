@@ -14,11 +14,11 @@ mod verifier;
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::check::check_memory;
 pub use self::explain::{BadRange, Kind, TornWith};
 pub use self::ladder::{Rung, verify, verify_expected};
-use serde::{Deserialize, Serialize};
-
 use crate::error::Error;
 use crate::stamp::Key;
 

@@ -9,14 +9,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::shared::pattern::{Fault, Pattern};
 use serde::{Deserialize, Serialize};
 
-use crate::json;
-
+use super::shared::pattern::{Fault, Pattern};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
+use crate::json;
 use crate::stamp::Key;
 use crate::sys::Flags;
 

@@ -7,11 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::json;
-
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, DEPTH_MAX, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
+use crate::json;
 use crate::sys::{File, Flags};
 
 /// When the destination is `fsync`ed.

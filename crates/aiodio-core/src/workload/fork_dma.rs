@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::thread::ScopedJoinHandle;
 
+use serde::{Deserialize, Serialize};
+
 use super::shared::gate::{Gate, Passed, panicked};
 use super::shared::overlap::Side;
 use super::shared::pattern::{Fault, Pattern};
-use serde::{Deserialize, Serialize};
-
 use crate::buffer::{Align, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::stamp::Key;

@@ -11,16 +11,15 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use super::shared::overlap;
 use super::shared::scribble::{self, Foreign, Moment, Scribbler, Writer, Written};
 use super::shared::trouble::{Trouble, Troubles};
-use serde::{Deserialize, Serialize};
-
-use crate::json;
-
 use crate::buffer::{Align, Buffer, Memory, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
+use crate::json;
 use crate::oracle::Stamped;
 use crate::stamp::Key;
 use crate::sys::{self, File, Flags};

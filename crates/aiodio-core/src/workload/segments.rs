@@ -15,13 +15,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use super::shared::pattern::{Fault, Pattern};
 use serde::{Deserialize, Serialize};
 
-use crate::json;
-
+use super::shared::pattern::{Fault, Pattern};
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
+use crate::json;
 use crate::stamp::{Key, SECTOR};
 use crate::sys::{File, Flags};
 use crate::workload::copy::PROGRESS_INTERVAL;

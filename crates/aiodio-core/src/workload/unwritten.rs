@@ -9,11 +9,9 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::shared::trouble::{Trouble, Troubles};
 use serde::{Deserialize, Serialize};
 
-use crate::{expectation, json};
-
+use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -24,6 +22,7 @@ use crate::stamp::Key;
 use crate::sys::mapping::Mapping;
 use crate::sys::{File, Flags};
 use crate::verify::{self, check_memory};
+use crate::{expectation, json};
 
 /// What is written into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

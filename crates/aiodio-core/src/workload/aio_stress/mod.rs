@@ -14,22 +14,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+
 use self::report::gather;
 pub use self::report::{Latency, PartReport, StageReport, ThreadReport};
 use self::worker::{ThreadResult, Worker};
-use serde::{Deserialize, Serialize};
-
-use crate::verify::BadRange;
-use crate::{expectation, json};
-
 use crate::engine::{self, Engine, Stats};
 use crate::error::{Error, Result, Step};
 use crate::oracle::{Change, Ending, Expected, Oracle};
 use crate::sys::{File, Flags};
 use crate::verify;
+use crate::verify::BadRange;
 use crate::workload::copy::PROGRESS_INTERVAL;
 use crate::workload::fill;
 use crate::workload::shared::gate::{Gate, panicked};
+use crate::{expectation, json};
 
 /// What is done to all files before the next stage begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,13 +1,12 @@
 //! How a stage went, by thread and by context of a file.
 
-use serde::Serialize;
-
-use crate::json;
-
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::worker::ThreadResult;
 use super::{Options, Stage};
+use crate::json;
 
 /// How one context of a file fared in a stage.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -13,10 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-pub use self::finding::{Attempt, Check, Expected, Finding, Outcome};
-use super::shared::pattern::{Comparison, Pattern};
 use serde::Deserialize;
 
+pub use self::finding::{Attempt, Check, Expected, Finding, Outcome};
+use super::shared::pattern::{Comparison, Pattern};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::Kind;

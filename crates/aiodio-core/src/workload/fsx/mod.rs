@@ -18,19 +18,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::log::Log;
 pub use self::operation::{Kind, Operation};
 pub use self::plan::{Choice, Rules};
 pub use self::report::{Report, Request, run_and_report};
 pub use self::shadow::{Origins, Shadow};
 use self::target::Target;
-use serde::{Deserialize, Serialize};
-
-use crate::json;
-
 use crate::buffer::page_bytes;
 use crate::engine::{self, Engine, Stats};
 use crate::error::{Errno, Error, Result, Step};
+use crate::json;
 use crate::random::Random;
 use crate::stamp::Key;
 use crate::verify::{self, check_memory};

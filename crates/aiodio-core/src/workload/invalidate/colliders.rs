@@ -8,10 +8,10 @@ use std::os::fd::AsRawFd;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-use super::Options;
-use super::layout::{Layout, OTHER, Units, expected};
 use serde::Deserialize;
 
+use super::Options;
+use super::layout::{Layout, OTHER, Units, expected};
 use crate::buffer::{Align, Buffer, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::oracle::Content;

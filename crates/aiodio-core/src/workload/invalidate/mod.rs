@@ -26,15 +26,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc::channel;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::colliders::Collider;
 use self::colliders::{Colliding, Report, collide};
 use self::judging::Round;
 pub use self::layout::Units;
 use self::layout::{Layout, expected};
-use serde::{Deserialize, Serialize};
-
-use crate::{expectation, json};
-
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{self, Engine, Queue, Stats};
 use crate::error::{Error, Result, Step};
@@ -43,6 +41,7 @@ use crate::sys::{self, Flags};
 use crate::workload::copy::Fsync;
 use crate::workload::shared::overlap;
 use crate::workload::shared::trouble::{Trouble, Troubles};
+use crate::{expectation, json};
 
 /// What to do.
 #[derive(Clone, Debug, Deserialize)]

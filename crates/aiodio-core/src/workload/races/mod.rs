@@ -17,16 +17,15 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde::{Deserialize, Serialize};
+
 use super::shared::gate::panicked;
 use super::shared::overlap::{self, Side};
 use super::shared::trouble::{Trouble, Troubles};
-use serde::{Deserialize, Serialize};
-
-use crate::json;
-
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
+use crate::json;
 use crate::oracle::{Content, OneOf};
 use crate::stamp::Key;
 use crate::sys::mapping::resident_pages;

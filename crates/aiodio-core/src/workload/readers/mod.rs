@@ -20,13 +20,11 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use self::board::{Board, Pace};
 use self::reader::Look;
 use self::writer::{Data, Stretch, Writer};
-use serde::{Deserialize, Serialize};
-
-use crate::{expectation, json};
-
 use crate::buffer::{Align, Pool};
 use crate::engine::{DEPTH_MAX, Engine, Kind, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -34,6 +32,7 @@ use crate::oracle::{Change, Ending, Oracle};
 use crate::stamp::Key;
 use crate::sys::{self, Flags};
 use crate::verify;
+use crate::{expectation, json};
 
 /// What happens to the file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::json;
-
 use crate::buffer::{Align, Pool};
 use crate::error::{Errno, Error, Result, Step};
+use crate::json;
 use crate::stamp::{Key, STALE_DISK_FILE};
 use crate::sys::ioctl::{FreeBlocks, XFS_IOC_FREE_EOFBLOCKS, ioctl};
 use crate::sys::{File, Flags};

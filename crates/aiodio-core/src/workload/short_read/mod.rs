@@ -10,15 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use self::disturbers::{Beat, Disturbances, Over, disturb};
-use super::shared::overlap;
 use serde::{Deserialize, Serialize};
 
-use crate::json;
-
+use self::disturbers::{Beat, Disturbances, Over, disturb};
+use super::shared::overlap;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
+use crate::json;
 use crate::oracle::Stamped;
 use crate::random::Random;
 use crate::stamp::{Key, SECTOR, SECTOR_BYTES};

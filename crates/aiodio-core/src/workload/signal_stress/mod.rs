@@ -19,13 +19,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use serde::Deserialize;
+
 pub use self::outcome::{FileLeft, Operation, Outcome, Trouble, Wrong};
 pub use self::plan::{Action, Weights};
 use self::storm::{Storm, Targets};
 use self::turn::Turns;
 use self::worker::Worker;
-use serde::Deserialize;
-
 use crate::buffer::Align;
 use crate::engine::{Engine, Kind, Stats};
 use crate::error::{Errno, Error, Result, Step};
