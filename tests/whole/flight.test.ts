@@ -2,7 +2,8 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { queryRecord } from "#native";
 import { childrenOf, command, emptied } from "../support/command.js";
 
 let base: string;
@@ -46,8 +47,23 @@ async function flying(): Promise<{ run: ReturnType<typeof command>; worker: numb
   return { run, worker: childrenOf(run.pid)[0] ?? 0 };
 }
 
+/** Stops a worker at a moment when something of it is in flight: between two batches nothing is. */
+async function stopped(worker: number): Promise<void> {
+  await vi.waitFor(
+    async () => {
+      process.kill(worker, "SIGSTOP");
+      await vi.waitFor(() => expect(readFileSync(`/proc/${worker}/stat`, "utf8")).toMatch(/\) T /));
+      if (queryRecord({ path: `${journal}.flight-1`, max: 1 }).inFlight.length > 0) return;
+      process.kill(worker, "SIGCONT");
+      throw new Error("nothing was in flight");
+    },
+    { timeout: 30_000, interval: 1 },
+  );
+}
+
 test("a worker killed in mid-flight yields its record, in the output and from the journal", async () => {
   const { run, worker } = await flying();
+  await stopped(worker);
   process.kill(worker, "SIGKILL");
   const { exitCode, stdout } = await run;
   expect(exitCode).toBe(1);
