@@ -1108,7 +1108,8 @@ unitBytes: number,
 truncateBeside: boolean,
 /** Signal the workers all the time. */
 signals: boolean,
-/** Use the buffer of a direct write through [`Kind::Libaio`] again as soon as a signal interrupts the wait for it. */
+/** Use the buffer of a direct write through [`Kind::Libaio`] again as soon as a signal interrupts the wait for it.
+ * A worker that has had no occasion goes on, for up to 1000 operations more. */
 commitOldMistake: boolean, };
 
 export type SignalStressOutcome = {

@@ -17,6 +17,7 @@ use crate::oracle::{Change, ChangeId, Ending, Expected, ReadId};
 use crate::recorder::{Begin, Kind as Recorded};
 use crate::sys::{self, Flags};
 use crate::verify::check_memory;
+use crate::workload::shared::overlap::goes_on;
 
 /// Bad ranges described of one read.
 const RANGES_MAX: usize = 2;
@@ -126,8 +127,10 @@ impl<'run, 'caller> Worker<'run, 'caller> {
     }
 
     fn operations(&mut self) -> Result<()> {
-        for _ in 0..self.run.options.operations {
-            if self.run.stop.load(Ordering::Relaxed) {
+        for operation in 1_u64.. {
+            // Only a signal that comes during a wait gives occasion to the old mistake.
+            let met = self.careless.is_none() || self.mistakes > 0;
+            if !goes_on(self.run.options.operations, operation, met, 0) || self.run.stop.load(Ordering::Relaxed) {
                 break;
             }
             let step = self.plan.next();
