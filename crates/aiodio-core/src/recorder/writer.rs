@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::fd::{AsRawFd, RawFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering, fence};
 use std::sync::{Arc, Once, RwLock};
 
@@ -70,8 +70,12 @@ fn thread_id() -> u32 {
     id
 }
 
-/// Makes the file so long, with room for all of it: a store to a mapping that finds none is SIGBUS.
+/// Makes the file so long, with room for all of it: a store to a mapping that finds none is SIGBUS. One without a name is in memory,
+/// of which no more is taken than is used.
 fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
+    if file.metadata()?.nlink() == 0 {
+        return file.set_len(bytes);
+    }
     // SAFETY: an open file.
     if unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, bytes as i64) } == 0 {
         return Ok(());
