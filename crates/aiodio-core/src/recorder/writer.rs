@@ -13,12 +13,14 @@ use super::query::{Record, read_mapping};
 use super::trace::trace_line;
 use super::{Begin, Operation, OperationId};
 use crate::error::{Errno, Error, Result, Step};
+use crate::sys;
 
 /// For a process of its own: enough for the last seconds of a fast device.
 pub const CAPACITY: u32 = 1 << 16;
 
 /// Slots that are tried for an operation: a ring with so many neighbours in flight is full of them.
 const TRIES: u64 = 64;
+
 /// Writes the record. Cheap to clone; clones and forked children write to the same one.
 #[derive(Clone)]
 pub struct Recorder {
@@ -77,17 +79,15 @@ fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
         return file.set_len(bytes);
     }
     // SAFETY: an open file.
-    if unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, bytes as i64) } == 0 {
-        return Ok(());
-    }
-    match std::io::Error::last_os_error() {
-        error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+    match sys::uninterrupted(|| unsafe { libc::fallocate64(file.as_raw_fd(), 0, 0, bytes as i64) }) {
+        Ok(_) => Ok(()),
+        Err(Errno(libc::EOPNOTSUPP)) => {
             let zeros = vec![0; 1 << 16];
             let at = (0..bytes).step_by(zeros.len());
             at.map(|at| (at, (bytes - at).min(zeros.len() as u64) as usize))
                 .try_for_each(|(at, part)| file.write_all_at(&zeros[..part], at))
         }
-        error => Err(error),
+        Err(errno) => Err(std::io::Error::from_raw_os_error(errno.0)),
     }
 }
 

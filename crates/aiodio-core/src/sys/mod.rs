@@ -35,7 +35,7 @@ pub(crate) type Answer<T> = std::result::Result<T, Errno>;
 const TRIES_MAX: u32 = 1000;
 
 /// Makes a system call, again when a signal interrupts it. What it returns is a count, or -1 with `errno`.
-fn uninterrupted<T>(mut call: impl FnMut() -> T) -> Answer<usize>
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> T) -> Answer<usize>
 where
     usize: TryFrom<T>,
 {
