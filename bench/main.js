@@ -27,7 +27,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { call, storageInfo } from "#native";
+import { call } from "#native";
 import { provision, release, rerunWithPrivateMounts } from "../scripts/filesystems.js";
 
 const self = fileURLToPath(import.meta.url);
@@ -186,7 +186,6 @@ async function ourCopy(directory, options) {
     direct: true,
     fsync: "none",
     align: { offset: 0 },
-    logicalBlockBytes: storageInfo(directory).logicalBlockBytes,
     ...options,
   });
   if (outcome.error) throw new Error(outcome.error.message);

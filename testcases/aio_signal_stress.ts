@@ -137,10 +137,8 @@ export default testcase({
     const obstacle = unreachable(test, verify);
     if (obstacle) test.unsupported(obstacle);
     const storage = storageInfo(test.directory);
-    if (b % storage.dioOffsetAlignBytes !== 0) {
-      test.unsupported(
-        `Block size is not a multiple of ${storage.dioOffsetAlignBytes} bytes, which direct I/O needs here`,
-      );
+    if (b % storage.dioOffsetAlign !== 0) {
+      test.unsupported(`Block size is not a multiple of ${storage.dioOffsetAlign} bytes, which direct I/O needs here`);
     }
     if (io === "direct" && test.filesystem === "tmpfs") test.unsupported("O_DIRECT not supported on tmpfs");
     const engines = available(test);
@@ -181,7 +179,7 @@ async function once(test: StressTest, { seed, engines, storage }: State): Promis
       direct: io !== "buffered",
       buffered: io !== "direct",
       align: alignOf(test.options["buffer-align"], storage.logicalBlockBytes),
-      unitBytes: storage.dioOffsetAlignBytes,
+      dioOffsetAlign: storage.dioOffsetAlign,
       truncateBeside: test.options.truncate === "beside",
       signals: signals === "on",
       commitOldMistake: mistake,

@@ -109,7 +109,6 @@ interface State {
   turn: number;
   threads: number;
   batch: number;
-  directAlign: number;
 }
 
 export default testcase({
@@ -129,9 +128,9 @@ export default testcase({
     if (obstacle) test.unsupported(obstacle);
     if (direct && test.filesystem === "tmpfs") test.unsupported("O_DIRECT not supported on tmpfs");
     if (c > 1 && s < c * g) test.broken(`file size ${s} too small for ${c} contexts`);
-    const { logicalBlockBytes, dioOffsetAlignBytes } = storageInfo(test.directory);
-    const directAlign = Math.max(logicalBlockBytes, dioOffsetAlignBytes);
-    if (direct && r % directAlign !== 0) test.unsupported("Record size is not multiple of drive block size");
+    const { logicalBlockBytes, dioOffsetAlign } = storageInfo(test.directory);
+    if (direct && r % Math.max(logicalBlockBytes, dioOffsetAlign) !== 0)
+      test.unsupported("Record size is not multiple of drive block size");
     if (b > (aioMax ?? b)) test.conf(`Number of async IO blocks passed the maximum (${aioMax})`);
     // 0 counts as not given for LTP, whose lines -o0 therefore ask for all stages.
     const one = o ? STAGES[o] : undefined;
@@ -153,7 +152,7 @@ export default testcase({
     test.info(threads > 1 ? `Running multi thread version num_threads: ${threads}` : "Running single thread version");
     test.info(`Seed 0x${seed.toString(16)}, engine ${engine}`);
     const files = Array.from({ length: f }, (_, number) => join(test.directory, `file${number}.bin`));
-    return { seed, stages, files, turn, threads, batch, directAlign };
+    return { seed, stages, files, turn, threads, batch };
   },
 
   async run(test, state) {
@@ -197,7 +196,6 @@ async function stress(test: StressTest, state: State): Promise<AioStressOutcome>
       layoutBytes: layout,
       memoryBytes: MEMORY_BYTES,
       direct,
-      directAlign: state.directAlign,
       fsync: !n,
       engine,
       rangesMax: RANGES_SHOWN,

@@ -66,26 +66,26 @@ export default testcase({
   timeoutSeconds: TIMEOUT_SECONDS,
   needs: { directory: true },
 
-  setup(test): { seed: bigint; unitBytes: number } {
+  setup(test): { seed: bigint } {
     const { s, b, d, engine, space, verify } = test.options;
     const storage = needDirect(test);
     const obstacle = unreachable(test, verify);
     if (obstacle) test.unsupported(obstacle);
-    needMultiple(test, "The block size", b, storage.dioOffsetAlignBytes);
+    needMultiple(test, "The block size", b, storage.dioOffsetAlign);
     needMultiple(test, "The file size", s, b);
     test.permitKernel("page-cache-invalidation", "buffered reads look at what direct writes are beside");
     const seed = chooseSeed(test.options.seed);
     test.info(
       `Seed 0x${seed.toString(16)}, engine ${engine}, ${d} writes of ${formatBytes(b)} in flight, into ${space} space of ${formatBytes(s)}`,
     );
-    return { seed, unitBytes: storage.dioOffsetAlignBytes };
+    return { seed };
   },
 
-  async run(test, { seed, unitBytes }) {
+  async run(test, { seed }) {
     const { n, s, b, d, engine, space, verify } = test.options;
     const path = join(test.directory, FILE);
     const outcome = await call("unwritten", {
-      ...{ path, bytes: s, blockBytes: b, unitBytes, depth: d, rounds: n, engine, space, seed },
+      ...{ path, bytes: s, blockBytes: b, depth: d, rounds: n, engine, space, seed },
     });
     test.sink.data("race", outcome);
     const { error, troubles, writes, reads, overlaps, expectation } = outcome;

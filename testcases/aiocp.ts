@@ -156,7 +156,6 @@ async function copy(test: AiocpTest, { bytes, direct, syncWrites, storage }: Sta
       syncWrites,
       fsync: fsyncPolicy(test, direct),
       align: alignOf(test.options["buffer-align"], storage.logicalBlockBytes),
-      logicalBlockBytes: storage.logicalBlockBytes,
     },
     (done) => test.sink.progress(done, bytes, "bytes"),
   );

@@ -132,34 +132,34 @@ export default testcase({
   timeoutSeconds: TIMEOUT_SECONDS,
   needs: { directory: true },
 
-  setup(test): { seed: bigint; unitBytes: number; memoryBytes: number; blocks: number[] } {
+  setup(test): { seed: bigint; dioOffsetAlign: number; dioMemAlign: number; blocks: number[] } {
     const { b, engine, collide, "buffer-offset": offset, verify } = test.options;
     const storage = needDirect(test);
     const obstacle = unreachable(test, verify);
     if (obstacle) test.unsupported(obstacle);
-    const unitBytes = test.options.unit ?? storage.dioOffsetAlignBytes;
-    needMultiple(test, "The unit", unitBytes, storage.dioOffsetAlignBytes);
+    const dioOffsetAlign = test.options.unit ?? storage.dioOffsetAlign;
+    needMultiple(test, "The unit", dioOffsetAlign, storage.dioOffsetAlign);
     const { pageBytes } = limits();
-    if (b !== undefined) needMultiple(test, "The block size", b, unitBytes);
-    if (offset % storage.dioMemAlignBytes !== 0)
-      test.unsupported(`Direct I/O needs memory aligned to ${storage.dioMemAlignBytes} bytes here`);
+    if (b !== undefined) needMultiple(test, "The block size", b, dioOffsetAlign);
+    if (offset % storage.dioMemAlign !== 0)
+      test.unsupported(`Direct I/O needs memory aligned to ${storage.dioMemAlign} bytes here`);
     const blocks: number[] = [];
-    for (let block = unitBytes; block <= PAGES_MAX * pageBytes; block *= 2) blocks.push(block);
+    for (let block = dioOffsetAlign; block <= PAGES_MAX * pageBytes; block *= 2) blocks.push(block);
     if (collide !== "direct" && !test.options.strict)
       test.permitKernel("page-cache-invalidation", "the program itself mixes direct and other I/O");
     const seed = chooseSeed(test.options.seed);
     test.info(
       `Seed 0x${seed.toString(16)}, engine ${engine}, direct writes beside ${collide}, pages of ${formatBytes(pageBytes)}, ` +
-        `in multiples of ${formatBytes(unitBytes)}`,
+        `in multiples of ${formatBytes(dioOffsetAlign)}`,
     );
-    if (collide !== "same-range" && unitBytes % pageBytes === 0)
+    if (collide !== "same-range" && dioOffsetAlign % pageBytes === 0)
       test.info("Direct I/O is of whole pages here: neighbours share no page, only what the page cache keeps together");
     if (collide === "same-range")
       test.info("Permitted (open(2)): either writer's content, byte for byte, and EIO from fsync; it is counted only");
-    return { seed, unitBytes, memoryBytes: storage.dioMemAlignBytes, blocks: b === undefined ? blocks : [b] };
+    return { seed, dioOffsetAlign, dioMemAlign: storage.dioMemAlign, blocks: b === undefined ? blocks : [b] };
   },
 
-  async run(test, { seed, unitBytes, memoryBytes, blocks }) {
+  async run(test, { seed, dioOffsetAlign, dioMemAlign, blocks }) {
     const { n, engine, collide, fsync, strict, "buffer-offset": offsetInPage, verify } = test.options;
     const sum = { writes: 0, collisions: 0, overlaps: 0, sharedPages: 0, permitted: 0, announced: 0 };
     let example: string | undefined;
@@ -168,8 +168,8 @@ export default testcase({
       const name = `${FILE}.${blockBytes}`;
       const path = join(test.directory, name);
       const outcome = await call("invalidate", {
-        ...{ path, blockBytes, unitBytes, writes: WRITES, rounds: n, engine, collider: collide, fsync },
-        ...{ memoryBytes, offsetInPage, strict, seed },
+        ...{ path, blockBytes, dioOffsetAlign, writes: WRITES, rounds: n, engine, collider: collide, fsync },
+        ...{ dioMemAlign, offsetInPage, strict, seed },
       });
       test.sink.data("race", { blockBytes, ...outcome });
       for (const key of Object.keys(sum) as (keyof typeof sum)[]) sum[key] += outcome[key];

@@ -65,22 +65,22 @@ export default testcase({
   timeoutSeconds: TIMEOUT_SECONDS,
   needs: { directory: true },
 
-  setup(test): { seed: bigint; unitBytes: number } {
-    const { dioOffsetAlignBytes, dioMemAlignBytes } = needDirect(test);
+  setup(test): { seed: bigint; dioAlign: number } {
+    const { dioOffsetAlign, dioMemAlign } = needDirect(test);
     test.permitKernel("page-cache-invalidation", "most of the races mix direct I/O and the page cache");
     const seed = chooseSeed(test.options.seed);
     test.info(`Seed 0x${seed.toString(16)}, engine ${test.options.engine}`);
-    return { seed, unitBytes: Math.max(dioOffsetAlignBytes, dioMemAlignBytes) };
+    return { seed, dioAlign: Math.max(dioOffsetAlign, dioMemAlign) };
   },
 
-  async run(test, { seed, unitBytes }) {
+  async run(test, { seed, dioAlign }) {
     const { n, engine, race: wanted } = test.options;
     const races = RACES.filter(({ name, onRequest }) => (wanted === undefined ? !onRequest : name === wanted));
     for (const [index, { name, story, proven }] of races.entries()) {
       test.info(`${name}: ${story}`);
       const path = join(test.directory, `${FILE}.${name}`);
       const other = join(test.directory, `${OTHER}.${name}`);
-      const outcome = await call("races", { race: name, path, other, unitBytes, rounds: n, engine, seed });
+      const outcome = await call("races", { race: name, path, other, dioAlign, rounds: n, engine, seed });
       test.sink.data("race", { name, ...outcome });
       if (outcome.unsupported !== undefined) {
         const text = `${name}: ${test.filesystem} has no ${outcome.unsupported}`;

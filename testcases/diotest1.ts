@@ -37,7 +37,6 @@ interface State {
   data: Data;
   from: string;
   to: string;
-  logicalBlockBytes: number;
 }
 
 export default testcase({
@@ -67,7 +66,7 @@ export default testcase({
     }
     const { words, ...data } = newData(test.options);
     test.info(words);
-    return { data, from, to, logicalBlockBytes };
+    return { data, from, to };
   },
 
   async run(test, state) {
@@ -80,7 +79,7 @@ export default testcase({
   },
 });
 
-async function copy(test: Test<typeof options>, { data, from, to, logicalBlockBytes }: State): Promise<void> {
+async function copy(test: Test<typeof options>, { data, from, to }: State): Promise<void> {
   const { b, n, verify } = test.options;
   data.generation += 1;
   const key = { seed: data.seed, fileId: FILE_ID, generation: data.generation };
@@ -92,7 +91,7 @@ async function copy(test: Test<typeof options>, { data, from, to, logicalBlockBy
     "copy",
     {
       ...{ source: from, destination: to, bytes, blockBytes: b, depth: 1, engine: "sync", direct: true },
-      ...{ syncWrites: false, fsync: "none", align: { offset: 0 }, logicalBlockBytes },
+      ...{ syncWrites: false, fsync: "none", align: { offset: 0 } },
     },
     (done) => test.sink.progress(done, bytes, "bytes"),
   );

@@ -57,7 +57,7 @@ const STRICT = new Set(["ext2/ext3/ext4", "xfs"]);
 interface State {
   data: Data;
   path: string;
-  alignBytes: number;
+  dioOffsetAlign: number;
 }
 
 export default testcase({
@@ -87,16 +87,16 @@ export default testcase({
     if (failure) test.broken(explainFailure(failure));
     const { words, ...data } = newData({ seed: test.options.seed, "ltp-pattern": false });
     test.info(words);
-    return { data, path, alignBytes: storageInfo(test.directory).dioOffsetAlignBytes };
+    return { data, path, dioOffsetAlign: storageInfo(test.directory).dioOffsetAlign };
   },
 
-  async run(test, { data, path, alignBytes }) {
-    const bytes = Math.max(test.options.b * BLOCK_BYTES, alignBytes);
+  async run(test, { data, path, dioOffsetAlign }) {
+    const bytes = Math.max(test.options.b * BLOCK_BYTES, dioOffsetAlign);
     data.generation = 1;
     const content = { path, bytes, key: { seed: data.seed, fileId: FILE_ID, generation: data.generation } };
     const { error: unfilled } = await call("fill", content);
     if (unfilled) test.broken(explainFailure(unfilled));
-    const { checks, error } = await call("dio-limits", { ...content, alignBytes });
+    const { checks, error } = await call("dio-limits", { ...content, dioOffsetAlign });
     test.sink.data("checks", checks);
     for (const { name, attempts, unsupported } of checks) {
       const lenience = STRICT.has(test.filesystem) ? undefined : LENIENT[name];

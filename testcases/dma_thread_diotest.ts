@@ -77,7 +77,7 @@ export default testcase({
     if (failure?.code === "EINVAL")
       test.unsupported("O_DIRECT is not supported by this filesystem: use another with -d");
     if (failure) test.broken(explainFailure(failure));
-    const unit = storageInfo(test.directory).dioMemAlignBytes;
+    const unit = storageInfo(test.directory).dioMemAlign;
     if (a % unit !== 0)
       test.unsupported(`Direct I/O needs memory aligned to ${unit} bytes here: use a multiple with -a`);
     const needed = files * fileBytes + SPARE_BYTES;

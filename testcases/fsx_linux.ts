@@ -103,7 +103,7 @@ type FsxTest = Test<typeof options>;
 
 interface State {
   seed: bigint;
-  directAlign: number;
+  dioOffsetAlign: number;
 }
 
 export default testcase({
@@ -121,7 +121,7 @@ export default testcase({
     if (obstacle) test.unsupported(obstacle);
     if (direct && test.filesystem === "tmpfs") test.unsupported("O_DIRECT not supported on tmpfs");
     if (direct) test.permitKernel("page-cache-invalidation", "mappings of the file are written beside direct I/O");
-    const { logicalBlockBytes, dioOffsetAlignBytes } = storageInfo(test.directory);
+    const { logicalBlockBytes, dioOffsetAlign } = storageInfo(test.directory);
     const seed = chooseSeed(test.options.seed);
     if (replay) test.info(`Replaying ${replay}`);
     else {
@@ -129,7 +129,7 @@ export default testcase({
         `Seed 0x${seed.toString(16)}, engine ${test.options.engine}${direct ? ", O_DIRECT" : ""}, operations of ${test.options["limit-operations"] ? `at most ${o} bytes` : "any size"}`,
       );
     }
-    return { seed, directAlign: Math.max(logicalBlockBytes, dioOffsetAlignBytes) };
+    return { seed, dioOffsetAlign: Math.max(logicalBlockBytes, dioOffsetAlign) };
   },
 
   async run(test, state) {
@@ -154,7 +154,7 @@ export default testcase({
 });
 
 /** One run over an emptied file; its counts, and what LTP says on the way. */
-async function operate(test: FsxTest, { seed, directAlign }: State): Promise<FsxOutcome> {
+async function operate(test: FsxTest, { seed, dioOffsetAlign }: State): Promise<FsxOutcome> {
   const { l, o, N, r, w, t, engine, direct, log, replay } = test.options;
   const outcome = await call(
     "fsx",
@@ -172,7 +172,7 @@ async function operate(test: FsxTest, { seed, directAlign }: State): Promise<Fsx
         kinds: test.options.operations,
         engine,
         direct,
-        directAlign,
+        dioOffsetAlign,
         rangesMax: RANGES_SHOWN,
       },
       ...(replay !== undefined && { replay }),

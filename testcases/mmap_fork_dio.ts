@@ -94,12 +94,12 @@ export default testcase({
   timeoutSeconds: TIMEOUT_SECONDS,
   needs: { directory: true },
 
-  setup(test): { seed: bigint; logicalBlockBytes: number } {
+  setup(test): { seed: bigint } {
     const { s, b, engine, memory, writer, "buffer-offset": offset } = test.options;
     const storage = needDirect(test);
     if (s % b !== 0) test.broken(`The size ${s} is not a multiple of the block size ${b}`);
-    needMultiple(test, "The block size", b, storage.dioOffsetAlignBytes);
-    needMultiple(test, "The buffer offset", offset, storage.dioMemAlignBytes);
+    needMultiple(test, "The block size", b, storage.dioOffsetAlign);
+    needMultiple(test, "The buffer offset", offset, storage.dioMemAlign);
     if (memory === "file" && engine === "io_uring-fixed")
       test.unsupported("The kernel registers no pages of a file's mapping: use --engine io_uring");
     if (memory === "thp" && writer === "fork")
@@ -111,14 +111,14 @@ export default testcase({
       `Seed 0x${seed.toString(16)}, engine ${engine}, ${formatBytes(s)} of ${memory} memory in blocks of ${formatBytes(b)}, ` +
         `changed by a ${writer === "fork" ? "child" : "thread"}`,
     );
-    return { seed, logicalBlockBytes: storage.logicalBlockBytes };
+    return { seed };
   },
 
-  async run(test, { seed, logicalBlockBytes }) {
+  async run(test, { seed }) {
     const { n, s, b, engine, memory, writer, "buffer-offset": offsetInPage } = test.options;
     const outcome = await call("mmap-fork", {
       ...{ path: join(test.directory, FILE), mapped: join(test.directory, MAPPED) },
-      ...{ bytes: s, blockBytes: b, rounds: n, engine, memory, writer, offsetInPage, logicalBlockBytes, seed },
+      ...{ bytes: s, blockBytes: b, rounds: n, engine, memory, writer, offsetInPage, seed },
     });
     test.sink.data("race", outcome);
     const { error, troubles, overlaps, bytesChanged } = outcome;

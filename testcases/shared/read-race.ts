@@ -13,7 +13,6 @@ import {
   limits,
   type ReadersOptions,
   type ReadersOutcome,
-  storageInfo,
 } from "#native";
 import { chooseSeed, flag, integer, type Option, seed } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
@@ -59,7 +58,6 @@ export interface RaceState {
   seed: bigint;
   /** Of the stamps written next. */
   generation: number;
-  logicalBlockBytes: number;
 }
 
 /** Which file a stamp says it was made for. */
@@ -74,7 +72,7 @@ export function prepareRace(test: RaceTest): RaceState {
   const runSeed = chooseSeed(test.options.seed);
   test.info(`Seed 0x${runSeed.toString(16)}${engine === undefined ? "" : `, engine ${engine}`}`);
   if (test.options["ltp-pattern"]) test.info("Zeros are written, as LTP does: a lost write can't be seen");
-  return { seed: runSeed, generation: 1, logicalBlockBytes: storageInfo(test.directory).logicalBlockBytes };
+  return { seed: runSeed, generation: 1 };
 }
 
 /** LTP's check of the number of control blocks, which does not stop it. */
@@ -130,7 +128,6 @@ export async function race(test: RaceTest, state: RaceState, words: RaceWords, w
     engine,
     key: { seed: state.seed, fileId: FILE_ID, generation: state.generation },
     ltpPattern,
-    logicalBlockBytes: state.logicalBlockBytes,
   });
   // Each round has its own; a scene may need one before the first.
   state.generation += outcome.tally.rounds + 1;

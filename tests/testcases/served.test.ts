@@ -9,7 +9,7 @@ import { executed } from "../support/execute.js";
 vi.mock("#native", async (original) => {
   const native = await original<typeof import("#native")>();
   const page = 65_536;
-  const served = { logicalBlockBytes: page, dioMemAlignBytes: page, dioOffsetAlignBytes: page, dioSource: "page" };
+  const served = { logicalBlockBytes: page, dioMemAlign: page, dioOffsetAlign: page, dioSource: "page" };
   return { ...native, storageInfo: () => ({ strategy: "unsupported", ...served }) };
 });
 vi.mock("node:fs", async (original) => {

@@ -127,7 +127,7 @@ function directFinding({ storageInfo }: typeof import("#native"), directory: str
     const info = storageInfo(directory);
     const text =
       `logical blocks of ${info.logicalBlockBytes} bytes${info.device ? ` (${info.device})` : ""}; direct I/O aligned to ` +
-      `${info.dioMemAlignBytes} in memory and ${info.dioOffsetAlignBytes} in the file (${info.dioSource})`;
+      `${info.dioMemAlign} in memory and ${info.dioOffsetAlign} in the file (${info.dioSource})`;
     const supported = info.strategy !== "unsupported";
     const message = info.message ? `; ${info.message}` : "";
     return supported

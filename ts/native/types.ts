@@ -131,8 +131,6 @@ layoutBytes: number,
 memoryBytes: number,
 /** `O_DIRECT`; otherwise `O_SYNC`. */
 direct: boolean,
-/** Where short direct transfers are resumed. */
-directAlign: number,
 /** `fsync(2)` after each stage. */
 fsync: boolean,
 /** The kernel's interface. */
@@ -300,9 +298,7 @@ syncWrites: boolean,
 /** When to `fsync` the destination. */
 fsync: Fsync,
 /** Where the buffers lie in their pages. */
-align: Align,
-/** Granularity in bytes at which a short direct transfer can be resumed: the device's logical block size. */
-logicalBlockBytes: number, };
+align: Align, };
 
 export type CopyOutcome = {
 /** None: every block was read and written in full. A copy stops at its first failure. */
@@ -343,7 +339,7 @@ bytes: number,
 /** Its stamps. */
 key: StampKey,
 /** Offset and length alignment that direct I/O needs here, in bytes: transfers are at least that long. */
-alignBytes: number, };
+dioOffsetAlign: number, };
 
 export type DioLimitsOutcome = {
 /** Why not all checks were made. */
@@ -619,7 +615,7 @@ engine: Engine,
 /** Reads and writes with `O_DIRECT`. */
 direct: boolean,
 /** What direct transfers must be aligned to. */
-directAlign: number,
+dioOffsetAlign: number,
 /** How many bad ranges to describe. */
 rangesMax: number, };
 
@@ -629,12 +625,12 @@ export type Fsync = "each" | "batch" | "end" | "none";
 export type InvalidateOptions = {
 /** Made anew. */
 path: string,
-/** Bytes of each direct write, a multiple of `unit_bytes`. */
+/** Bytes of each direct write, a multiple of `dio_offset_align`. */
 blockBytes: number,
 /** What offset and length of direct I/O must be multiples of; also where in its first page a direct write begins. */
-unitBytes: number,
+dioOffsetAlign: number,
 /** What memory must be aligned to for direct I/O, in bytes. */
-memoryBytes: number,
+dioMemAlign: number,
 /** Direct writes of a round, all in flight together. */
 writes: number,
 /** How often, at least: where nothing has met by then it goes on until it has, for up to [`super::shared::overlap::EXTRA_ROUNDS`] rounds. */
@@ -739,8 +735,6 @@ memory: Source,
 writer: ScribbleWriter,
 /** Where the memory starts in its page, in bytes, a multiple of 8. */
 offsetInPage: number,
-/** Granularity in bytes at which a short direct transfer can be resumed. */
-logicalBlockBytes: number,
 /** Seed of the data. */
 seed: bigint, };
 
@@ -812,7 +806,7 @@ path: string,
 /** A second file on the same filesystem, for races that need one; made anew. */
 other: string,
 /** What direct offsets, lengths and memory are multiples of, in bytes. */
-unitBytes: number,
+dioAlign: number,
 /** How often, at least: a race whose sides have not met by then goes on until they have, for up to [`overlap::EXTRA_ROUNDS`] rounds. */
 rounds: number,
 /** The kernel's interface. */
@@ -851,8 +845,6 @@ readBytes: number,
 key: StampKey,
 /** Write zeros and, where something else is wanted, other constant bytes, as LTP does. A lost write can't be seen then. */
 ltpPattern: boolean,
-/** Granularity in bytes at which a short direct transfer can be resumed: the device's logical block size. */
-logicalBlockBytes: number,
 /** Nothing more is begun after so much time; none: the work is done to its end. */
 secondsMax?: number, };
 
@@ -1090,7 +1082,7 @@ firstFile: number,
 files: number,
 /** How long a file may become, in bytes; at least `block_bytes`. */
 fileBytes: number,
-/** The longest operation, in bytes; a multiple of `unit_bytes`. */
+/** The longest operation, in bytes; a multiple of `dio_offset_align`. */
 blockBytes: number,
 /** Operations that a worker has in flight at most. */
 depth: number,
@@ -1103,7 +1095,7 @@ buffered: boolean,
 /** Where the buffers lie in their pages. */
 align: Align,
 /** What direct offsets and lengths must be multiples of. */
-unitBytes: number,
+dioOffsetAlign: number,
 /** Truncate while other operations on the file are in flight, instead of between them. */
 truncateBeside: boolean,
 /** Signal the workers all the time. */
@@ -1172,9 +1164,9 @@ strategy: Strategy,
 /** The device, like `/dev/loop0`. */
 device?: string,
 /** Memory alignment that direct I/O needs. */
-dioMemAlignBytes: number,
+dioMemAlign: number,
 /** Offset and length alignment that direct I/O needs. */
-dioOffsetAlignBytes: number,
+dioOffsetAlign: number,
 /** Who says so. */
 dioSource: DioSource,
 /** What is remarkable. */
@@ -1239,10 +1231,8 @@ export type UnwrittenOptions = {
 path: string,
 /** Its size; writes go to a random place in it. At least [`Options::window`]. */
 bytes: number,
-/** Bytes of each write, a multiple of `unit_bytes`. */
+/** Bytes of each write, which direct I/O must be able to do. */
 blockBytes: number,
-/** What direct offsets and lengths must be multiples of. */
-unitBytes: number,
 /** Neighbouring blocks in flight together. */
 depth: number,
 /** How often. */

@@ -35,7 +35,7 @@ fn copy(directory: &Path, proven: Option<&mut Oracle>, anew: bool) -> f64 {
     recorder::set_current(proven.is_some().then(|| Recorder::create(None, recorder::CAPACITY).unwrap()));
     let files = vec![open(&directory.join("source")).into(), open(&directory.join("destination")).into()];
     let mut pool = Pool::new(DEPTH, block, Align::Offset(0)).unwrap();
-    let mut queue = Queue::new(Kind::Libaio.open(depth).unwrap(), depth, files, &pool.registrations, block).unwrap();
+    let mut queue = Queue::new(Kind::Libaio.open(depth).unwrap(), depth, files, &pool.registrations).unwrap();
     let mut proven = proven;
     let mut changes: Vec<Option<ChangeId>> = vec![None; (BYTES / BLOCK as u64) as usize];
     let mut next = 0;

@@ -56,9 +56,9 @@ pub struct Storage {
     /// The device, like `/dev/loop0`.
     pub device: Option<PathBuf>,
     /// Memory alignment that direct I/O needs.
-    pub dio_mem_align_bytes: usize,
+    pub dio_mem_align: usize,
     /// Offset and length alignment that direct I/O needs.
-    pub dio_offset_align_bytes: usize,
+    pub dio_offset_align: usize,
     /// Who says so.
     pub dio_source: DioSource,
     /// What is remarkable.
@@ -101,8 +101,7 @@ pub fn storage(directory: &Path) -> Result<Storage> {
         });
     }
     let logical_block_bytes = sysfs.as_ref().map_or(page, |device| device.logical_block_bytes);
-    let (dio_mem_align_bytes, dio_offset_align_bytes, dio_source) = match probe_file(directory).and_then(|probe| dio_align(&probe))
-    {
+    let (dio_mem_align, dio_offset_align, dio_source) = match probe_file(directory).and_then(|probe| dio_align(&probe)) {
         Ok(Some(align)) if align.offset_bytes > 0 => (align.mem_bytes, align.offset_bytes, DioSource::Statx),
         answer => {
             match answer {
@@ -118,13 +117,13 @@ pub fn storage(directory: &Path) -> Result<Storage> {
     };
     Ok(Storage {
         logical_block_bytes: match (strategy, dio_source) {
-            (Strategy::Unsupported, DioSource::Statx) => dio_offset_align_bytes.max(SECTOR_BYTES),
+            (Strategy::Unsupported, DioSource::Statx) => dio_offset_align.max(SECTOR_BYTES),
             _ => logical_block_bytes,
         },
         strategy,
         device: sysfs.and_then(|device| device.path),
-        dio_mem_align_bytes,
-        dio_offset_align_bytes,
+        dio_mem_align,
+        dio_offset_align,
         dio_source,
         message,
     })
@@ -413,8 +412,8 @@ mod tests {
     fn a_temporary_directory_has_a_sane_alignment() {
         let found = storage(&std::env::temp_dir()).expect("storage");
         assert!(found.logical_block_bytes.is_power_of_two());
-        assert!(found.dio_offset_align_bytes.is_power_of_two());
-        assert!(found.dio_mem_align_bytes >= 1);
+        assert!(found.dio_offset_align.is_power_of_two());
+        assert!(found.dio_mem_align >= 1);
     }
 
     #[test]

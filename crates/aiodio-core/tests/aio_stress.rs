@@ -35,7 +35,6 @@ fn options(place: &Path, files: usize) -> Options {
         layout_bytes: 512 << 10,
         memory_bytes: 16 << 20,
         direct: true,
-        direct_align: size(4096),
         fsync: true,
         engine: Kind::Libaio,
         ranges_max: 8,

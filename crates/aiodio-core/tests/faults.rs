@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use aiodio_core::buffer::{Align, Pool};
 use aiodio_core::engine::{Engine, Event, Kind, Op, Operation, Queue, Request};
 use aiodio_core::error::{Errno, Step};
+use aiodio_core::storage::storage;
 use aiodio_core::workload::copy::{self, Fsync};
 use aiodio_core::workload::fill::fill;
 use common::{ENGINES, Faults, Faulty, KEY, assert_good, options, size, workplaces};
@@ -78,7 +79,6 @@ proptest! {
                 depth: size(depth),
                 direct,
                 fsync,
-                logical_block_bytes: size(if direct { 4096 } else { 512 }),
                 ..options(place.path(), engine)
             };
             fill(&options.source, options.bytes, KEY).unwrap();
@@ -119,7 +119,7 @@ proptest! {
         let pool = Pool::new(depth, size(5000), Align::Offset(8)).unwrap();
         let all: HashSet<usize> = pool.buffers.iter().map(|buffer| buffer.as_ptr() as usize).collect();
         let raw = Faulty::new(engine, depth, faults, seed);
-        let mut queue = Queue::new(Box::new(raw), size(depth), vec![file.into()], &pool.registrations, size(1)).unwrap();
+        let mut queue = Queue::new(Box::new(raw), size(depth), vec![file.into()], &pool.registrations).unwrap();
         let mut free = pool.buffers;
         let mut done = Vec::new();
         for round in 0..40_u64 {
@@ -249,29 +249,41 @@ unsafe impl Engine for Scripted {
     }
 }
 
-/// What becomes of a transfer of 8192 bytes at offset 1 MiB; and the requests, as distances from its start in file and memory.
-fn scripted(op: Op, resume: usize, results: Vec<i64>) -> (Result<usize, Errno>, Asked) {
-    let mut buffer = Pool::new(1, size(8192), Align::Offset(0)).unwrap().buffers.remove(0);
+/// What becomes of a transfer of `bytes` bytes at offset 1 MiB; and the requests, as distances from its start in file and memory.
+fn scripted(file: std::fs::File, op: Op, bytes: usize, results: Vec<i64>) -> (Result<usize, Errno>, Asked) {
+    let mut buffer = Pool::new(1, size(bytes), Align::Offset(0)).unwrap().buffers.remove(0);
     buffer.fill(0);
     let start = buffer.as_ptr() as usize;
     let asked = Rc::default();
     let engine = Scripted { results: results.into_iter(), asked: Rc::clone(&asked), events: Vec::new() };
-    let file = tempfile::tempfile().unwrap();
-    let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(resume)).unwrap();
-    queue.push(Operation { op, file: 0, offset: 1 << 20, bytes: 8192, buffer, generation: 0, user_data: () });
+    let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[]).unwrap();
+    queue.push(Operation { op, file: 0, offset: 1 << 20, bytes, buffer, generation: 0, user_data: () });
     let mut done = Vec::new();
     queue.wait(1, &mut done).unwrap();
     let asked = asked.borrow().iter().map(|(offset, at, bytes)| (offset - (1 << 20), at - start, *bytes)).collect();
     (done.remove(0).result, asked)
 }
 
+/// A direct file in each workplace that has them, with what its offsets and lengths must be multiples of.
+fn direct_files() -> Vec<(std::fs::File, usize)> {
+    let open = |place: tempfile::TempDir| {
+        let mut options = std::fs::File::options();
+        let options = options.read(true).write(true).create(true).truncate(true).custom_flags(libc::O_DIRECT);
+        let align = storage(place.path()).unwrap().dio_offset_align.max(512);
+        options.open(place.path().join("direct")).ok().map(|file| (file, align))
+    };
+    workplaces().into_iter().filter_map(open).collect()
+}
+
 #[test]
 fn a_short_direct_transfer_goes_on_at_the_last_whole_unit_in_file_and_memory() {
     for op in [Op::Read, Op::Write] {
-        let (result, asked) = scripted(op, 512, vec![1000, 7680]);
-        assert_eq!(result, Ok(8192));
-        assert_eq!(asked, [(0, 0, 8192), (512, 512, 7680)]);
-        let (result, asked) = scripted(op, 1, vec![1000, -i64::from(libc::EINTR), 7000, 192]);
+        for (file, align) in direct_files() {
+            let (result, asked) = scripted(file, op, 16 * align, vec![2 * align as i64 - 24, 15 * align as i64]);
+            assert_eq!(result, Ok(16 * align));
+            assert_eq!(asked, [(0, 0, 16 * align), (align as u64, align, 15 * align)]);
+        }
+        let (result, asked) = scripted(tempfile::tempfile().unwrap(), op, 8192, vec![1000, -i64::from(libc::EINTR), 7000, 192]);
         assert_eq!(result, Ok(8192));
         assert_eq!(asked, [(0, 0, 8192), (1000, 1000, 7192), (1000, 1000, 7192), (8000, 8000, 192)]);
     }
@@ -280,11 +292,14 @@ fn a_short_direct_transfer_goes_on_at_the_last_whole_unit_in_file_and_memory() {
 #[test]
 fn a_transfer_that_gets_no_further_is_short_and_one_that_gets_an_error_has_it() {
     for op in [Op::Read, Op::Write] {
-        assert_eq!(scripted(op, 1, vec![5000, 0]).0, Ok(5000));
+        let buffered = |results| scripted(tempfile::tempfile().unwrap(), op, 8192, results).0;
+        assert_eq!(buffered(vec![5000, 0]), Ok(5000));
         // The file ends in the middle of a unit: what was reached counts, although it cannot be resumed from there.
-        assert_eq!(scripted(op, 4096, vec![5000, 904, 904, 904]).0, Ok(5000));
-        assert_eq!(scripted(op, 1, vec![5000, -i64::from(libc::EIO)]).0, Err(Errno(libc::EIO)));
-        assert_eq!(scripted(op, 1, vec![-i64::from(libc::ECANCELED), 8192]).0, Ok(8192));
+        for (file, align) in direct_files() {
+            assert_eq!(scripted(file, op, 2 * align, vec![align as i64 + 104, 104, 104, 104]).0, Ok(align + 104));
+        }
+        assert_eq!(buffered(vec![5000, -i64::from(libc::EIO)]), Err(Errno(libc::EIO)));
+        assert_eq!(buffered(vec![-i64::from(libc::ECANCELED), 8192]), Ok(8192));
     }
 }
 
@@ -293,7 +308,7 @@ fn more_bytes_than_asked_for_are_a_broken_engine() {
     let mut pool = Pool::new(1, size(512), Align::Offset(0)).unwrap();
     let engine = Scripted { results: vec![513].into_iter(), asked: Rc::default(), events: Vec::new() };
     let file = tempfile::tempfile().unwrap();
-    let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[], size(1)).unwrap();
+    let mut queue = Queue::new(Box::new(engine), size(1), vec![file.into()], &[]).unwrap();
     queue.push(Operation {
         op: Op::Read,
         file: 0,
@@ -335,7 +350,7 @@ unsafe impl Engine for Busy {
 
 fn queue_of(engine: Box<dyn Engine>, depth: usize) -> Queue {
     let pool = Pool::new(depth, size(512), Align::Offset(0)).unwrap();
-    let mut queue = Queue::new(engine, size(depth), vec![tempfile::tempfile().unwrap().into()], &[], size(1)).unwrap();
+    let mut queue = Queue::new(engine, size(depth), vec![tempfile::tempfile().unwrap().into()], &[]).unwrap();
     for (index, buffer) in pool.buffers.into_iter().enumerate() {
         let offset = index as u64 * 512;
         queue.push(Operation { op: Op::Write, file: 0, offset, bytes: 512, buffer, generation: 0, user_data: () });
@@ -419,7 +434,7 @@ fn a_short_direct_transfer_goes_on_at_what_the_file_itself_states() {
             Scripted { results: vec![stated as i64 + 512, stated as i64].into_iter(), asked: Rc::clone(&asked), events: vec![] };
         let buffer = Pool::new(1, size(2 * stated), Align::Offset(0)).unwrap().buffers.remove(0);
         let start = buffer.as_ptr() as usize;
-        let mut queue = Queue::new(Box::new(engine), size(1), vec![direct.into()], &[], size(512)).unwrap();
+        let mut queue = Queue::new(Box::new(engine), size(1), vec![direct.into()], &[]).unwrap();
         queue.push(Operation { op: Op::Write, file: 0, offset: 0, bytes: 2 * stated, buffer, generation: 0, user_data: () });
         let mut done = Vec::new();
         queue.wait(1, &mut done).unwrap();

@@ -30,7 +30,7 @@ fn options(place: &Path, seed: u64) -> Options {
         kinds: Kind::ALL.to_vec(),
         engine: engine::Kind::Sync,
         direct: false,
-        direct_align: size(4096),
+        dio_offset_align: size(4096),
         replay: None,
         ranges_max: 8,
     }

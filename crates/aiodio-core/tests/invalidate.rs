@@ -22,8 +22,8 @@ fn options(place: &Path, engine: Kind, collider: Collider) -> Options {
     Options {
         path: place.join("file"),
         block_bytes: size(2 * page_bytes()),
-        unit_bytes: size(page_bytes()),
-        memory_bytes: size(page_bytes()),
+        dio_offset_align: size(page_bytes()),
+        dio_mem_align: size(page_bytes()),
         writes: size(4),
         rounds: 5,
         engine,

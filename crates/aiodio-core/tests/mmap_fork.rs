@@ -6,7 +6,6 @@ mod common;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::{Engine, Kind, Op};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::workload::mmap_fork::{self, Options, Outcome, Source, TROUBLES};
@@ -27,7 +26,6 @@ fn options(place: &Path, engine: Kind, source: Source, writer: Writer) -> Option
         source,
         writer,
         offset_in_page: 0,
-        resume_bytes: size(page_bytes()),
         seed: 11,
     }
 }

@@ -27,7 +27,6 @@ fn options(place: &Path, scene: Scene) -> Options {
         read_bytes: size(4096),
         key: KEY,
         ltp_pattern: false,
-        logical_block_bytes: size(512),
         time_max: None,
     }
 }

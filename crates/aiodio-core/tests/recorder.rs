@@ -225,7 +225,7 @@ fn every_engine_records_its_requests_and_prints_them_as_strace_would() {
         let block = NonZeroUsize::new(4096).unwrap();
         let mut pool = Pool::new(2, block, Align::Offset(0)).unwrap();
         let address = pool.buffers[0].as_ptr() as u64;
-        let mut queue = Queue::new(engine.open(depth).unwrap(), depth, vec![file.into()], &[], block).unwrap();
+        let mut queue = Queue::new(engine.open(depth).unwrap(), depth, vec![file.into()], &[]).unwrap();
         recorder::set_current(None);
         let mut done = Vec::new();
         // A write, and a read behind the end of the file.

@@ -19,7 +19,7 @@ use aiodio_core::workload::signal_stress::{Action, Options, Outcome, Wrong, run,
 use common::{ENGINES, Panicking, size, workplaces};
 
 fn options(directory: &Path, seed: u64) -> Options {
-    let unit = storage(directory).unwrap().dio_offset_align_bytes;
+    let unit = storage(directory).unwrap().dio_offset_align;
     Options {
         directory: directory.to_owned(),
         workers: size(4),
@@ -34,7 +34,7 @@ fn options(directory: &Path, seed: u64) -> Options {
         direct: true,
         buffered: true,
         align: Align::Offset(0),
-        unit_bytes: size(unit),
+        dio_offset_align: size(unit),
         truncate_beside: false,
         signals: true,
         commit_old_mistake: false,
@@ -287,7 +287,7 @@ fn a_full_filesystem_is_an_error_and_no_trouble_whatever_met_it() {
                 direct: false,
                 signals: false,
                 operations: 2000,
-                unit_bytes: size(4096),
+                dio_offset_align: size(4096),
                 ..options(&path, seed)
             };
             run(&options, |_| {})
@@ -312,7 +312,7 @@ fn options_that_make_no_sense_are_refused() {
     for bad in [
         Options { engines: Vec::new(), ..good.clone() },
         Options { direct: false, buffered: false, ..good.clone() },
-        Options { block_bytes: size(good.unit_bytes.get() + 1), ..good.clone() },
+        Options { block_bytes: size(good.dio_offset_align.get() + 1), ..good.clone() },
         Options { file_bytes: 4096, ..good },
     ] {
         assert_eq!(run(&bad, |_| {}).error.unwrap().step, Step::Options);

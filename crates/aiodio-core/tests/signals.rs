@@ -103,7 +103,7 @@ fn a_wait_that_is_interrupted_again_and_again_still_ends_with_the_data() {
         let (read, mut write) = std::io::pipe().unwrap();
         let mut pool = Pool::new(1, size(4096), Align::Offset(0)).unwrap();
         let one = size(1);
-        let mut queue = Queue::new(engine.open(one).unwrap(), one, vec![read.into()], &pool.registrations, one).unwrap();
+        let mut queue = Queue::new(engine.open(one).unwrap(), one, vec![read.into()], &pool.registrations).unwrap();
         queue.push(Operation {
             op: Op::Read,
             file: 0,

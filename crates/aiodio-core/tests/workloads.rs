@@ -162,7 +162,7 @@ fn checks_of_limits_leave_the_file_as_it_was() {
         let path = place.path().join("file");
         let bytes = 256 << 10;
         fill(&path, bytes, KEY).unwrap();
-        let outcome = dio_limits::run(&dio_limits::Options { path: path.clone(), bytes, key: KEY, align_bytes: 4096 });
+        let outcome = dio_limits::run(&dio_limits::Options { path: path.clone(), bytes, key: KEY, dio_offset_align: 4096 });
         assert!(outcome.error.is_none(), "{outcome:?}");
         assert_eq!(outcome.findings.len(), 15);
         for finding in &outcome.findings {
@@ -173,7 +173,7 @@ fn checks_of_limits_leave_the_file_as_it_was() {
         }
         assert_holds(&path, 0, bytes, KEY.generation);
         // Too short for a transfer.
-        assert_eq!(dio_limits::run(&dio_limits::Options { path, bytes: 512, key: KEY, align_bytes: 4096 }).findings.len(), 0);
+        assert_eq!(dio_limits::run(&dio_limits::Options { path, bytes: 512, key: KEY, dio_offset_align: 4096 }).findings.len(), 0);
     }
 }
 
@@ -226,7 +226,7 @@ fn each_check_of_limits_fails_when_the_kernel_answers_otherwise() {
     // An errno that no check permits, and success without a byte: that is right behind the end, and for reading /dev/null.
     for (errno, right) in [(libc::EIO, &[][..]), (0, &[Check::BeyondEnd])] {
         fill(&path, bytes, KEY).unwrap();
-        let options = dio_limits::Options { path: path.clone(), bytes, key: KEY, align_bytes: 4096 };
+        let options = dio_limits::Options { path: path.clone(), bytes, key: KEY, dio_offset_align: 4096 };
         let checked = std::thread::spawn(move || {
             answer_with(errno, &LIMIT_CALLS);
             dio_limits::run(&options)
@@ -250,7 +250,7 @@ fn each_check_of_limits_that_reads_sees_that_the_data_are_not_what_was_written()
     let path = place.path().join("file");
     // Another generation than the one that the checks are told.
     fill(&path, 4096, Key { generation: KEY.generation - 1, ..KEY }).unwrap();
-    let options = dio_limits::Options { path, bytes: 4096, key: KEY, align_bytes: 4096 };
+    let options = dio_limits::Options { path, bytes: 4096, key: KEY, dio_offset_align: 4096 };
     let checked = std::thread::spawn(move || {
         // Nothing is written: what is read stays as it is.
         answer_with(libc::EINVAL, &[libc::SYS_pwrite64]);

@@ -15,9 +15,9 @@ fn direct_io_works_with_the_alignment_that_is_told() {
     assert_eq!(found.device, None);
     if found.dio_source == DioSource::Page {
         assert_eq!(found.logical_block_bytes, page_bytes());
-        assert_eq!(found.dio_offset_align_bytes, page_bytes());
+        assert_eq!(found.dio_offset_align, page_bytes());
     } else {
-        assert!(found.logical_block_bytes >= found.dio_offset_align_bytes);
+        assert!(found.logical_block_bytes >= found.dio_offset_align);
     }
     let bytes = vec![0x5a; 2 * found.logical_block_bytes.max(page_bytes())];
     // The standard library's buffers are not aligned; FUSE does not mind.

@@ -202,7 +202,7 @@ fn direct_requests_are_asynchronous_and_many_at_once() {
     let user = std::thread::spawn(move || {
         let pool = Pool::new(count, block, Align::Offset(0)).unwrap();
         let depth = NonZeroUsize::new(count).unwrap();
-        let mut queue = Queue::new(Kind::Libaio.open(depth).unwrap(), depth, vec![file], &pool.registrations, block).unwrap();
+        let mut queue = Queue::new(Kind::Libaio.open(depth).unwrap(), depth, vec![file], &pool.registrations).unwrap();
         for (index, buffer) in pool.buffers.into_iter().enumerate() {
             let offset = index as u64 * 4096;
             queue.push(Operation {

@@ -93,7 +93,7 @@ fn direct_file(directory: &std::path::Path) -> Option<(tempfile::NamedTempFile, 
 fn queue_with_reads_in_flight(engine: Box<dyn Engine>, file: OwnedFd) -> Queue {
     let pool = Pool::new(BLOCKS, BLOCK_BYTES, Align::Offset(0)).expect("pool");
     let depth = NonZeroUsize::new(BLOCKS).expect("not 0");
-    let mut queue = Queue::new(engine, depth, vec![file], &pool.registrations, ONE).expect("queue");
+    let mut queue = Queue::new(engine, depth, vec![file], &pool.registrations).expect("queue");
     for (index, buffer) in pool.buffers.into_iter().enumerate() {
         let offset = (index * BLOCK_BYTES.get()) as u64;
         queue.push(Operation { op: Op::Read, file: 0, offset, bytes: BLOCK_BYTES.get(), buffer, generation: 0, user_data: () });
@@ -175,7 +175,7 @@ fn pipe() -> [OwnedFd; 2] {
 fn queue_that_reads(pipe: OwnedFd) -> Queue {
     let engine = Kind::IoUring.open(ONE).expect("engine");
     let mut buffers = Pool::new(1, NonZeroUsize::new(4096).expect("not 0"), Align::Offset(0)).expect("pool");
-    let mut queue = Queue::new(engine, ONE, vec![pipe], &[], ONE).expect("queue");
+    let mut queue = Queue::new(engine, ONE, vec![pipe], &[]).expect("queue");
     queue.push(Operation {
         op: Op::Read,
         file: 0,
@@ -329,7 +329,7 @@ fn memory_is_leaked_and_counted_when_the_kernel_cannot_be_asked() {
 fn operations_that_the_kernel_never_got_are_dropped_without_waiting() {
     let quarantine = Quarantine::enter();
     let pool = Pool::new(1, BLOCK_BYTES, Align::Offset(0)).expect("pool");
-    let mut queue = Queue::new(Box::new(Mute), ONE, vec![null()], &[], ONE).expect("queue");
+    let mut queue = Queue::new(Box::new(Mute), ONE, vec![null()], &[]).expect("queue");
     for buffer in pool.buffers {
         queue.push(Operation { op: Op::Read, file: 0, offset: 0, bytes: 1, buffer, generation: 0, user_data: () });
     }
@@ -343,7 +343,7 @@ fn a_short_read_at_the_end_of_a_file_is_reported_as_that() {
     let file = tempfile::tempfile().expect("file");
     file.set_len(1000).expect("size");
     let mut pool = Pool::new(1, BLOCK_BYTES, Align::Offset(0)).expect("pool");
-    let mut queue = Queue::new(Box::new(SyncEngine::default()), ONE, vec![file.into()], &[], ONE).expect("queue");
+    let mut queue = Queue::new(Box::new(SyncEngine::default()), ONE, vec![file.into()], &[]).expect("queue");
     queue.push(Operation {
         op: Op::Read,
         file: 0,

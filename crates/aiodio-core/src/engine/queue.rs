@@ -105,7 +105,6 @@ pub struct Queue<T = ()> {
     capacity: usize,
     ready: Vec<Completion<T>>,
     events: Vec<Event>,
-    resume_bytes: usize,
     /// Go on after a short transfer.
     resume: bool,
     /// Waits in a row that the kernel refused for lack of memory.
@@ -127,15 +126,9 @@ impl<T> std::fmt::Debug for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// A queue for up to `depth` operations on `files`. Short transfers are resumed at a file offset that is a multiple of
-    /// `resume_bytes`: 1, or for direct I/O the device's logical block size; and of what the file itself states for direct I/O.
-    pub fn new(
-        mut engine: Box<dyn Engine>,
-        depth: NonZeroUsize,
-        files: Vec<OwnedFd>,
-        memory: &[Registration],
-        resume_bytes: NonZeroUsize,
-    ) -> Result<Self> {
+    /// A queue for up to `depth` operations on `files`. Short direct transfers are resumed
+    /// at a file offset that is a multiple of what the file states (`stx_dio_offset_align` of `statx(2)`), others where they ended.
+    pub fn new(mut engine: Box<dyn Engine>, depth: NonZeroUsize, files: Vec<OwnedFd>, memory: &[Registration]) -> Result<Self> {
         let depth = depth.get();
         if depth > DEPTH_MAX {
             let message = format!("{depth} operations in flight are more than the {DEPTH_MAX} that make sense");
@@ -158,7 +151,6 @@ impl<T> Queue<T> {
             capacity,
             ready: Vec::with_capacity(depth),
             events: Vec::with_capacity(depth),
-            resume_bytes: resume_bytes.get(),
             resume: true,
             refused: 0,
             broken: None,
@@ -438,7 +430,7 @@ impl<T> Queue<T> {
         let Transfer { offset, bytes, resume_at, .. } = slot.transfer;
         // Asked now, since few transfers come short and a file's statement may change (XFS: when its blocks become shared).
         let file = self.files[slot.file as usize].as_fd();
-        let unit = || self.resume_bytes.max(sys::resume_unit(file));
+        let unit = || sys::dio_offset_align(file);
         let next = slot.transfer.take(event.result, self.resume.then_some(unit));
         match event.result {
             result if result > 0 && result < (bytes - resume_at) as i64 => match slot.op {

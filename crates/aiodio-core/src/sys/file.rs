@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use super::{Answer, Calls, ioctl, resume_unit, sync, truncate};
+use super::{Answer, Calls, dio_offset_align, ioctl, sync, truncate};
 use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::{Begin, Kind, VERIFYING};
 
@@ -161,7 +161,7 @@ impl File {
         let fd = self.as_raw_fd();
         self.calls.all(
             &begin,
-            || resume_unit(self.as_fd()),
+            || dio_offset_align(self.as_fd()),
             |at| {
                 let rest = rest(vectors, at);
                 let (start, count) = (rest.as_ptr(), rest.len().min(VECTORS_MAX) as i32);
@@ -304,10 +304,10 @@ mod tests {
     #[test]
     fn what_the_file_states_is_what_direct_transfers_go_on_at() {
         let place = tempfile::NamedTempFile::new().expect("file");
-        assert_eq!(resume_unit(place.as_file().as_fd()), 1);
+        assert_eq!(dio_offset_align(place.as_file().as_fd()), 1);
         let direct = File::open_to_read(place.path(), Flags::DIRECT);
         if let Ok(direct) = direct {
-            let unit = resume_unit(direct.as_fd());
+            let unit = dio_offset_align(direct.as_fd());
             assert!(NonZeroUsize::new(unit).is_some_and(NonZeroUsize::is_power_of_two) && unit >= 512, "{unit}");
         }
     }

@@ -130,7 +130,7 @@ impl Calls {
     ) -> Answer<usize> {
         let begin = Begin { address: start as u64, generation, ..self.begin(kind, offset, bytes as u64) };
         // SAFETY: asked when something was transferred, so it is open.
-        let unit = || resume_unit(unsafe { BorrowedFd::borrow_raw(fd) });
+        let unit = || dio_offset_align(unsafe { BorrowedFd::borrow_raw(fd) });
         self.all(&begin, unit, |at| {
             let (start, bytes, offset) = (start.wrapping_byte_add(at), bytes - at, (offset + at as u64) as libc::off64_t);
             if kind == Kind::Write {
@@ -176,8 +176,8 @@ pub(crate) fn resume_at(offset: u64, reached: usize, unit: usize) -> usize {
     aligned.saturating_sub(offset) as usize
 }
 
-/// The unit in bytes for [`resume_at`]: 1 of a file without `O_DIRECT`.
-pub(crate) fn resume_unit(file: BorrowedFd<'_>) -> usize {
+/// What offsets and lengths of this file's transfers must be multiples of, in bytes: 1 without `O_DIRECT`.
+pub(crate) fn dio_offset_align(file: BorrowedFd<'_>) -> usize {
     // SAFETY: asks about an open file.
     let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) };
     if flags >= 0 && flags & libc::O_DIRECT == 0 { 1 } else { storage::direct_unit(file).unwrap_or(SECTOR_BYTES) }

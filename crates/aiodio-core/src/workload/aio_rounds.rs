@@ -140,8 +140,7 @@ impl<'options> Rounds<'options> {
             .map_err(|error| Error::new(Step::Open, "The file cannot be opened").errno(Errno::from(&error)).path(&options.path))?;
         let pool = Pool::new(depth.get(), options.bytes, Align::Offset(0))?;
         let files: Vec<OwnedFd> = vec![file.into()];
-        let resume = NonZeroUsize::new(if options.direct { 512 } else { 1 }).unwrap_or(NonZeroUsize::MIN);
-        let queue = Queue::new(engine, depth, files, &pool.registrations, resume)?;
+        let queue = Queue::new(engine, depth, files, &pool.registrations)?;
         Ok(Self { options, queue, buffers: pool.buffers, generation: options.key.generation })
     }
 

@@ -53,8 +53,6 @@ pub struct Options {
     pub fsync: Fsync,
     /// Where the buffers lie in their pages.
     pub align: Align,
-    /// Granularity in bytes at which a short direct transfer can be resumed: the device's logical block size.
-    pub logical_block_bytes: NonZeroUsize,
 }
 
 /// How it went.
@@ -124,9 +122,8 @@ impl<'options> Copy<'options> {
             return Err(Error::new(Step::Options, message));
         }
         let pool = Pool::new(depth.get(), options.block_bytes, options.align)?;
-        let resume = if options.direct { options.logical_block_bytes } else { NonZeroUsize::MIN };
         let files: Vec<OwnedFd> = vec![source.into(), destination.into()];
-        let queue = Queue::new(engine, depth, files, &pool.registrations, resume)?;
+        let queue = Queue::new(engine, depth, files, &pool.registrations)?;
         let mut free = pool.buffers;
         // `pop` hands them out in the order of their addresses.
         free.reverse();

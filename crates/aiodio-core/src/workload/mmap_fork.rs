@@ -67,9 +67,6 @@ pub struct Options {
     pub writer: Writer,
     /// Where the memory starts in its page, in bytes, a multiple of 8.
     pub offset_in_page: usize,
-    /// Granularity in bytes at which a short direct transfer can be resumed.
-    #[serde(rename = "logicalBlockBytes")]
-    pub resume_bytes: NonZeroUsize,
     /// Seed of the data.
     #[serde(deserialize_with = "json::read_seed")]
     #[cfg_attr(feature = "typescript", ts(type = "bigint"))]
@@ -151,7 +148,7 @@ impl Transfers<'_> {
         pool: &Pool,
     ) -> Result<Queue> {
         let depth = NonZeroUsize::new(self.blocks).unwrap_or(NonZeroUsize::MIN);
-        Queue::new(open(depth)?, depth, vec![file.into()], &pool.registrations, self.options.resume_bytes)
+        Queue::new(open(depth)?, depth, vec![file.into()], &pool.registrations)
     }
 
     fn push(&self, queue: &mut Queue, op: Op, buffers: Vec<Buffer>, generation: u32) {

@@ -50,10 +50,8 @@ pub struct Options {
     pub path: PathBuf,
     /// Its size; writes go to a random place in it. At least [`Options::window`].
     pub bytes: u64,
-    /// Bytes of each write, a multiple of `unit_bytes`.
+    /// Bytes of each write, which direct I/O must be able to do.
     pub block_bytes: NonZeroUsize,
-    /// What direct offsets and lengths must be multiples of.
-    pub unit_bytes: NonZeroUsize,
     /// Neighbouring blocks in flight together.
     pub depth: NonZeroUsize,
     /// How often.
@@ -165,7 +163,7 @@ impl<'options> Race<'options> {
         // SAFETY: advice about an open file: nothing is to be read ahead, so that only what is asked for is looked at.
         unsafe { libc::posix_fadvise(buffered.as_raw_fd(), 0, 0, libc::POSIX_FADV_RANDOM) };
         let pool = Pool::new(options.depth.get(), options.block_bytes, Align::Offset(0))?;
-        let queue = Queue::new(engine, options.depth, vec![writing.into()], &pool.registrations, options.unit_bytes)?;
+        let queue = Queue::new(engine, options.depth, vec![writing.into()], &pool.registrations)?;
         let back = Pool::new(1, options.block_bytes, Align::Offset(0))?.buffers.remove(0);
         let memory = vec![0; options.block_bytes.get()];
         let oracle = Oracle::new(options.seed, 1);
@@ -379,7 +377,6 @@ mod tests {
             path: place.path().join("file"),
             bytes: 64 * page_bytes() as u64,
             block_bytes: block,
-            unit_bytes: block,
             depth: NonZeroUsize::MIN,
             rounds: 1,
             engine: Kind::Sync,

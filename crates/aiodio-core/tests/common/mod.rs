@@ -49,7 +49,6 @@ pub fn options(place: &Path, engine: Kind) -> Options {
         sync_writes: false,
         fsync: Fsync::None,
         align: Align::Step(size(512)),
-        logical_block_bytes: size(512),
     }
 }
 

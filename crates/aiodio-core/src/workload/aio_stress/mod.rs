@@ -97,8 +97,6 @@ pub struct Options {
     pub memory_bytes: usize,
     /// `O_DIRECT`; otherwise `O_SYNC`.
     pub direct: bool,
-    /// Where short direct transfers are resumed.
-    pub direct_align: NonZeroUsize,
     /// `fsync(2)` after each stage.
     pub fsync: bool,
     /// The kernel's interface.

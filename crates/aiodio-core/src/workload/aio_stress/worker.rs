@@ -148,8 +148,7 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         let fds: Vec<File> = opened.iter().map(open_file).collect::<Result<_>>()?;
         let depth = NonZeroUsize::new(shared.depth * parts.len()).unwrap_or(NonZeroUsize::MIN);
         let pool = Pool::new(depth.get(), options.record_bytes, Align::Offset(0))?;
-        let resume = if options.direct { options.direct_align } else { NonZeroUsize::MIN };
-        let queue = Queue::new(open(depth)?, depth, fds.into_iter().map(Into::into).collect(), &pool.registrations, resume)?;
+        let queue = Queue::new(open(depth)?, depth, fds.into_iter().map(Into::into).collect(), &pool.registrations)?;
         let worker = Self {
             shared,
             parts,

@@ -40,7 +40,7 @@ pub struct Options {
     /// Its stamps.
     pub key: Key,
     /// Offset and length alignment that direct I/O needs here, in bytes: transfers are at least that long.
-    pub align_bytes: usize,
+    pub dio_offset_align: usize,
 }
 
 /// Makes all checks. Afterwards the file holds the stamps that it held before.
@@ -65,7 +65,7 @@ struct Checks<'options> {
 
 impl<'options> Checks<'options> {
     fn new(options: &'options Options) -> Result<Self> {
-        let bytes = BLOCK_BYTES.max(options.align_bytes);
+        let bytes = BLOCK_BYTES.max(options.dio_offset_align);
         if options.bytes < bytes as u64 {
             let message = format!("The file must have at least {bytes} bytes, the smallest direct transfer here");
             return Err(Error::new(Step::Options, message).path(&options.path));

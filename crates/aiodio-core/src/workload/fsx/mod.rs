@@ -72,7 +72,7 @@ pub struct Options {
     /// Reads and writes with `O_DIRECT`.
     pub direct: bool,
     /// What direct transfers must be aligned to.
-    pub direct_align: NonZeroUsize,
+    pub dio_offset_align: NonZeroUsize,
     /// Do these operations instead, with this log's seed.
     #[serde(skip)]
     pub replay: Option<Log>,
@@ -210,8 +210,8 @@ impl<'options> Run<'options> {
         if options.size_max == 0 || options.size_max > SIZE_MAX {
             return refuse(format!("A file of up to {} bytes: choose 1 to {SIZE_MAX}", options.size_max));
         }
-        let direct_align = if options.direct { options.direct_align.get() as u64 } else { 1 };
-        let mut bytes_max = options.size_max.next_multiple_of(direct_align);
+        let dio_offset_align = if options.direct { options.dio_offset_align.get() as u64 } else { 1 };
+        let mut bytes_max = options.size_max.next_multiple_of(dio_offset_align);
         let directory = options.path.parent().unwrap_or(Path::new("."));
         if let Some(log) = &options.replay {
             let longest = |operation: &Operation| match operation.kind {
@@ -224,7 +224,7 @@ impl<'options> Run<'options> {
             }
         }
         let bytes_max = NonZeroUsize::new(bytes_max as usize).unwrap_or(NonZeroUsize::MIN);
-        let target = Target::open(&options.path, engine, options.direct, options.direct_align, bytes_max)?;
+        let target = Target::open(&options.path, engine, options.direct, bytes_max)?;
         let metadata = std::fs::metadata(&options.path).map_err(|error| {
             Error::new(Step::Stat, "The file cannot be examined").errno(Errno::from(&error)).path(&options.path)
         })?;
@@ -245,7 +245,7 @@ impl<'options> Run<'options> {
             read_align: options.read_align.max(1),
             write_align: options.write_align.max(1),
             truncate_align: options.truncate_align.max(1),
-            direct_align,
+            dio_offset_align,
             page_bytes: page_bytes() as u64,
             block_bytes: block,
             kinds,

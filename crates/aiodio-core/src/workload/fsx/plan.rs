@@ -17,7 +17,7 @@ pub struct Rules {
     /// The file is truncated to them.
     pub truncate_align: u64,
     /// Reads and writes that go past the page cache begin and end at its multiples; 1 for those that do not.
-    pub direct_align: u64,
+    pub dio_offset_align: u64,
     /// What mappings begin at.
     pub page_bytes: u64,
     /// What can be collapsed, inserted and cloned are multiples of it.
@@ -87,11 +87,11 @@ impl Rules {
 
     fn transfer(&self, random: &mut Random, kind: Kind, limit: u64, align: u64) -> Choice {
         let range = self.range(random, kind, limit, align);
-        let before = range.offset % self.direct_align;
+        let before = range.offset % self.dio_offset_align;
         let offset = range.offset - before;
-        let mut bytes = (range.bytes + before).next_multiple_of(self.direct_align);
-        if offset + bytes > self.size_max && self.direct_align > 1 {
-            bytes -= self.direct_align;
+        let mut bytes = (range.bytes + before).next_multiple_of(self.dio_offset_align);
+        if offset + bytes > self.size_max && self.dio_offset_align > 1 {
+            bytes -= self.dio_offset_align;
         }
         if bytes == 0 { Choice::TooLong(kind) } else { Choice::Do(Operation::new(kind, offset, bytes)) }
     }
@@ -154,7 +154,7 @@ mod tests {
         ) {
             let size = size.min(size_max);
             let rules = Rules {
-                size_max, bytes_max, read_align, write_align, truncate_align, direct_align: direct, page_bytes: 4096,
+                size_max, bytes_max, read_align, write_align, truncate_align, dio_offset_align: direct, page_bytes: 4096,
                 block_bytes: 1024, kinds: vec![kind],
             };
             let mut random = Random::new(seed);
@@ -191,7 +191,7 @@ mod tests {
         #[test]
         fn without_limits_ranges_are_chosen_as_by_ltp(seed: u64, align in 1_u64..5000) {
             let rules = Rules {
-                size_max: 262_144, bytes_max: u64::MAX, read_align: align, write_align: 1, truncate_align: 1, direct_align: 1,
+                size_max: 262_144, bytes_max: u64::MAX, read_align: align, write_align: 1, truncate_align: 1, dio_offset_align: 1,
                 page_bytes: 4096, block_bytes: 4096, kinds: vec![Kind::Read],
             };
             let (mut chosen, mut model) = (Random::new(seed), Random::new(seed));

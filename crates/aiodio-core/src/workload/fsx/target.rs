@@ -27,22 +27,14 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Opens or creates the file and empties it. No operation of the queue is longer than `bytes_max`; direct ones are resumed at
-    /// multiples of `direct_align`.
-    pub(super) fn open(
-        path: &Path,
-        engine: Box<dyn Engine>,
-        direct: bool,
-        direct_align: NonZeroUsize,
-        bytes_max: NonZeroUsize,
-    ) -> Result<Self> {
+    /// Opens or creates the file and empties it. No operation of the queue is longer than `bytes_max`.
+    pub(super) fn open(path: &Path, engine: Box<dyn Engine>, direct: bool, bytes_max: NonZeroUsize) -> Result<Self> {
         let transfers = File::open_to_write(path, true, Flags { direct, sync: false })?;
         // Everything but reads and writes goes through a descriptor of its own, as nothing else depends on O_DIRECT.
         let file = File::open_to_write(path, true, Flags::default())?;
         file.truncate(0).map_err(|errno| failure(path, "ftruncate", errno))?;
         let pool = Pool::new(1, bytes_max, Align::Offset(0))?;
-        let resume = if direct { direct_align } else { NonZeroUsize::MIN };
-        let queue = Queue::new(engine, NonZeroUsize::MIN, vec![transfers.into()], &pool.registrations, resume)?;
+        let queue = Queue::new(engine, NonZeroUsize::MIN, vec![transfers.into()], &pool.registrations)?;
         let buffer = pool.buffers.into_iter().next();
         Ok(Self { path: path.to_owned(), file, queue, buffer, done: Vec::new(), syncer: None })
     }

@@ -135,7 +135,7 @@ impl<'race> Colliding<'race> {
             Collider::Direct => {
                 let Some((file, buffer)) = &mut self.direct else { return Ok(()) };
                 // As LTP's buffers: aligned to the device's block, and mostly to no page.
-                let step = (range.start / self.layout.stride + u64::from(round)) as usize * self.options.memory_bytes.get();
+                let step = (range.start / self.layout.stride + u64::from(round)) as usize * self.options.dio_mem_align.get();
                 let start = step % page_bytes();
                 let part = &mut buffer[start..start + bytes];
                 key.fill(range.start, part);

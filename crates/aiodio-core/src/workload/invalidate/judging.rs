@@ -144,7 +144,7 @@ impl<'race> Round<'race> {
     fn went_with_its_page(&self, lost: &Trouble) -> bool {
         let (direct, _) = self.layout.part(lost.offset);
         lost.range.as_ref().is_some_and(|range| range.kind == Kind::Stale)
-            && !self.options.unit_bytes.get().is_multiple_of(page_bytes())
+            && !self.options.dio_offset_align.get().is_multiple_of(page_bytes())
             && match self.options.collider {
                 // Only the kernel knows when it looks at what was stored.
                 Collider::Mmap => true,
@@ -208,13 +208,13 @@ mod tests {
     use crate::oracle::Content;
     use crate::workload::invalidate::Units;
 
-    fn options(collider: Collider, unit_bytes: usize) -> Options {
+    fn options(collider: Collider, dio_offset_align: usize) -> Options {
         let size = |bytes| NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN);
         Options {
             path: PathBuf::new(),
-            block_bytes: size(unit_bytes),
-            unit_bytes: size(unit_bytes),
-            memory_bytes: size(unit_bytes),
+            block_bytes: size(dio_offset_align),
+            dio_offset_align: size(dio_offset_align),
+            dio_mem_align: size(dio_offset_align),
             writes: size(2),
             rounds: 1,
             engine: engine::Kind::Sync,

@@ -28,7 +28,7 @@ impl Layout {
         if options.collider == Collider::SameRange {
             return Self { stride: block, head: 0, block, writes };
         }
-        let head = options.unit_bytes.get() as u64;
+        let head = options.dio_offset_align.get() as u64;
         Self { stride: (head + block).next_multiple_of(page_bytes() as u64), head, block, writes }
     }
 

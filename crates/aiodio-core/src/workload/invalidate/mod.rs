@@ -50,12 +50,12 @@ use crate::{expectation, json};
 pub struct Options {
     /// Made anew.
     pub path: PathBuf,
-    /// Bytes of each direct write, a multiple of `unit_bytes`.
+    /// Bytes of each direct write, a multiple of `dio_offset_align`.
     pub block_bytes: NonZeroUsize,
     /// What offset and length of direct I/O must be multiples of; also where in its first page a direct write begins.
-    pub unit_bytes: NonZeroUsize,
+    pub dio_offset_align: NonZeroUsize,
     /// What memory must be aligned to for direct I/O, in bytes.
-    pub memory_bytes: NonZeroUsize,
+    pub dio_mem_align: NonZeroUsize,
     /// Direct writes of a round, all in flight together.
     pub writes: NonZeroUsize,
     /// How often, at least: where nothing has met by then it goes on until it has, for up to [`super::shared::overlap::EXTRA_ROUNDS`] rounds.
@@ -164,7 +164,7 @@ fn race(engine: Box<dyn Engine>, options: &Options, outcome: &mut Outcome) -> Re
         .write_whole(&memory, 0, 0)
         .map_err(|errno| Error::new(Step::Write, "The file could not be filled").errno(errno).path(&options.path))?;
     let pool = Pool::new(options.writes.get(), options.block_bytes, Align::Offset(options.offset_in_page))?;
-    let mut queue = Queue::new(engine, options.writes, vec![OwnedFd::from(direct)], &pool.registrations, options.unit_bytes)?;
+    let mut queue = Queue::new(engine, options.writes, vec![OwnedFd::from(direct)], &pool.registrations)?;
     let mut free = pool.buffers;
     let mut colliding = Colliding::new(options, layout, &buffered)?;
     let (orders, received) = channel::<u32>();

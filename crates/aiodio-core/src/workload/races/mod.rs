@@ -44,7 +44,7 @@ pub struct Options {
     /// A second file on the same filesystem, for races that need one; made anew.
     pub other: PathBuf,
     /// What direct offsets, lengths and memory are multiples of, in bytes.
-    pub unit_bytes: NonZeroUsize,
+    pub dio_align: NonZeroUsize,
     /// How often, at least: a race whose sides have not met by then goes on until they have, for up to [`overlap::EXTRA_ROUNDS`] rounds.
     pub rounds: u32,
     /// The kernel's interface.
@@ -163,7 +163,7 @@ fn in_full(what: &str, path: &Path, result: std::result::Result<usize, Errno>, b
 
 impl Course<'_> {
     fn unit(&self) -> usize {
-        self.options.unit_bytes.get()
+        self.options.dio_align.get()
     }
 
     fn key(&self, generation: u32) -> Key {
@@ -231,7 +231,7 @@ impl Course<'_> {
 
     fn queue(&self, file: impl Into<OwnedFd>, pool: &Pool, depth: usize) -> Result<Queue> {
         let depth = NonZeroUsize::new(depth).unwrap_or(NonZeroUsize::MIN);
-        Queue::new((self.open)(depth)?, depth, vec![file.into()], &pool.registrations, self.options.unit_bytes)
+        Queue::new((self.open)(depth)?, depth, vec![file.into()], &pool.registrations)
     }
 
     fn pool(&self, count: usize) -> Result<Pool> {
@@ -347,7 +347,7 @@ mod tests {
             race: String::new(),
             path: PathBuf::new(),
             other: PathBuf::new(),
-            unit_bytes: NonZeroUsize::MIN,
+            dio_align: NonZeroUsize::MIN,
             rounds: 20,
             engine: Kind::Sync,
             seed: 1,

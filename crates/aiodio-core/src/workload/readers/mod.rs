@@ -101,8 +101,6 @@ pub struct Options {
     pub key: Key,
     /// Write zeros and, where something else is wanted, other constant bytes, as LTP does. A lost write can't be seen then.
     pub ltp_pattern: bool,
-    /// Granularity in bytes at which a short direct transfer can be resumed: the device's logical block size.
-    pub logical_block_bytes: NonZeroUsize,
     /// Nothing more is begun after so much time; none: the work is done to its end.
     #[serde(rename = "secondsMax", default, deserialize_with = "json::read_seconds")]
     #[cfg_attr(feature = "typescript", ts(as = "Option<f64>"))]
@@ -315,7 +313,7 @@ fn writer<'board>(engine: Box<dyn Engine>, options: &Options, board: &'board Boa
         files.push(file.into());
     }
     let pool = Pool::new(options.depth.get(), options.block_bytes, Align::Offset(0))?;
-    let queue = Queue::new(engine, options.depth, files, &pool.registrations, options.logical_block_bytes)?;
+    let queue = Queue::new(engine, options.depth, files, &pool.registrations)?;
     Ok(Writer {
         queue,
         free: pool.buffers,

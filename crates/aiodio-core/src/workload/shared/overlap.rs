@@ -165,8 +165,7 @@ mod tests {
             let file = OwnedFd::from(place.reopen().expect("file"));
             let pool = Pool::new(1, bytes, Align::Offset(0)).expect("memory");
             let depth = NonZeroUsize::MIN;
-            let mut queue =
-                Queue::new(kind.open(depth).expect("engine"), depth, vec![file], &pool.registrations, bytes).expect("queue");
+            let mut queue = Queue::new(kind.open(depth).expect("engine"), depth, vec![file], &pool.registrations).expect("queue");
             let mut free = pool.buffers;
             let mut write = |side: &Side| {
                 let buffer = free.pop().expect("buffer");

@@ -207,7 +207,7 @@ impl<'options> Reader<'options> {
         // What filling the file has left in the page cache says nothing of the disk.
         file.drop_cache(0, 0);
         let pool = Pool::new(options.depth.get(), options.block_bytes, options.align)?;
-        let queue = Queue::new(engine, options.depth, vec![file.into()], &pool.registrations, NonZeroUsize::MIN)?;
+        let queue = Queue::new(engine, options.depth, vec![file.into()], &pool.registrations)?;
         let queue = if options.resubmit { queue } else { queue.report_short() };
         let reader = Self {
             options,

@@ -57,7 +57,7 @@ pub struct Options {
     pub files: NonZeroUsize,
     /// How long a file may become, in bytes; at least `block_bytes`.
     pub file_bytes: u64,
-    /// The longest operation, in bytes; a multiple of `unit_bytes`.
+    /// The longest operation, in bytes; a multiple of `dio_offset_align`.
     pub block_bytes: NonZeroUsize,
     /// Operations that a worker has in flight at most.
     pub depth: NonZeroUsize,
@@ -70,7 +70,7 @@ pub struct Options {
     /// Where the buffers lie in their pages.
     pub align: Align,
     /// What direct offsets and lengths must be multiples of.
-    pub unit_bytes: NonZeroUsize,
+    pub dio_offset_align: NonZeroUsize,
     /// Truncate while other operations on the file are in flight, instead of between them.
     pub truncate_beside: bool,
     /// Signal the workers all the time.
@@ -192,7 +192,7 @@ fn prepare<'caller>(
     open: &'caller (dyn Fn(Kind, NonZeroUsize) -> Result<Box<dyn Engine>> + Sync),
     options: &'caller Options,
 ) -> Result<Run<'caller>> {
-    let (block, unit) = (options.block_bytes.get() as u64, options.unit_bytes.get() as u64);
+    let (block, unit) = (options.block_bytes.get() as u64, options.dio_offset_align.get() as u64);
     let wrong = if options.engines.is_empty() || !(options.direct || options.buffered) {
         Some("There is nothing to do without an engine, or with neither direct nor buffered I/O")
     } else if !block.is_multiple_of(unit) || options.file_bytes <= block {

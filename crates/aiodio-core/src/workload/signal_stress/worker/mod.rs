@@ -73,13 +73,13 @@ impl<'run, 'caller> Worker<'run, 'caller> {
             let engine = (run.open)(*kind, options.depth)?;
             // A short transfer is resumed on the grid of direct I/O, which is right for the others too.
             let files = files.into_iter().map(Into::into).collect();
-            queues.push(Queue::new(engine, options.depth, files, &pool.registrations, options.unit_bytes)?);
+            queues.push(Queue::new(engine, options.depth, files, &pool.registrations)?);
         }
         let careless = options.commit_old_mistake && run.direct && options.engines.contains(&Kind::Libaio);
         let shape = Shape {
             files: run.files.len(),
             engines: queues.len(),
-            unit: options.unit_bytes.get() as u64,
+            unit: options.dio_offset_align.get() as u64,
             block_bytes: options.block_bytes.get() as u64,
             file_bytes: options.file_bytes,
             direct: run.direct,
@@ -328,7 +328,7 @@ impl<'run, 'caller> Worker<'run, 'caller> {
     /// on Linux 6.18). No data come to harm, so what is before the end must be readable, and right.
     fn read_to_end(&self, file: usize, then: &Sizing, offset: u64, memory: &mut [u8]) -> std::result::Result<usize, Errno> {
         let least = then.least.min(*self.run.files[file].state().oracle.sizes().start());
-        let unit = self.run.options.unit_bytes.get() as u64;
+        let unit = self.run.options.dio_offset_align.get() as u64;
         let bytes = least.saturating_sub(offset).next_multiple_of(unit) as usize;
         if bytes >= memory.len() {
             return Err(Errno(libc::EIO));
