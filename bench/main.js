@@ -228,7 +228,7 @@ async function fio(directory) {
   const source = { key, path: join(directory, "source"), bytes };
   await call("fill", source);
   // Its pages leave the cache: fio's files have none there, and each direct read would have to look for them.
-  await call("verify", { ...source, rung: "disk", rangesMax: 1 });
+  await call("verify", { ...source, level: "disk", rangesMax: 1 });
   for (const engine of ["libaio", "io_uring", "io_uring-fixed"]) {
     for (const blockBytes of [65536, 4096]) {
       for (const depth of [1, 16, 64]) {
@@ -250,9 +250,9 @@ async function fio(directory) {
       }
     }
   }
-  await call("verify", { ...source, rung: "cache", rangesMax: 1 });
+  await call("verify", { ...source, level: "cache", rangesMax: 1 });
   const started = process.hrtime.bigint();
-  const verified = await call("verify", { ...source, rung: "cache", rangesMax: 1 });
+  const verified = await call("verify", { ...source, level: "cache", rangesMax: 1 });
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
   if (verified.sectorsBad > 0) throw new Error("the source does not verify");
   console.log(`verification from the page cache: ${(bytes / seconds / 1e9).toFixed(1)} GB/s`);

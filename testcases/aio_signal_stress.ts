@@ -47,7 +47,7 @@ import {
   describeRanges,
   explainFailure,
   isBad,
-  type RungFinding,
+  type LevelFinding,
   reportFailure,
   unreachable,
   verifyOption,
@@ -297,12 +297,12 @@ function around({ file, offset, bytes, errno, got }: StressTrouble): string[] {
   return shown.map((one) => (one === wrong ? `${one.line} <- this one` : one.line));
 }
 
-/** All files on each rung before the next: mounting again concerns all of them. */
+/** All files on each level before the next: mounting again concerns all of them. */
 async function verifyFiles(test: StressTest, { files }: SignalStressOutcome): Promise<void> {
   const { verify } = test.options;
   const others = { ...(test.remount && { remount() {} }) };
   const climbs = files.map((file, index) => climb(index === 0 ? test : others, verify, file));
-  const findings: RungFinding[][] = files.map(() => []);
+  const findings: LevelFinding[][] = files.map(() => []);
   for (let open = true; open; ) {
     for (const [index, climber] of climbs.entries()) {
       const { value: found, done } = await climber.next();

@@ -23,8 +23,8 @@ import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
   describeRanges,
   explainFailure,
+  type LevelFinding,
   noteVerified,
-  type RungFinding,
   unreachable,
   verifyAndReport,
   verifyOption,
@@ -243,7 +243,7 @@ function describeLatency(test: StressTest, { min, average, max, buckets }: AioSt
 
 /** All files, down the ladder; one verdict. */
 async function verify(test: StressTest, { files }: State, { expectations }: AioStressOutcome): Promise<void> {
-  const all: RungFinding[] = [];
+  const all: LevelFinding[] = [];
   for (const [number, expectation] of expectations.entries()) {
     const path = files[number] ?? "";
     const findings = await verifyAndReport(test, test.options.verify, { path, expectation }, () => {

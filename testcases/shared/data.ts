@@ -8,14 +8,14 @@ import type { Test } from "../../ts/testcase/testcase.js";
 import {
   cacheOnly,
   climb,
-  type Depth,
+  type DeepestLevel,
   describeDiagnosis,
   describeFinding,
   describeRanges,
   diagnoseFile,
   explainFailure,
   isBad,
-  type RungFinding,
+  type LevelFinding,
   verifyOption,
 } from "../../ts/testcase/verification.js";
 
@@ -146,18 +146,18 @@ export function describeFault(where: string, fault: TransferFault): string[] {
  */
 export async function complaints(
   test: Pick<Test, "remount" | "sink" | "filesystem">,
-  depth: Depth,
+  deepest: DeepestLevel,
   data: Data,
   { fileId, ...expected }: { path: string; offset?: number; bytes: number; fileId: number },
 ): Promise<{ lines: string[]; notes: string[] }> {
   if (data.ltp) return { lines: [], notes: [] };
-  const findings: RungFinding[] = [];
+  const findings: LevelFinding[] = [];
   const name = basename(expected.path);
   const lines: string[] = [];
   const key = { seed: data.seed, fileId, generation: data.generation };
-  for await (const found of climb(test, depth, { ...expected, key })) {
+  for await (const found of climb(test, deepest, { ...expected, key })) {
     if (found.error) lines.push(`${name}: ${explainFailure(found.error)}`);
-    else if (found.rung === "cache" && found.bytesFound !== expected.bytes) {
+    else if (found.level === "cache" && found.bytesFound !== expected.bytes) {
       lines.push(`${name}: ${found.bytesFound} bytes instead of ${expected.bytes}`);
     }
     findings.push(found);

@@ -18,8 +18,8 @@ import { chooseSeed, flag, integer, type Option, seed } from "../../ts/testcase/
 import type { Test } from "../../ts/testcase/testcase.js";
 import {
   explainFailure,
+  type LevelFinding,
   noteVerified,
-  type RungFinding,
   reportFailure,
   unreachable,
   verifyAndReport,
@@ -137,7 +137,7 @@ export async function race(test: RaceTest, state: RaceState, words: RaceWords, w
   const { bad, error } = outcome;
   const failures = bad ? [explainBadRead(bad)] : [];
   if (bad) {
-    const finding: RungFinding = { ...bad.found, rung: bad.direct ? "disk" : "cache" };
+    const finding: LevelFinding = { ...bad.found, level: bad.direct ? "disk" : "cache" };
     test.info(`Reader ${bad.reader} read ${bad.bytes} bytes at offset ${bad.offset} of ${words.file}`);
     reportFailure(test, path, [finding]);
   }

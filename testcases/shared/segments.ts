@@ -2,7 +2,7 @@
 import { call, probeDirect, storageInfo } from "#native";
 import type { Option } from "../../ts/testcase/options.js";
 import { type Test, type Testcase, testcase } from "../../ts/testcase/testcase.js";
-import { type Depth, explainFailure, unreachable } from "../../ts/testcase/verification.js";
+import { type DeepestLevel, explainFailure, unreachable } from "../../ts/testcase/verification.js";
 import {
   bufferSize,
   claim,
@@ -162,7 +162,7 @@ function misaligned(directory: string, offset: number, bytes: number): string | 
 /** The three blocks, one verdict each, and `summary` when none of them failed. */
 async function* threeBlocks(
   test: SegmentsTest,
-  depth: Depth,
+  deepest: DeepestLevel,
   { data, path }: State,
   segments: Segments,
   summary: string,
@@ -172,7 +172,7 @@ async function* threeBlocks(
   const outcomes: BlockOutcome[] = [];
   try {
     for (const block of BLOCKS) {
-      const outcome = await transfer(test, depth, data, path, segments, block);
+      const outcome = await transfer(test, deepest, data, path, segments, block);
       if (outcome.broken !== undefined) yield { as: "broken", text: outcome.broken };
       for (const text of outcome.notes) yield { as: "info", text };
       yield { as: outcome.complaints.length === 0 ? "pass" : "fail", text: block.text };
@@ -194,7 +194,7 @@ async function* threeBlocks(
 /** One block: all iterations of all children, then what the file holds in the end. Advances the generation. */
 async function transfer(
   test: SegmentsTest,
-  depth: Depth,
+  deepest: DeepestLevel,
   data: Data,
   path: string,
   segments: Segments,
@@ -222,7 +222,7 @@ async function transfer(
   // Where a child has stopped early, its segment holds an earlier generation: that is told already.
   if (troubles.length > 0) return result;
   const bytes = offset + bufferBytes * buffers * children;
-  const found = await complaints(test, depth, data, { path, offset, bytes, fileId: FILE_ID });
+  const found = await complaints(test, deepest, data, { path, offset, bytes, fileId: FILE_ID });
   return { ...result, complaints: found.lines, notes: found.notes };
 }
 

@@ -47,7 +47,7 @@ describe("the worker protocol", () => {
     const seed = 2n ** 64n - 1n;
     expect(await call("fill", { path, bytes: 4096, key: { ...key, seed } })).toEqual({});
     const found = await call("verify", {
-      ...{ path, offset: 0, bytes: 4096, key: { ...key, seed: 1n }, rung: "cache", rangesMax: 1 },
+      ...{ path, offset: 0, bytes: 4096, key: { ...key, seed: 1n }, level: "cache", rangesMax: 1 },
     });
     expect(found.ranges[0]).toMatchObject({ kind: "other-run", seed });
     const line = encode({ type: "data", name: "verify", value: [found] });

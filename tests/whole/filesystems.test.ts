@@ -75,10 +75,10 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
     await expectNothingLeft(before);
   });
 
-  test.each(["remount", "full"])("--verify %s reads the data again after mounting", async (rung) => {
-    const journal = join(base, `journal-${rung}`);
+  test.each(["remount", "full"])("--verify %s reads the data again after mounting", async (level) => {
+    const journal = join(base, `journal-${level}`);
     const file = runtest("one", "ONE aiocp -b 4k -n 4 -f DIRECT\nTWO aiocp -b 4k -f SYNC\n");
-    const argv = [file, "--filesystems", "ext4,xfs", "--backing", backing, "--verify", rung, "--journal", journal];
+    const argv = [file, "--filesystems", "ext4,xfs", "--backing", backing, "--verify", level, "--journal", journal];
     const { exitCode, all } = await command("aiodio-ltp", argv);
     expect(exitCode, all).toBe(0);
     const events = readFileSync(journal, "utf8")
@@ -89,12 +89,12 @@ describe.runIf(process.getuid?.() === 0)("on filesystems of the run's own", () =
     const verified = events.filter(({ type, name }) => type === "data" && name === "verify");
     expect(verified).toHaveLength(4);
     for (const { value } of verified) {
-      expect(value.map((finding: { rung: string }) => finding.rung)).toEqual(["cache", "disk", "remount"]);
+      expect(value.map((finding: { level: string }) => finding.level)).toEqual(["cache", "disk", "remount"]);
       expect(value[2]).toMatchObject({ sectors: 2048, sectorsBad: 0 });
     }
     const checks = events.filter(({ type }) => type === "check");
     // When the last testcase on it has run, and with "full" after each of the two.
-    const times = rung === "full" ? 3 : 1;
+    const times = level === "full" ? 3 : 1;
     const expected = ["ext4", "xfs"].flatMap((name) => Array(times).fill([name, true]));
     expect(checks.map(({ filesystem, result }) => [filesystem, result.clean])).toEqual(expected);
     expect(checks.at(-1).result.reports[0].checker).toMatch(/^xfs_repair -n /);

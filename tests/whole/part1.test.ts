@@ -35,7 +35,7 @@ describe.each([...filesystems(), machine])("part1 on $name", ({ directory }) => 
       .map(({ value }) => value[1]);
     expect(verified).toHaveLength(140);
     for (const disk of verified)
-      expect(disk).toMatchObject({ rung: "disk", direct: true, sectors: 2048, sectorsBad: 0 });
+      expect(disk).toMatchObject({ level: "disk", direct: true, sectors: 2048, sectorsBad: 0 });
     expect(readdirSync(directory)).toEqual([]);
     rmSync(journal);
   });

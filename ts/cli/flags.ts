@@ -58,7 +58,7 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
 ];
 
 export const REPORTERS = ["progress", "ltp", "json", "quiet"] as const;
-export const RUNGS = ["cache", "disk", "remount", "full"] as const;
+export const LEVELS = ["cache", "disk", "remount", "full"] as const;
 
 /** What the options come to. */
 export interface Flags {
@@ -79,7 +79,7 @@ export interface Flags {
   /** As it was given. */
   seed?: string;
   timeoutMul?: number;
-  verify?: (typeof RUNGS)[number];
+  verify?: (typeof LEVELS)[number];
   filesystems?: string;
   backing?: string;
   sizeBytes?: number;
@@ -283,11 +283,11 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "verify",
-    value: "RUNG",
+    value: "LEVEL",
     commands: ["run"],
     text: "how far down data is verified: cache, disk, remount, full; default: disk. remount and full (which has the filesystem checked after each testcase) need --filesystems",
     set: (flags, value) => {
-      flags.verify = oneOf("--verify", value, RUNGS);
+      flags.verify = oneOf("--verify", value, LEVELS);
     },
   },
   {

@@ -924,9 +924,6 @@ thread: number, };
 /** What a round does. */
 export type Round = "write" | "read" | "write-read";
 
-/** Which copy of the data to look at. */
-export type Rung = "cache" | "disk";
-
 /** What happens to the file. */
 export type Scene = { "sparse": {
 /** The size. */
@@ -1268,9 +1265,12 @@ path: string,
 /** From a workload's outcome. */
 expectation: number,
 /** Where to look. */
-rung: Rung,
+level: VerifyLevel,
 /** How many bad ranges to describe; the others are counted. */
 rangesMax: number, };
+
+/** Which copy of the data to look at. */
+export type VerifyLevel = "cache" | "disk";
 
 /** What the file should be. */
 export type VerifyOptions = {
@@ -1283,7 +1283,7 @@ bytes: number,
 /** Its stamps. */
 key: StampKey,
 /** Where to look. */
-rung: Rung,
+level: VerifyLevel,
 /** How many bad ranges to describe; the others are counted. */
 rangesMax: number, };
 
@@ -1303,7 +1303,7 @@ sectorsBad: number,
 ranges: Array<BadRange>,
 /** How many bad ranges there are. */
 rangesTotal: number,
-/** For [`Rung::Disk`]: false when the filesystem has no direct I/O or no disk; nothing was looked at then. */
+/** For [`Level::Disk`]: false when the filesystem has no direct I/O or no disk; nothing was looked at then. */
 direct: boolean,
 /** How much of long holes was not read, in bytes; it counts among `sectors`. Where the page cache has something, and at both ends
  * of a hole, everything is read, and inside one piece of 64 KiB in 64. */

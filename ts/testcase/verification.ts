@@ -11,6 +11,7 @@ import {
   fileExtents,
   queryRecord,
   type RecordedOperation,
+  type VerifyLevel,
   type VerifyOptions,
   type VerifyOutcome,
 } from "#native";
@@ -20,12 +21,12 @@ import { choice, type Option } from "./options.js";
 import type { Test } from "./testcase.js";
 
 /** One copy of the data to look at. */
-export type Rung = "cache" | "disk" | "remount";
+export type CopyLevel = VerifyLevel | "remount";
 /** A value of `--verify`; the checker that `full` adds is the runner's. */
-export type Depth = Rung | "full";
-export type RungFinding = VerifyOutcome & { rung: Rung };
+export type DeepestLevel = CopyLevel | "full";
+export type LevelFinding = VerifyOutcome & { level: CopyLevel };
 /** A file and what it should hold: one generation of stamps, or what a workload has found (the number in its outcome). */
-export type Expected = Omit<VerifyOptions, "rung" | "rangesMax"> | { path: string; expectation: number };
+export type Expected = Omit<VerifyOptions, "level" | "rangesMax"> | { path: string; expectation: number };
 
 type Remountable = Pick<Test, "remount">;
 /** Somebody to tell what was left out; the journal has it in the findings. */
@@ -35,18 +36,18 @@ type Climber = Remountable & Partial<Pick<Test, "info">>;
 const RANGES_SHOWN = 8;
 
 /** What each value of `--verify` reads. */
-const RUNGS: Record<Depth, readonly Rung[]> = {
+const LEVELS: Record<DeepestLevel, readonly CopyLevel[]> = {
   cache: ["cache"],
   disk: ["cache", "disk"],
   remount: ["cache", "disk", "remount"],
   full: ["cache", "disk", "remount"],
 };
 /** After mounting, the page cache is empty: what is read through it comes from the disk. */
-const NATIVE_RUNGS = { cache: "cache", disk: "disk", remount: "cache" } as const;
-const RUNG_NAMES = { cache: "page cache", disk: "disk", remount: "after mounting again" } as const;
+const NATIVE_LEVELS = { cache: "cache", disk: "disk", remount: "cache" } as const;
+const LEVEL_NAMES = { cache: "page cache", disk: "disk", remount: "after mounting again" } as const;
 
 /** `--verify`. `subject` is what the help text says is verified: "the copy". */
-export function verifyOption(subject: string): Option<Depth> {
+export function verifyOption(subject: string): Option<DeepestLevel> {
   return choice({
     default: "disk",
     of: ["cache", "disk", "remount", "full"],
@@ -54,63 +55,63 @@ export function verifyOption(subject: string): Option<Depth> {
   });
 }
 
-/** Why this depth can't be reached here; undefined where it can. For a TCONF in setup. */
-export function unreachable(test: Remountable, depth: Depth): string | undefined {
-  if ((depth !== "remount" && depth !== "full") || test.remount) return undefined;
-  return `--verify ${depth} needs a filesystem of the run's own: aiodio-ltp --filesystems`;
+/** Why this level can't be reached here; undefined where it can. For a TCONF in setup. */
+export function unreachable(test: Remountable, deepest: DeepestLevel): string | undefined {
+  if ((deepest !== "remount" && deepest !== "full") || test.remount) return undefined;
+  return `--verify ${deepest} needs a filesystem of the run's own: aiodio-ltp --filesystems`;
 }
 
 /**
- * Verifies the file rung by rung; no descriptor of it may be open. A finding whose `error` is set says why nothing could
+ * Verifies the file level by level; no descriptor of it may be open. A finding whose `error` is set says why nothing could
  * be verified: that is for the testcase to break on.
  */
-export async function* climb(test: Climber, depth: Depth, expected: Expected): AsyncGenerator<RungFinding> {
-  for (const rung of RUNGS[depth]) {
-    if (rung === "remount") test.remount?.();
-    const found = await verify(expected, rung);
+export async function* climb(test: Climber, deepest: DeepestLevel, expected: Expected): AsyncGenerator<LevelFinding> {
+  for (const level of LEVELS[deepest]) {
+    if (level === "remount") test.remount?.();
+    const found = await verify(expected, level);
     if (found.bytesSkipped > 0) {
-      const where = `${basename(expected.path)}, ${RUNG_NAMES[rung]}`;
+      const where = `${basename(expected.path)}, ${LEVEL_NAMES[level]}`;
       test.info?.(`${where}: ${formatBytes(found.bytesSkipped)} of holes not read, but their ends and samples`);
     }
-    yield { rung, ...found };
+    yield { level, ...found };
   }
 }
 
-function verify(expected: Expected, rung: Rung): Promise<VerifyOutcome> {
-  const how = { rangesMax: RANGES_SHOWN, rung: NATIVE_RUNGS[rung] };
+function verify(expected: Expected, level: CopyLevel): Promise<VerifyOutcome> {
+  const how = { rangesMax: RANGES_SHOWN, level: NATIVE_LEVELS[level] };
   if (!("expectation" in expected)) return call("verify", { ...expected, ...how });
   const { path, expectation } = expected;
   return call("verify-expected", { path, expectation, ...how });
 }
 
 /**
- * The same file looked at again on each rung without mounting anew, one line a rung: whether the file that the data was
+ * The same file looked at again on each level without mounting anew, one line a level: whether the file that the data was
  * taken from is at fault itself.
  */
-export async function* secondLook(depth: Depth, expected: Expected): AsyncGenerator<string> {
-  for (const rung of RUNGS[depth]) {
-    const found = await verify(expected, rung);
+export async function* secondLook(deepest: DeepestLevel, expected: Expected): AsyncGenerator<string> {
+  for (const level of LEVELS[deepest]) {
+    const found = await verify(expected, level);
     const state =
       (found.error && explainFailure(found.error)) ??
       (found.sectorsBad > 0 ? `${found.sectorsBad} sectors are bad` : "good");
-    yield `${basename(expected.path)}, ${RUNG_NAMES[rung]}: ${state}`;
+    yield `${basename(expected.path)}, ${LEVEL_NAMES[level]}: ${state}`;
   }
 }
 
 /** Whether the disk was to be looked at and could not be: the filesystem has no direct I/O, or no disk. */
-export function cacheOnly(findings: readonly RungFinding[]): boolean {
-  return findings.some(({ rung, direct }) => rung === "disk" && !direct);
+export function cacheOnly(findings: readonly LevelFinding[]): boolean {
+  return findings.some(({ level, direct }) => level === "disk" && !direct);
 }
 
 /** Whether what was read is right: every byte, and no byte too many. */
-export function isBad({ rangesTotal }: Pick<RungFinding, "rangesTotal">): boolean {
+export function isBad({ rangesTotal }: Pick<LevelFinding, "rangesTotal">): boolean {
   return rangesTotal > 0;
 }
 
-/** One line for a rung that is good; else how much is bad, and what the bad bytes are. `file` is the name shown. */
-export function describeFinding(file: string, finding: RungFinding): string[] {
-  const { rung, sectors, sectorsBad, ranges, rangesTotal } = finding;
-  const where = `${file}, ${RUNG_NAMES[rung]}`;
+/** One line for a level that is good; else how much is bad, and what the bad bytes are. `file` is the name shown. */
+export function describeFinding(file: string, finding: LevelFinding): string[] {
+  const { level, sectors, sectorsBad, ranges, rangesTotal } = finding;
+  const where = `${file}, ${LEVEL_NAMES[level]}`;
   if (!isBad(finding)) return [`${where}: good`];
   return [
     `${where}: ${sectorsBad} of ${sectors} sectors are bad, in ${rangesTotal} range${rangesTotal === 1 ? "" : "s"}`,
@@ -177,17 +178,17 @@ export interface Diagnosis {
  * What else is known of each bad range: which copies are bad, the extents under it, the operations that touched it, and
  * which class of bug looks like this. Call it before anything else happens to the file.
  */
-export function diagnoseFile(path: string, findings: readonly RungFinding[]): Diagnosis[] {
+export function diagnoseFile(path: string, findings: readonly LevelFinding[]): Diagnosis[] {
   const file = basename(path);
-  const disk = findings.find(({ rung, direct, error }) => rung === "disk" && direct && !error);
+  const disk = findings.find(({ level, direct, error }) => level === "disk" && direct && !error);
   const seen: Diagnosis[] = [];
   for (const finding of findings) {
     for (const range of finding.ranges) {
       const { offset, bytes, kind, right } = range;
       if (seen.some((other) => other.offset === offset && other.bytes === bytes && other.kind === kind)) continue;
-      const covers = (found: RungFinding) =>
+      const covers = (found: LevelFinding) =>
         found.ranges.some((other) => other.offset < offset + bytes && offset < other.offset + other.bytes);
-      const cacheBad = findings.some((found) => found.rung === "cache" && covers(found));
+      const cacheBad = findings.some((found) => found.level === "cache" && covers(found));
       const copies = { cacheBad, diskBad: disk ? covers(disk) : undefined };
       const extents = extentsOf(path, offset, bytes);
       const record = queryRecord({ file, offset, bytes, max: OPERATIONS_SHOWN });
@@ -236,7 +237,11 @@ export function describeDiagnosis({ file, offset, bytes, ...known }: Diagnosis):
  * The whole failure report of one file, as TINFO lines, and its facts for the journal. Call it when the verdict has been
  * given, before anything else happens to the file.
  */
-export function reportFailure(test: Pick<Test, "info" | "sink">, path: string, findings: readonly RungFinding[]): void {
+export function reportFailure(
+  test: Pick<Test, "info" | "sink">,
+  path: string,
+  findings: readonly LevelFinding[],
+): void {
   const file = basename(path);
   for (const finding of findings) for (const text of describeFinding(file, finding)) test.info(text);
   const diagnoses = diagnoseFile(path, findings);
@@ -250,12 +255,12 @@ export function reportFailure(test: Pick<Test, "info" | "sink">, path: string, f
  */
 export async function verifyAndReport(
   test: Pick<Test, "remount" | "info" | "broken" | "sink">,
-  depth: Depth,
+  deepest: DeepestLevel,
   expected: Expected,
-  fail: (findings: readonly RungFinding[]) => void,
-): Promise<RungFinding[]> {
-  const findings: RungFinding[] = [];
-  for await (const found of climb(test, depth, expected)) {
+  fail: (findings: readonly LevelFinding[]) => void,
+): Promise<LevelFinding[]> {
+  const findings: LevelFinding[] = [];
+  for await (const found of climb(test, deepest, expected)) {
     if (found.error) test.broken(explainFailure(found.error));
     findings.push(found);
   }
@@ -267,7 +272,10 @@ export async function verifyAndReport(
 }
 
 /** What was verified, for the journal, and whether less than was asked for. */
-export function noteVerified(test: Pick<Test, "info" | "sink" | "filesystem">, findings: readonly RungFinding[]): void {
+export function noteVerified(
+  test: Pick<Test, "info" | "sink" | "filesystem">,
+  findings: readonly LevelFinding[],
+): void {
   test.sink.data("verify", findings);
   if (cacheOnly(findings)) test.info(`${test.filesystem} has no O_DIRECT: verified in the page cache only`);
 }

@@ -13,7 +13,7 @@ use aiodio_core::engine::{Kind, Op, Operation, Queue};
 use aiodio_core::oracle::{Change, ChangeId, Ending, Oracle, Stamped};
 use aiodio_core::recorder::{self, Recorder};
 use aiodio_core::stamp::Key;
-use aiodio_core::verify::{Rung, check_memory, verify_expected};
+use aiodio_core::verify::{Level, check_memory, verify_expected};
 use aiodio_core::workload::fill::fill;
 
 const BYTES: u64 = 256 << 20;
@@ -108,7 +108,7 @@ fn main() {
     let directory = place.path();
     fill(&directory.join("source"), BYTES, SOURCE).unwrap();
     let drop_cache =
-        || verify_expected(&directory.join("source"), &Stamped { key: SOURCE, offset: 0, bytes: BYTES }, Rung::Disk, 1);
+        || verify_expected(&directory.join("source"), &Stamped { key: SOURCE, offset: 0, bytes: BYTES }, Level::Disk, 1);
     assert!(drop_cache().is_good());
     copy(directory, None, false);
     for (anew, what) in [(false, "oracle and recorder, stamps as the source has them"), (true, "oracle, recorder and new stamps")] {
@@ -117,7 +117,7 @@ fn main() {
             let mut oracle = Oracle::new(SOURCE.seed, SOURCE.file);
             let plain = copy(directory, None, false);
             ratios.push(copy(directory, Some(&mut oracle), anew) / plain);
-            let found = verify_expected(&directory.join("destination"), &oracle, Rung::Disk, 1);
+            let found = verify_expected(&directory.join("destination"), &oracle, Level::Disk, 1);
             assert!(found.is_good(), "{found:?}");
         }
         let (low, high) = ratios.iter().fold((f64::MAX, 0.0_f64), |(low, high), ratio| (low.min(*ratio), high.max(*ratio)));

@@ -1,5 +1,5 @@
 //! What a workload has found that its files should be, kept under numbers: who gets the outcome as JSON gets the number, and can have
-//! the files verified rung by rung.
+//! the files verified level by level.
 #![allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "as serde calls them")]
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{Error, Step};
 use crate::oracle::Expected;
-use crate::verify::{self, Outcome, Rung};
+use crate::verify::{self, Level, Outcome};
 
 type Table = HashMap<u32, Arc<dyn Expected + Send + Sync>>;
 
@@ -62,7 +62,7 @@ pub struct Options {
     /// From a workload's outcome.
     pub expectation: u32,
     /// Where to look.
-    pub rung: Rung,
+    pub level: Level,
     /// How many bad ranges to describe; the others are counted.
     pub ranges_max: usize,
 }
@@ -74,7 +74,7 @@ pub fn verify(options: &Options) -> Outcome {
         let error = Error::new(Step::Options, format!("There is no expectation {}: it was forgotten", options.expectation));
         return Outcome { error: Some(error), ..Outcome::default() };
     };
-    verify::verify_expected(&options.path, &*expected, options.rung, options.ranges_max)
+    verify::verify_expected(&options.path, &*expected, options.level, options.ranges_max)
 }
 
 /// Forgets all expectations. Their numbers are used again.

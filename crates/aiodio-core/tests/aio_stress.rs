@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use aiodio_core::buffer::Registration;
 use aiodio_core::engine::{Engine, Event, Kind, Op, Request};
 use aiodio_core::error::{Errno, Result, Step};
-use aiodio_core::verify::{Kind as Bad, Rung, verify_expected};
+use aiodio_core::verify::{Kind as Bad, Level, verify_expected};
 use aiodio_core::workload::aio_stress::{Options, Outcome, Stage, run, run_with};
 use common::{ENGINES, Panicking, size, workplaces};
 use proptest::prelude::*;
@@ -45,9 +45,9 @@ fn assert_sound(outcome: &Outcome, options: &Options) {
     assert!(outcome.error.is_none() && outcome.mismatch.is_none(), "{outcome:?}");
     for (path, oracle) in options.files.iter().zip(&outcome.oracles) {
         assert_eq!(oracle.in_flight(), 0);
-        for rung in [Rung::Cache, Rung::Disk] {
-            let found = verify_expected(path, oracle, rung, 4);
-            assert!(found.is_good(), "{rung:?} {found:?}");
+        for level in [Level::Cache, Level::Disk] {
+            let found = verify_expected(path, oracle, level, 4);
+            assert!(found.is_good(), "{level:?} {found:?}");
         }
     }
 }
@@ -225,12 +225,12 @@ fn a_lost_write_is_seen_by_a_read_and_by_the_verification() {
             let options = Options { depth: size(1), ..options };
             let outcome = lied_to(&options, &[Stage::Write, Stage::RandomWrite], true, 160, Lie::Nothing);
             assert!(outcome.error.is_none() && outcome.mismatch.is_none());
-            let bad = |rung| {
+            let bad = |level| {
                 let findings =
-                    options.files.iter().zip(&outcome.oracles).map(|(path, oracle)| verify_expected(path, oracle, rung, 4));
+                    options.files.iter().zip(&outcome.oracles).map(|(path, oracle)| verify_expected(path, oracle, level, 4));
                 findings.filter(|found| !found.is_good()).count()
             };
-            assert_eq!((bad(Rung::Cache), bad(Rung::Disk)), (1, 1));
+            assert_eq!((bad(Level::Cache), bad(Level::Disk)), (1, 1));
         }
     }
 }
@@ -242,7 +242,7 @@ fn a_misdirected_write_is_named() {
         let by = 4 * (16 << 10);
         // The last one of the stage, so that nothing writes over it.
         let outcome = lied_to(&options, &[Stage::Write], true, 40, Lie::Elsewhere(by));
-        let found = verify_expected(&options.files[0], &outcome.oracles[0], Rung::Disk, 8);
+        let found = verify_expected(&options.files[0], &outcome.oracles[0], Level::Disk, 8);
         let kinds: Vec<Bad> = found.ranges.iter().map(|range| range.kind).collect();
         assert!(kinds.contains(&Bad::Zeros) && kinds.contains(&Bad::BeyondEnd), "{found:?}");
     }

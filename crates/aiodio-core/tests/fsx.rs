@@ -12,7 +12,7 @@ use std::path::Path;
 
 use aiodio_core::engine::{self, Engine, Event, Request};
 use aiodio_core::error::{Errno, Result, Step};
-use aiodio_core::verify::{Kind as Bad, Rung, verify_expected};
+use aiodio_core::verify::{Kind as Bad, Level, verify_expected};
 use aiodio_core::workload::fsx::{Kind, Log, Operation, Options, Outcome, Seen, run, run_with};
 use common::{ENGINES, size, workplaces};
 use proptest::prelude::*;
@@ -38,9 +38,9 @@ fn options(place: &Path, seed: u64) -> Options {
 
 fn assert_sound(outcome: &Outcome, options: &Options) {
     assert!(outcome.error.is_none() && outcome.mismatch.is_none(), "{outcome:?}");
-    for rung in [Rung::Cache, Rung::Disk] {
-        let found = verify_expected(&options.path, &outcome.origins, rung, 4);
-        assert!(found.is_good(), "{rung:?} {found:?} after {}", outcome.log.text());
+    for level in [Level::Cache, Level::Disk] {
+        let found = verify_expected(&options.path, &outcome.origins, level, 4);
+        assert!(found.is_good(), "{level:?} {found:?} after {}", outcome.log.text());
     }
 }
 
@@ -301,9 +301,9 @@ fn a_lost_and_a_misdirected_write_are_seen_by_the_next_read_and_by_the_verificat
             let outcome = lied_to(place.path(), WRITES, 2, lie);
             assert!(outcome.error.is_none() && outcome.mismatch.is_none());
             let path = place.path().join("file");
-            for rung in [Rung::Cache, Rung::Disk] {
-                let found = verify_expected(&path, &outcome.origins, rung, 4);
-                assert_eq!((found.ranges[0].kind, found.ranges[0].offset), (kind, 0x1000), "{rung:?}");
+            for level in [Level::Cache, Level::Disk] {
+                let found = verify_expected(&path, &outcome.origins, level, 4);
+                assert_eq!((found.ranges[0].kind, found.ranges[0].offset), (kind, 0x1000), "{level:?}");
             }
         }
     }

@@ -10,7 +10,7 @@ use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::Kind;
 use aiodio_core::error::Errno;
 use aiodio_core::stamp::Key;
-use aiodio_core::verify::{Rung, verify_expected};
+use aiodio_core::verify::{Level, verify_expected};
 use aiodio_core::workload::copy::Fsync;
 use aiodio_core::workload::invalidate::{self, Collider, Options, Outcome, TROUBLES};
 use common::{ENGINES, Over, Tampering, size, workplaces};
@@ -50,8 +50,8 @@ fn whole_pages_never_collide_and_the_file_is_as_the_outcome_says() {
                 // The same range is the same page; others have pages of their own.
                 let shares = matches!(collider, Collider::SameRange | Collider::Reader | Collider::Pinned);
                 assert!(shares || outcome.shared_pages == 0);
-                for rung in [Rung::Cache, Rung::Disk] {
-                    let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), rung, 4);
+                for level in [Level::Cache, Level::Disk] {
+                    let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), level, 4);
                     assert!(verified.is_good(), "{collider:?}: {verified:#?}");
                 }
             }
@@ -147,7 +147,7 @@ fn writes_that_leave_the_data_from_before_the_first_round_are_found() {
                 file.write_all_at(&old, over.request.offset).unwrap();
             });
             assert_found(&outcome, "direct-lost");
-            let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), Rung::Cache, 4);
+            let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), Level::Cache, 4);
             assert_eq!(verified.ranges_total, 4, "{collider:?}: {verified:#?}");
         }
     }

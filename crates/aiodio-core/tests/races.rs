@@ -10,7 +10,7 @@ use std::path::Path;
 use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::{Engine, Kind, Op};
 use aiodio_core::error::Result;
-use aiodio_core::verify::{Rung, verify_expected};
+use aiodio_core::verify::{Level, verify_expected};
 use aiodio_core::workload::races::{self, TABLE};
 use aiodio_core::workload::shared::trouble::Troubles;
 use aiodio_core::workload::unwritten::{self, Space, TROUBLES};
@@ -41,8 +41,8 @@ fn completed_writes_are_there_at_once_in_every_space() {
             assert!(outcome.error.is_none(), "{:?}", outcome.error);
             assert_eq!(outcome.troubles.total, 0, "{space:?}: {:#?}", outcome.troubles.first);
             assert_eq!((outcome.rounds, outcome.writes, outcome.reads), (3, 12, 36));
-            for rung in [Rung::Cache, Rung::Disk] {
-                let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), rung, 4);
+            for level in [Level::Cache, Level::Disk] {
+                let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), level, 4);
                 assert!(verified.is_good(), "{space:?}: {verified:#?}");
             }
         }

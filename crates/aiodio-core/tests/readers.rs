@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use aiodio_core::engine::{Engine, Event, Kind, Request};
 use aiodio_core::error::{Errno, Step};
 use aiodio_core::stamp::{Key, STALE_DISK_FILE};
-use aiodio_core::verify::{self, Rung, verify_expected};
+use aiodio_core::verify::{self, Level, verify_expected};
 use aiodio_core::workload::readers::{Options, Outcome, ROUNDS_MAX, Scene, race, race_with};
 use common::{ENGINES, KEY, size, workplaces};
 
@@ -62,8 +62,8 @@ fn assert_raced(options: &Options, outcome: &Outcome) {
     let tally = outcome.tally;
     assert!(tally.overlapping >= options.readers as u64 || tally.rounds >= ROUNDS_MAX, "{tally:?}");
     assert!(tally.reads >= tally.overlapping && tally.reads > 0, "{tally:?}");
-    for rung in [Rung::Cache, Rung::Disk] {
-        let found = verify_expected(&options.path, &outcome.oracle, rung, 8);
+    for level in [Level::Cache, Level::Disk] {
+        let found = verify_expected(&options.path, &outcome.oracle, level, 8);
         assert!(found.is_good(), "{options:#?}\n{found:#?}");
     }
 }
@@ -116,7 +116,7 @@ fn nothing_to_write_is_no_error() {
     let outcome = race(&options);
     assert!(outcome.error.is_none() && outcome.bad.is_none(), "{outcome:?}");
     assert_eq!(outcome.tally.writes, 0);
-    assert!(verify_expected(&options.path, &outcome.oracle, Rung::Cache, 1).is_good());
+    assert!(verify_expected(&options.path, &outcome.oracle, Level::Cache, 1).is_good());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn more_time_than_allowed_is_not_taken() {
         let outcome = race(&options);
         assert!(outcome.error.is_none() && outcome.late, "{outcome:?}");
         assert_eq!(outcome.tally.writes, 0);
-        assert!(verify_expected(&options.path, &outcome.oracle, Rung::Cache, 1).is_good());
+        assert!(verify_expected(&options.path, &outcome.oracle, Level::Cache, 1).is_good());
     }
 }
 
@@ -183,7 +183,7 @@ fn found(options: &Options, outcome: &Outcome) -> Vec<verify::Kind> {
     assert!(outcome.error.is_none(), "{outcome:#?}");
     match &outcome.bad {
         Some(bad) => kinds(&bad.found),
-        None => kinds(&verify_expected(&options.path, &outcome.oracle, Rung::Disk, 8)),
+        None => kinds(&verify_expected(&options.path, &outcome.oracle, Level::Disk, 8)),
     }
 }
 
@@ -215,7 +215,7 @@ fn a_lost_write_is_seen_by_readers_and_by_the_verification() {
         assert!(outcome.error.is_none(), "{outcome:?}");
         let bad = outcome.bad.expect("a reader sees it");
         assert_eq!(kinds(&bad.found)[0], verify::Kind::Zeros);
-        let found = kinds(&verify_expected(&sparse.path, &outcome.oracle, Rung::Disk, 8));
+        let found = kinds(&verify_expected(&sparse.path, &outcome.oracle, Level::Disk, 8));
         // As many as were lost before the reader ended the race.
         assert!(!found.is_empty() && found.iter().all(|kind| *kind == verify::Kind::Zeros), "{found:?}");
 
@@ -223,13 +223,13 @@ fn a_lost_write_is_seen_by_readers_and_by_the_verification() {
         let lost = |number, request: &Request| (number == 0).then_some(request.bytes as i64);
         let unseen = Options { readers: 0, ..sparse };
         let outcome = planted(&unseen, lost);
-        let found = verify_expected(&unseen.path, &outcome.oracle, Rung::Disk, 8);
+        let found = verify_expected(&unseen.path, &outcome.oracle, Level::Disk, 8);
         assert_eq!((kinds(&found), found.ranges[0].bytes), (vec![verify::Kind::Zeros], BLOCK as u64));
 
         // LTP's pattern hides it.
         let blind = Options { ltp_pattern: true, ..unseen };
         let outcome = planted(&blind, lost);
-        assert!(verify_expected(&blind.path, &outcome.oracle, Rung::Disk, 8).is_good());
+        assert!(verify_expected(&blind.path, &outcome.oracle, Level::Disk, 8).is_good());
     }
 }
 
@@ -260,7 +260,7 @@ fn failed_and_short_writes_are_errors_and_what_else_was_written_is_known() {
         let error = outcome.error.expect("the last write failed");
         assert_eq!((error.step, error.errno, error.offset), (Step::Write, Some(Errno(libc::EIO)), Some(19 * BLOCK as u64)));
         assert!(outcome.bad.is_none(), "{:?}", outcome.bad);
-        assert!(verify_expected(&options.path, &outcome.oracle, Rung::Disk, 8).is_good());
+        assert!(verify_expected(&options.path, &outcome.oracle, Level::Disk, 8).is_good());
 
         let outcome = planted(&options, |number, _| (number >= 7).then_some(0));
         let error = outcome.error.expect("a write was short");
@@ -286,7 +286,7 @@ fn a_wrong_size_after_appending_is_seen() {
             match &outcome.bad {
                 // A reader was quick enough.
                 Some(bad) => assert!(bad.size_min.is_some(), "{bad:?}"),
-                None => assert_eq!(kinds(&verify_expected(&options.path, &outcome.oracle, Rung::Disk, 8)), [kind]),
+                None => assert_eq!(kinds(&verify_expected(&options.path, &outcome.oracle, Level::Disk, 8)), [kind]),
             }
         }
     }

@@ -14,7 +14,7 @@ use aiodio_core::engine::{Engine, Event, Kind, Op, Request};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::recorder::{self, Interface, Recorder};
 use aiodio_core::storage::{Strategy, storage};
-use aiodio_core::verify::{self, Kind as Bad, Rung, verify_expected};
+use aiodio_core::verify::{self, Kind as Bad, Level, verify_expected};
 use aiodio_core::workload::signal_stress::{Action, Options, Outcome, Wrong, run, run_with};
 use common::{ENGINES, Panicking, size, workplaces};
 
@@ -41,10 +41,10 @@ fn options(directory: &Path, seed: u64) -> Options {
     }
 }
 
-/// What the rungs say of the files.
+/// What the levels say of the files.
 fn verified(outcome: &Outcome) -> Vec<verify::Outcome> {
-    let rungs = [Rung::Cache, Rung::Disk];
-    outcome.files.iter().flat_map(|file| rungs.map(|rung| verify_expected(&file.path, &file.expected, rung, 8))).collect()
+    let levels = [Level::Cache, Level::Disk];
+    outcome.files.iter().flat_map(|file| levels.map(|level| verify_expected(&file.path, &file.expected, level, 8))).collect()
 }
 
 /// One for the process: tests that need a record of their own take turns.

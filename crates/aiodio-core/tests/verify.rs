@@ -9,7 +9,7 @@ use std::path::Path;
 
 use aiodio_core::oracle::{Change, Content, Ending, Expected, Oracle};
 use aiodio_core::stamp::{Key, SECTOR, SECTOR_BYTES, STALE_DISK_FILE};
-use aiodio_core::verify::{self, BadRange, Kind, Outcome, Rung, TornWith, check_memory};
+use aiodio_core::verify::{self, BadRange, Kind, Level, Outcome, TornWith, check_memory};
 use aiodio_core::workload::fill::fill;
 use common::{KEY, check, workplaces};
 use proptest::prelude::*;
@@ -17,14 +17,14 @@ use proptest::prelude::*;
 const BYTES: u64 = 256 << 10;
 const SECTORS: u64 = BYTES / SECTOR;
 
-/// What the file holds after `plant`, by both rungs, which must agree.
+/// What the file holds after `plant`, by both levels, which must agree.
 fn after(place: &Path, bytes: u64, plant: impl Fn(&File)) -> Outcome {
     let path = place.join("file");
     let _ = std::fs::remove_file(&path);
     fill(&path, bytes, KEY).unwrap();
     plant(&File::options().read(true).write(true).open(&path).unwrap());
-    let cache = check(&path, bytes, Rung::Cache);
-    let disk = check(&path, bytes, Rung::Disk);
+    let cache = check(&path, bytes, Level::Cache);
+    let disk = check(&path, bytes, Level::Disk);
     assert!(cache.error.is_none() && disk.error.is_none(), "{cache:?} {disk:?}");
     if disk.direct {
         assert_eq!(cache.ranges, disk.ranges);
@@ -224,7 +224,8 @@ fn the_number_of_described_ranges_is_limited_and_the_others_are_counted() {
         write(&file, sector, &[0; 512]);
     }
     for max in [0, 1, 16] {
-        let options = verify::Options { path: path.clone(), offset: 0, bytes: BYTES, key: KEY, rung: Rung::Cache, ranges_max: max };
+        let options =
+            verify::Options { path: path.clone(), offset: 0, bytes: BYTES, key: KEY, level: Level::Cache, ranges_max: max };
         let outcome = verify::verify(&options);
         assert_eq!(outcome.ranges.len(), max);
         assert_eq!((outcome.ranges_total, outcome.sectors_bad), (SECTORS / 2, SECTORS / 2));
@@ -240,15 +241,15 @@ fn nothing_is_claimed_about_a_disk_that_does_not_exist() {
     let place = tempfile::tempdir_in(shm).unwrap();
     let path = place.path().join("file");
     fill(&path, BYTES, KEY).unwrap();
-    let outcome = check(&path, BYTES, Rung::Disk);
+    let outcome = check(&path, BYTES, Level::Disk);
     assert!(!outcome.direct && outcome.error.is_none());
     assert_eq!(outcome.sectors, 0);
-    assert!(check(&path, BYTES, Rung::Cache).is_good());
+    assert!(check(&path, BYTES, Level::Cache).is_good());
 }
 
 #[test]
 fn a_missing_file_is_an_error() {
-    let outcome = check(Path::new("/nonexistent/file"), BYTES, Rung::Disk);
+    let outcome = check(Path::new("/nonexistent/file"), BYTES, Level::Disk);
     assert_eq!(outcome.error.unwrap().errno, Some(aiodio_core::error::Errno(libc::ENOENT)));
 }
 
@@ -316,7 +317,7 @@ proptest! {
                 expected[sector as usize] = Some(plant(&file, sector, fault));
             }
         }
-        let options = verify::Options { path, offset: 0, bytes: BYTES, key: KEY, rung: Rung::Cache, ranges_max: usize::MAX };
+        let options = verify::Options { path, offset: 0, bytes: BYTES, key: KEY, level: Level::Cache, ranges_max: usize::MAX };
         let outcome = verify::verify(&options);
         let mut found = vec![None; SECTORS as usize];
         for range in &outcome.ranges {
@@ -346,16 +347,16 @@ fn long_holes_are_not_read_but_what_lies_in_them_is_found() {
         for offset in [0, 200_000, 100 << 20] {
             write(offset);
         }
-        for rung in [Rung::Cache, Rung::Disk] {
-            let found = verify::verify_expected(&path, &oracle, rung, 4);
+        for level in [Level::Cache, Level::Disk] {
+            let found = verify::verify_expected(&path, &oracle, level, 4);
             assert!(found.is_good(), "{found:?}");
             assert_eq!((found.bytes_found, found.sectors), ((100 << 20) + 5000, ((100_u64 << 20) + 5000).div_ceil(512)));
         }
         // Where nothing was written.
         file.write_all_at(&[7; 10], 50 << 20).unwrap();
-        for rung in [Rung::Cache, Rung::Disk] {
-            let found = verify::verify_expected(&path, &oracle, rung, 4);
-            assert_eq!((found.ranges_total, found.ranges[0].first_difference), (1, Some(50 << 20)), "{rung:?}");
+        for level in [Level::Cache, Level::Disk] {
+            let found = verify::verify_expected(&path, &oracle, level, 4);
+            assert_eq!((found.ranges_total, found.ranges[0].first_difference), (1, Some(50 << 20)), "{level:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::{Engine, Event, Kind, Op, Request, SyncEngine};
 use aiodio_core::error::{Errno, Error, Step};
 use aiodio_core::stamp::Key;
-use aiodio_core::verify::{self, Rung};
+use aiodio_core::verify::{self, Level};
 use aiodio_core::workload::aio_rounds::{self, Round};
 use aiodio_core::workload::fill::fill;
 use aiodio_core::workload::shared::dirty::has_room;
@@ -19,10 +19,10 @@ use aiodio_core::workload::{dio_limits, fork_dma, segments};
 use common::{KEY, size, workplaces};
 
 fn assert_holds(path: &Path, offset: u64, bytes: u64, generation: u32) {
-    for rung in [Rung::Cache, Rung::Disk] {
+    for level in [Level::Cache, Level::Disk] {
         let key = Key { generation, ..KEY };
-        let outcome = verify::verify(&verify::Options { path: path.to_owned(), offset, bytes, key, rung, ranges_max: 4 });
-        assert!(outcome.is_good(), "{rung:?}: {outcome:?}");
+        let outcome = verify::verify(&verify::Options { path: path.to_owned(), offset, bytes, key, level, ranges_max: 4 });
+        assert!(outcome.is_good(), "{level:?}: {outcome:?}");
     }
 }
 

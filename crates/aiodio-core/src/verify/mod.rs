@@ -1,6 +1,6 @@
 //! Reads a stamped file back and says what is wrong with it.
 //!
-//! Two rungs of the verification ladder are here. `cache` is what LTP does: a buffered read, which may be answered by the page cache.
+//! Two verification levels are here. `cache` is what LTP does: a buffered read, which may be answered by the page cache.
 //! `disk` makes the data durable, drops it from the page cache and reads it with `O_DIRECT`. The two have their own verdicts: cache
 //! bad and disk good is another bug than the reverse.
 //!
@@ -9,7 +9,7 @@
 mod check;
 mod explain;
 mod holes;
-mod ladder;
+mod level;
 mod verifier;
 
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::check::check_memory;
 pub use self::explain::{BadRange, Kind, TornWith};
-pub use self::ladder::{Rung, verify, verify_expected};
+pub use self::level::{Level, verify, verify_expected};
 use crate::error::Error;
 use crate::stamp::Key;
 
@@ -38,7 +38,7 @@ pub struct Options {
     /// Its stamps.
     pub key: Key,
     /// Where to look.
-    pub rung: Rung,
+    pub level: Level,
     /// How many bad ranges to describe; the others are counted.
     pub ranges_max: usize,
 }
@@ -62,7 +62,7 @@ pub struct Outcome {
     pub ranges: Vec<BadRange>,
     /// How many bad ranges there are.
     pub ranges_total: u64,
-    /// For [`Rung::Disk`]: false when the filesystem has no direct I/O or no disk; nothing was looked at then.
+    /// For [`Level::Disk`]: false when the filesystem has no direct I/O or no disk; nothing was looked at then.
     pub direct: bool,
     /// How much of long holes was not read, in bytes; it counts among `sectors`. Where the page cache has something, and at both ends
     /// of a hole, everything is read, and inside one piece of 64 KiB in 64.

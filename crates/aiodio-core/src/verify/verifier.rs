@@ -144,7 +144,7 @@ fn is_about_the_medium(errno: Errno) -> bool {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::{Options, Rung, verify, verify_expected};
+    use super::super::{Level, Options, verify, verify_expected};
     use super::*;
     use crate::oracle::Content;
     use crate::stamp::SECTOR_BYTES;
@@ -167,7 +167,7 @@ pub(super) mod tests {
         let file = tempfile::NamedTempFile::new().expect("file");
         crate::workload::fill::fill(file.path(), bytes, key).expect("fill");
         UNREADABLE_ONCE.with_borrow_mut(|ranges| ranges.push(300_000..300_001));
-        let options = Options { path: file.path().to_owned(), offset: 0, bytes, key, rung: Rung::Cache, ranges_max: 9 };
+        let options = Options { path: file.path().to_owned(), offset: 0, bytes, key, level: Level::Cache, ranges_max: 9 };
         let outcome = verify(&options);
         let [range] = outcome.ranges.as_slice() else { panic!("{outcome:?}") };
         assert_eq!((range.kind, range.errno), (Kind::ReadErrorOnce, Some(Errno(libc::EIO))));
@@ -180,16 +180,16 @@ pub(super) mod tests {
     fn read_errors_are_narrowed_down_and_the_rest_is_verified() {
         let key = Key { seed: 1, file: 2, generation: 3 };
         let bytes = (3 << 20) + 1234;
-        for rung in [Rung::Cache, Rung::Disk] {
+        for level in [Level::Cache, Level::Disk] {
             let file = tempfile::NamedTempFile::new().expect("file");
             crate::workload::fill::fill(file.path(), bytes, key).expect("fill");
             // A bad sector in front of two more and of the last, partial one.
             std::os::unix::fs::FileExt::write_all_at(file.as_file(), &[0; 512], 2 << 20).expect("write");
             UNREADABLE.set(vec![5000..5001, (1 << 20) - 1..(1 << 20) + 1, bytes - 1..bytes]);
-            let options = Options { path: file.path().to_owned(), offset: 0, bytes, key, rung, ranges_max: 9 };
+            let options = Options { path: file.path().to_owned(), offset: 0, bytes, key, level, ranges_max: 9 };
             let outcome = verify(&options);
             assert!(outcome.error.is_none(), "{outcome:?}");
-            if rung == Rung::Disk && !outcome.direct {
+            if level == Level::Disk && !outcome.direct {
                 continue;
             }
             let unit = outcome.ranges[0].bytes;
@@ -212,16 +212,16 @@ pub(super) mod tests {
     fn what_lies_before_the_stamps_is_not_looked_at() {
         let key = Key { seed: 1, file: 2, generation: 3 };
         let (offset, bytes) = (5 * SECTOR, 40 * SECTOR + 100);
-        for rung in [Rung::Cache, Rung::Disk] {
+        for level in [Level::Cache, Level::Disk] {
             let file = tempfile::NamedTempFile::new().expect("file");
             let mut memory = vec![7; bytes as usize];
             key.fill(offset, &mut memory[offset as usize..]);
             memory[20 * SECTOR_BYTES..][..SECTOR_BYTES].fill(0);
             std::os::unix::fs::FileExt::write_all_at(file.as_file(), &memory, 0).expect("write");
-            let options = Options { path: file.path().to_owned(), offset, bytes, key, rung, ranges_max: 9 };
+            let options = Options { path: file.path().to_owned(), offset, bytes, key, level, ranges_max: 9 };
             let outcome = verify(&options);
             assert!(outcome.error.is_none(), "{outcome:?}");
-            if rung == Rung::Disk && !outcome.direct {
+            if level == Level::Disk && !outcome.direct {
                 continue;
             }
             assert_eq!((outcome.sectors, outcome.sectors_bad), (36, 1));
@@ -260,7 +260,7 @@ pub(super) mod tests {
             let mut seen = vec![1; bytes as usize];
             std::os::unix::fs::FileExt::read_exact_at(file.as_file(), &mut seen, 0).expect("read");
             EXPOSED.set(64 << 10..192 << 10);
-            let found = verify_expected(file.path(), &zeros(bytes), Rung::Cache, 4);
+            let found = verify_expected(file.path(), &zeros(bytes), Level::Cache, 4);
             EXPOSED.set(0..0);
             let [range] = found.ranges.as_slice() else { panic!("{found:?}") };
             assert_eq!((range.kind, range.offset, range.bytes), (Kind::StaleDisk, 64 << 10, 128 << 10));
@@ -272,16 +272,16 @@ pub(super) mod tests {
     fn a_hole_that_shows_old_blocks_is_found_by_its_ends_and_samples() {
         let bytes = 64 << 20;
         for file in sparse(bytes) {
-            for rung in [Rung::Cache, Rung::Disk] {
-                let good = verify_expected(file.path(), &zeros(bytes), rung, 4);
+            for level in [Level::Cache, Level::Disk] {
+                let good = verify_expected(file.path(), &zeros(bytes), level, 4);
                 assert!(good.is_good(), "{good:?}");
-                assert!(good.bytes_skipped > bytes / 10 * 9, "{rung:?}: {}", good.bytes_skipped);
+                assert!(good.bytes_skipped > bytes / 10 * 9, "{level:?}: {}", good.bytes_skipped);
                 for exposed in [0..65536, bytes - 65536..bytes, 65536 * 64..65536 * 128] {
                     File::open_to_read(file.path(), Flags::default()).expect("open").drop_cache(0, 0);
                     EXPOSED.set(exposed.clone());
-                    let found = verify_expected(file.path(), &zeros(bytes), rung, 4);
+                    let found = verify_expected(file.path(), &zeros(bytes), level, 4);
                     EXPOSED.set(0..0);
-                    assert_eq!(found.ranges.first().map(|range| range.kind), Some(Kind::StaleDisk), "{rung:?} {exposed:?}");
+                    assert_eq!(found.ranges.first().map(|range| range.kind), Some(Kind::StaleDisk), "{level:?} {exposed:?}");
                 }
             }
         }

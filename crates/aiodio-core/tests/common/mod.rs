@@ -15,7 +15,7 @@ use aiodio_core::buffer::{Align, Registration};
 use aiodio_core::engine::{Engine, Event, Kind, Op, Request};
 use aiodio_core::error::{Errno, Result};
 use aiodio_core::stamp::Key;
-use aiodio_core::verify::{self, Outcome, Rung};
+use aiodio_core::verify::{self, Level, Outcome};
 use aiodio_core::workload::copy::{Fsync, Options};
 
 pub const KEY: Key = Key { seed: 0xa10d_10a1_0d10, file: 3, generation: 5 };
@@ -52,14 +52,14 @@ pub fn options(place: &Path, engine: Kind) -> Options {
     }
 }
 
-pub fn check(path: &Path, bytes: u64, rung: Rung) -> Outcome {
-    verify::verify(&verify::Options { path: path.to_owned(), offset: 0, bytes, key: KEY, rung, ranges_max: 16 })
+pub fn check(path: &Path, bytes: u64, level: Level) -> Outcome {
+    verify::verify(&verify::Options { path: path.to_owned(), offset: 0, bytes, key: KEY, level, ranges_max: 16 })
 }
 
 pub fn assert_good(path: &Path, bytes: u64) {
-    for rung in [Rung::Cache, Rung::Disk] {
-        let outcome = check(path, bytes, rung);
-        assert!(outcome.is_good(), "{rung:?}: {outcome:#?}");
+    for level in [Level::Cache, Level::Disk] {
+        let outcome = check(path, bytes, level);
+        assert!(outcome.is_good(), "{level:?}: {outcome:#?}");
     }
 }
 

@@ -120,7 +120,7 @@ impl Mounted {
         whole(&self.open(name, false))
     }
 
-    /// What the verification ladder reads as the disk: after dropping the page cache.
+    /// What the verification level `disk` reads: after dropping the page cache.
     pub fn disk(&self, name: &str) -> Vec<u8> {
         let file = self.open(name, false);
         file.sync_data().unwrap();

@@ -125,7 +125,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("file");
         write(file.path(), (4 << 20) + 4096, 9).expect("write");
         let expected = crate::oracle::Stamped { key: Key { seed: 9, file: 1, generation: 1 }, offset: 0, bytes: (4 << 20) + 4096 };
-        let found = crate::verify::verify_expected(file.path(), &expected, crate::verify::Rung::Cache, 1);
+        let found = crate::verify::verify_expected(file.path(), &expected, crate::verify::Level::Cache, 1);
         assert_eq!(found.sectors_bad, found.sectors);
         assert_eq!(found.ranges[0].kind, crate::verify::Kind::StaleDisk);
     }

@@ -19,9 +19,9 @@ use crate::sys::{File, Flags};
 
 /// Which copy of the data to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "VerifyLevel"))]
 #[serde(rename_all = "kebab-case")]
-pub enum Rung {
+pub enum Level {
     /// A buffered read.
     Cache,
     /// A direct read, after `fdatasync(2)` and `POSIX_FADV_DONTNEED`.
@@ -35,26 +35,26 @@ const DISK_CHUNK_BYTES: usize = 1 << 20;
 /// Verifies a file that holds one generation of stamps.
 pub fn verify(options: &Options) -> Outcome {
     let expected = Stamped { key: options.key, offset: options.offset, bytes: options.bytes };
-    verify_expected(&options.path, &expected, options.rung, options.ranges_max)
+    verify_expected(&options.path, &expected, options.level, options.ranges_max)
 }
 
 /// Verifies a file that should be as `expected` says, and describes up to `ranges_max` bad ranges. Its memory does not grow with the
 /// file nor with what is wrong in it.
-pub fn verify_expected(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize) -> Outcome {
+pub fn verify_expected(path: &Path, expected: &dyn Expected, level: Level, ranges_max: usize) -> Outcome {
     let mut outcome = Outcome::default();
-    if let Err(error) = run(path, expected, rung, ranges_max, &mut outcome) {
+    if let Err(error) = run(path, expected, level, ranges_max, &mut outcome) {
         outcome.error = Some(error);
     }
     outcome
 }
 
-fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outcome: &mut Outcome) -> Result<()> {
+fn run(path: &Path, expected: &dyn Expected, level: Level, ranges_max: usize, outcome: &mut Outcome) -> Result<()> {
     let (bytes_min, bytes_max) = expected.sizes().into_inner();
     let buffered = File::open_to_read(path, Flags::default())?.verifying();
     outcome.bytes_found = buffered.size()?;
-    let (file, chunk_bytes) = match rung {
-        Rung::Cache => (buffered, CACHE_CHUNK_BYTES),
-        Rung::Disk => {
+    let (file, chunk_bytes) = match level {
+        Level::Cache => (buffered, CACHE_CHUNK_BYTES),
+        Level::Disk => {
             buffered.fdatasync()?;
             buffered.drop_cache(0, 0);
             if storage::is_in_memory(path)? {
@@ -71,7 +71,7 @@ fn run(path: &Path, expected: &dyn Expected, rung: Rung, ranges_max: usize, outc
             }
         }
     };
-    outcome.direct = rung == Rung::Disk;
+    outcome.direct = level == Level::Disk;
     let end = bytes_max.min(outcome.bytes_found);
     outcome.sectors = end.max(bytes_min).div_ceil(SECTOR).saturating_sub(expected.start() / SECTOR);
     let unit = NonZeroUsize::new(storage::direct_unit(&file)?).unwrap_or(NonZeroUsize::MIN);

@@ -8,11 +8,11 @@ import { needsFilesystems } from "../support/needs.js";
 
 let base: string;
 beforeEach(() => {
-  base = mkdtempSync(join(tmpdir(), "aiodio-rungs-"));
+  base = mkdtempSync(join(tmpdir(), "aiodio-levels-"));
 });
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 
-test.runIf(process.getuid?.() === 0)("a filesystem that states no direct I/O has no disk rung", async () => {
+test.runIf(process.getuid?.() === 0)("a filesystem that states no direct I/O has no disk level", async () => {
   needsFilesystems("ext4");
   writeFileSync(join(base, "lines"), "COPY aiocp -b 64k -n 4 -s 1m\n");
   // ext4 opens such files with O_DIRECT and answers from the page cache.
