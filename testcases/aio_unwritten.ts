@@ -23,14 +23,15 @@ import { join } from "node:path";
 import { call } from "#native";
 import { formatBytes } from "../ts/base/numbers.js";
 import { engineOption } from "../ts/testcase/engines.js";
+import { reportFindings } from "../ts/testcase/finding.js";
 import { choice, chooseSeed, integer, seed, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, isBad, unreachable, verifyAndReport, verifyOption } from "../ts/testcase/verification.js";
-import { needDirect, needMultiple, reportOverlap, reportTroubles, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
+import { needDirect, needMultiple, reportOverlap, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
 
 const FILE = "testfile";
 
-const TROUBLES = {
+const WORDS = {
   "write-error": "A direct write into space without data failed",
   "short-write": "A direct write into space without data ended early",
   "read-error": "What a completed write has written can't be read",
@@ -88,8 +89,8 @@ export default testcase({
       ...{ path, bytes: s, blockBytes: b, depth: d, rounds: n, engine, space, seed },
     });
     test.sink.data("race", outcome);
-    const { error, troubles, writes, reads, overlaps, expectation } = outcome;
-    let failed = reportTroubles(test, FILE, troubles, TROUBLES);
+    const { error, findings, writes, reads, overlaps, expectation } = outcome;
+    let failed = reportFindings(test, FILE, findings, WORDS);
     if (error?.code === "EOPNOTSUPP") test.unsupported(`${test.filesystem} has no ${space} space`);
     if (error) test.broken(explainFailure(error));
     if (expectation !== undefined && !failed) {

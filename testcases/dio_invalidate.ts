@@ -37,18 +37,11 @@ import { join } from "node:path";
 import { call, limits } from "#native";
 import { formatBytes, parseInteger, parseSize } from "../ts/base/numbers.js";
 import { engineOption } from "../ts/testcase/engines.js";
+import { describeFinding, reportFindings } from "../ts/testcase/finding.js";
 import { choice, chooseSeed, flag, seed, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, isBad, unreachable, verifyAndReport, verifyOption } from "../ts/testcase/verification.js";
-import {
-  describeTrouble,
-  needDirect,
-  needMultiple,
-  reportOverlap,
-  reportTroubles,
-  rounds,
-  TIMEOUT_SECONDS,
-} from "./shared/races.js";
+import { needDirect, needMultiple, reportOverlap, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
 
 const FILE = "testfile";
 /** Direct writes in flight together. */
@@ -56,7 +49,7 @@ const WRITES = 8;
 /** The largest block is so many pages long. */
 const PAGES_MAX = 4;
 
-const TROUBLES = {
+const WORDS = {
   "write-error": "A direct write failed because something else used its pages",
   "short-write": "A direct write ended early because something else used its pages",
   "collider-error": "Another use of the pages failed beside the direct writes",
@@ -173,8 +166,8 @@ export default testcase({
       });
       test.sink.data("race", { blockBytes, ...outcome });
       for (const key of Object.keys(sum) as (keyof typeof sum)[]) sum[key] += outcome[key];
-      if (outcome.example) example ??= describeTrouble(name, outcome.example)[0];
-      if (reportTroubles(test, name, outcome.troubles, TROUBLES)) failed = true;
+      if (outcome.example) example ??= describeFinding(name, outcome.example)[0];
+      if (reportFindings(test, name, outcome.findings, WORDS)) failed = true;
       if (outcome.error) test.broken(explainFailure(outcome.error));
       const { expectation } = outcome;
       if (expectation !== undefined) {

@@ -21,16 +21,17 @@
 import { join } from "node:path";
 import { call, raceTable } from "#native";
 import { engineOption } from "../ts/testcase/engines.js";
+import { reportFindings } from "../ts/testcase/finding.js";
 import { choice, chooseSeed, seed } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";
-import { needDirect, reportOverlap, reportTroubles, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
+import { needDirect, reportOverlap, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
 
 const FILE = "testfile";
 const OTHER = "other";
 const RACES = raceTable();
 
-const TROUBLES = {
+const WORDS = {
   "write-error": "A direct write failed",
   "short-write": "A direct write ended early",
   "read-error": "What was written can't be read",
@@ -88,7 +89,7 @@ export default testcase({
         else test.unsupported(text);
         continue;
       }
-      const failed = reportTroubles(test, `${FILE}.${name}`, outcome.troubles, TROUBLES, `${name}: `);
+      const failed = reportFindings(test, `${FILE}.${name}`, outcome.findings, WORDS, `${name}: `);
       if (outcome.error) test.broken(`${name}: ${explainFailure(outcome.error)}`);
       if (!failed && outcome.overlaps > 0) test.pass(`${name}: ${proven}`);
       const counted = `${name}: both sides were under way ${outcome.overlaps} times in ${outcome.rounds} rounds`;

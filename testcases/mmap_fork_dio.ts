@@ -33,15 +33,16 @@ import { join } from "node:path";
 import { call, limits } from "#native";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
 import { engineOption } from "../ts/testcase/engines.js";
+import { reportFindings } from "../ts/testcase/finding.js";
 import { choice, chooseSeed, seed, size, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";
-import { needDirect, needMultiple, reportOverlap, reportTroubles, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
+import { needDirect, needMultiple, reportOverlap, rounds, TIMEOUT_SECONDS } from "./shared/races.js";
 
 const FILE = "testfile";
 const MAPPED = "mapped";
 
-const TROUBLES = {
+const WORDS = {
   "write-error": "A direct write from memory that changes meanwhile failed",
   "short-write": "A direct write from memory that changes meanwhile ended early",
   "fsync-error": "fsync failed after direct writes from memory that changes meanwhile",
@@ -121,8 +122,8 @@ export default testcase({
       ...{ bytes: s, blockBytes: b, rounds: n, engine, memory, writer, offsetInPage, seed },
     });
     test.sink.data("race", outcome);
-    const { error, troubles, overlaps, bytesChanged } = outcome;
-    const failed = reportTroubles(test, FILE, troubles, TROUBLES);
+    const { error, findings, overlaps, bytesChanged } = outcome;
+    const failed = reportFindings(test, FILE, findings, WORDS);
     const huge = memory === "huge" || memory === "thp";
     if (error?.code === "ENOMEM" && huge && error.step === "buffers") test.unsupported(error.message);
     if (error) test.broken(explainFailure(error));

@@ -10,7 +10,7 @@ import {
   climb,
   type DeepestLevel,
   describeDiagnosis,
-  describeFinding,
+  describeLevel,
   describeRanges,
   diagnoseFile,
   explainFailure,
@@ -166,10 +166,7 @@ export async function complaints(
   if (findings.some(isBad)) {
     const diagnoses = diagnoseFile(expected.path, findings);
     test.sink.data("diagnosis", diagnoses);
-    lines.push(
-      ...findings.flatMap((finding) => describeFinding(name, finding)),
-      ...diagnoses.flatMap(describeDiagnosis),
-    );
+    lines.push(...findings.flatMap((finding) => describeLevel(name, finding)), ...diagnoses.flatMap(describeDiagnosis));
   }
   return {
     lines,

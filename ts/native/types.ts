@@ -484,6 +484,32 @@ bytes: number,
 /** Its stamps. */
 key: StampKey, };
 
+/** One thing that should not be. */
+export type Finding = {
+/** What it is, as the workload names it, kebab-case. */
+kind: string,
+/** Byte offset in the file. */
+offset: number,
+/** Bytes concerned. */
+bytes: number,
+/** 1-based number of the round that it happened in. */
+round?: number,
+/** The kernel's answer, where that is what should not be. */
+errno?: number, code?: string,
+/** The first bad ranges, where data are what should not be. */
+ranges: Array<BadRange>,
+/** How many there are. */
+rangesTotal: number,
+/** Facts of this one: how it was read, what was expected and found, what ran beside it. Half a sentence. */
+detail: string, };
+
+/** All that a workload found. */
+export type Findings = {
+/** The first of them. */
+first: Array<Finding>,
+/** How many there were. */
+total: number, };
+
 /** A fault that was applied. */
 export type FiredFault = {
 /** The rule's number in the list that was set, from 0. */
@@ -652,13 +678,13 @@ export type InvalidateOutcome = {
 /** Why it could not go on. */
 error?: Failure,
 /** What should not be. */
-troubles: RaceTroubles,
+findings: Findings,
 /** `fsync` failed with EIO after a collision that the kernel does not promise to sort out. */
 permitted: number,
 /** Rounds in which data were lost and `fsync` said so, or a page that was changed meanwhile went over a direct write, likewise. */
 announced: number,
 /** One of those failures, for a report. */
-example?: RaceTrouble,
+example?: Finding,
 /** Rounds done. */
 rounds: number,
 /** Direct writes done. */
@@ -742,7 +768,7 @@ export type MmapForkOutcome = {
 /** Why it could not go on. */
 error?: Failure,
 /** What should not be. */
-troubles: RaceTroubles,
+findings: Findings,
 /** Rounds done. */
 rounds: number,
 /** Rounds in which the memory changed while it was with the kernel. */
@@ -774,30 +800,6 @@ proven: string,
 /** Run when asked for by name, and not among all of them: it fails on kernels for which there is no fix. */
 onRequest: boolean, };
 
-/** One thing that should not be. */
-export type RaceTrouble = {
-/** What it is, as the workload names it, kebab-case. */
-kind: string,
-/** 1-based number of the round that it happened in. */
-round: number,
-/** Byte offset in the file. */
-offset: number,
-/** Bytes concerned. */
-bytes: number,
-/** The kernel's answer, where that is the trouble. */
-errno?: number, code?: string,
-/** Facts of this one: how it was read, what was expected and found, what ran beside it. Half a sentence. */
-detail: string,
-/** The first bad bytes, where data are the trouble. */
-range?: BadRange, };
-
-/** All that a workload found. */
-export type RaceTroubles = {
-/** The first of them. */
-first: Array<RaceTrouble>,
-/** How many there were. */
-total: number, };
-
 export type RacesOptions = {
 /** Which of [`TABLE`]. */
 race: string,
@@ -820,7 +822,7 @@ error?: Failure,
 /** The system call that the filesystem does not have. */
 unsupported?: string,
 /** What should not be. */
-troubles: RaceTroubles,
+findings: Findings,
 /** Rounds done. */
 rounds: number,
 /** How often both sides of the race were under way at once. */
@@ -1245,7 +1247,7 @@ export type UnwrittenOutcome = {
 /** Why it could not go on; with EOPNOTSUPP: the filesystem has no such space. */
 error?: Failure,
 /** What should not be. */
-troubles: RaceTroubles,
+findings: Findings,
 /** Rounds done. */
 rounds: number,
 /** Writes completed. */

@@ -109,7 +109,7 @@ export function isBad({ rangesTotal }: Pick<LevelFinding, "rangesTotal">): boole
 }
 
 /** One line for a level that is good; else how much is bad, and what the bad bytes are. `file` is the name shown. */
-export function describeFinding(file: string, finding: LevelFinding): string[] {
+export function describeLevel(file: string, finding: LevelFinding): string[] {
   const { level, sectors, sectorsBad, ranges, rangesTotal } = finding;
   const where = `${file}, ${LEVEL_NAMES[level]}`;
   if (!isBad(finding)) return [`${where}: good`];
@@ -243,7 +243,7 @@ export function reportFailure(
   findings: readonly LevelFinding[],
 ): void {
   const file = basename(path);
-  for (const finding of findings) for (const text of describeFinding(file, finding)) test.info(text);
+  for (const finding of findings) for (const text of describeLevel(file, finding)) test.info(text);
   const diagnoses = diagnoseFile(path, findings);
   for (const text of diagnoses.flatMap(describeDiagnosis)) test.info(text);
   test.sink.data("diagnosis", diagnoses);

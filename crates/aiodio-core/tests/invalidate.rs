@@ -12,7 +12,7 @@ use aiodio_core::error::Errno;
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{Level, verify_expected};
 use aiodio_core::workload::copy::Fsync;
-use aiodio_core::workload::invalidate::{self, Collider, Options, Outcome, TROUBLES};
+use aiodio_core::workload::invalidate::{self, Collider, KINDS, Options, Outcome};
 use common::{ENGINES, Over, Tampering, size, workplaces};
 
 const COLLIDERS: [Collider; 6] =
@@ -43,7 +43,7 @@ fn whole_pages_never_collide_and_the_file_is_as_the_outcome_says() {
                 let options = options(place.path(), engine, collider);
                 let outcome = invalidate::run(&options);
                 assert!(outcome.error.is_none(), "{:?}", outcome.error);
-                assert_eq!(outcome.troubles.total, 0, "{collider:?}: {:#?}", outcome.troubles.first);
+                assert_eq!(outcome.findings.total, 0, "{collider:?}: {:#?}", outcome.findings.first);
                 // More than asked for only until something has met, which no test may demand of a device that is fast.
                 assert!(outcome.rounds >= 6 && outcome.writes == 4 * u64::from(outcome.rounds), "{outcome:?}");
                 assert!(outcome.overlaps <= outcome.collisions && outcome.collisions > 0);
@@ -66,7 +66,7 @@ fn it_goes_on_until_something_has_met() {
         let outcome = invalidate::run(&options);
         assert!(outcome.error.is_none(), "{:?}", outcome.error);
         assert!(outcome.overlaps > 0, "{outcome:?}");
-        assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
+        assert_eq!(outcome.findings.total, 0, "{:#?}", outcome.findings.first);
     }
 }
 
@@ -79,8 +79,8 @@ fn tampered(options: &Options, tamper: impl FnMut(Over<'_>) + 'static) -> Outcom
 }
 
 fn assert_found(outcome: &Outcome, kind: &str) {
-    assert!(TROUBLES.contains(&kind));
-    assert!(outcome.troubles.first.iter().any(|trouble| trouble.kind == kind), "{:#?}", outcome.troubles);
+    assert!(KINDS.contains(&kind));
+    assert!(outcome.findings.first.iter().any(|finding| finding.kind == kind), "{:#?}", outcome.findings);
 }
 
 #[test]
@@ -94,14 +94,14 @@ fn what_the_kernel_answers_is_found() {
 }
 
 #[test]
-fn a_full_filesystem_is_an_error_and_no_trouble() {
+fn a_full_filesystem_is_an_error_and_no_finding() {
     for place in workplaces() {
         let options = options(place.path(), Kind::Libaio, Collider::Buffered);
         let engine = options.engine.open(options.writes).unwrap();
         let full = Tampering::new(engine, |over| *over.result = -i64::from(libc::ENOSPC));
         let outcome = invalidate::run_with(Box::new(full), &options);
         assert_eq!(outcome.error.and_then(|error| error.errno), Some(Errno(libc::ENOSPC)));
-        assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
+        assert_eq!(outcome.findings.total, 0, "{:#?}", outcome.findings.first);
     }
 }
 
@@ -124,9 +124,9 @@ fn data_lost_without_a_word_are_found_wherever_they_were() {
         for collider in [Collider::Direct, Collider::Reader] {
             let outcome = overwritten(place.path(), collider, false, page);
             assert_found(&outcome, "direct-lost");
-            let trouble = outcome.troubles.first.iter().find(|trouble| trouble.kind == "direct-lost").unwrap();
-            assert_eq!((trouble.round, trouble.offset, trouble.bytes), (2, page, 512));
-            assert!(trouble.detail.ends_with("and fsync did not tell"), "{}", trouble.detail);
+            let finding = outcome.findings.first.iter().find(|finding| finding.kind == "direct-lost").unwrap();
+            assert_eq!((finding.round, finding.offset, finding.bytes), (Some(2), page, 512));
+            assert!(finding.detail.ends_with("and fsync did not tell"), "{}", finding.detail);
             assert_eq!(outcome.announced, 0);
         }
         let outcome = overwritten(place.path(), Collider::Reader, true, 0);

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use aiodio_core::engine::{Engine, Kind, Op};
 use aiodio_core::error::{Errno, Result, Step};
-use aiodio_core::workload::mmap_fork::{self, Options, Outcome, Source, TROUBLES};
+use aiodio_core::workload::mmap_fork::{self, KINDS, Options, Outcome, Source};
 use aiodio_core::workload::shared::overlap::EXTRA_ROUNDS;
 use aiodio_core::workload::shared::scribble::Writer;
 use common::{ENGINES, Over, Tampering, size, workplaces};
@@ -32,7 +32,7 @@ fn options(place: &Path, engine: Kind, source: Source, writer: Writer) -> Option
 
 fn assert_clean(outcome: &Outcome) {
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
-    assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
+    assert_eq!(outcome.findings.total, 0, "{:#?}", outcome.findings.first);
     // More than asked for only until something has met, which no test may demand of a device that is fast.
     let all = 4 + u64::from(EXTRA_ROUNDS);
     assert!([4, all].contains(&outcome.rounds) || outcome.overlaps > 0 && outcome.rounds > 4, "{outcome:?}");
@@ -89,10 +89,10 @@ fn tampered(source: Source, writer: Writer, tamper: impl Fn(Over<'_>) + Clone + 
 }
 
 fn assert_found(outcomes: &[Outcome], kind: &str) {
-    assert!(TROUBLES.contains(&kind));
+    assert!(KINDS.contains(&kind));
     for outcome in outcomes {
         assert!(outcome.error.is_none(), "{:?}", outcome.error);
-        assert!(outcome.troubles.first.iter().any(|trouble| trouble.kind == kind), "{:#?}", outcome.troubles);
+        assert!(outcome.findings.first.iter().any(|finding| finding.kind == kind), "{:#?}", outcome.findings);
     }
 }
 
@@ -112,24 +112,24 @@ fn errors_and_short_transfers_are_told_apart() {
         let outcomes = tampered(Source::Shared, Writer::Fork, lie);
         assert_found(&outcomes, kind);
         for outcome in outcomes {
-            let trouble = &outcome.troubles.first[0];
+            let finding = &outcome.findings.first[0];
             assert_eq!(
-                (trouble.round, trouble.offset, trouble.errno.map(|errno| errno.0)),
-                (1, BLOCK as u64, (result < 0).then_some(libc::EIO))
+                (finding.round, finding.offset, finding.errno.map(|errno| errno.0)),
+                (Some(1), BLOCK as u64, (result < 0).then_some(libc::EIO))
             );
         }
     }
 }
 
 #[test]
-fn a_full_filesystem_is_an_error_and_no_trouble() {
+fn a_full_filesystem_is_an_error_and_no_finding() {
     for outcome in tampered(Source::Shared, Writer::Fork, |over| {
         if over.request.op == Op::Write {
             *over.result = -i64::from(libc::EDQUOT);
         }
     }) {
         assert_eq!(outcome.error.and_then(|error| error.errno), Some(Errno(libc::EDQUOT)));
-        assert_eq!(outcome.troubles.total, 0, "{:#?}", outcome.troubles.first);
+        assert_eq!(outcome.findings.total, 0, "{:#?}", outcome.findings.first);
     }
 }
 
@@ -142,7 +142,7 @@ fn a_value_that_nobody_wrote_is_found_and_so_is_a_copy_that_differs() {
     });
     assert_found(&outcomes, "foreign-value");
     assert_found(&outcomes, "copies-differ");
-    assert_eq!(outcomes[0].troubles.first[0].offset, 4096);
+    assert_eq!(outcomes[0].findings.first[0].offset, 4096);
 }
 
 /// The writes of all rounds but the first go nowhere: the file keeps the first one's data.
@@ -217,7 +217,7 @@ fn what_a_fork_loses_is_found() {
     };
     let outcomes = tampered(Source::Private, Writer::Fork, read);
     assert_found(&outcomes, "lost-at-fork");
-    assert_eq!(outcomes[0].troubles.first[0].detail, "the memory is as it was before the read");
+    assert_eq!(outcomes[0].findings.first[0].detail, "the memory is as it was before the read");
 }
 
 /// The child's memory is written to the file behind the engine's back, as if its pages had been taken.
@@ -238,7 +238,7 @@ fn a_childs_data_in_the_file_is_found() {
         };
         let outcome = mmap_fork::run_with(&options, &open);
         assert_found(std::slice::from_ref(&outcome), "child-data");
-        let trouble = &outcome.troubles.first[0];
-        assert_eq!((trouble.offset, trouble.detail.as_str()), (BLOCK as u64, "the child's bytes"));
+        let finding = &outcome.findings.first[0];
+        assert_eq!((finding.offset, finding.detail.as_str()), (BLOCK as u64, "the child's bytes"));
     }
 }

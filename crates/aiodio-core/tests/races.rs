@@ -12,8 +12,8 @@ use aiodio_core::engine::{Engine, Kind, Op};
 use aiodio_core::error::Result;
 use aiodio_core::verify::{Level, verify_expected};
 use aiodio_core::workload::races::{self, TABLE};
-use aiodio_core::workload::shared::trouble::Troubles;
-use aiodio_core::workload::unwritten::{self, Space, TROUBLES};
+use aiodio_core::workload::shared::finding::Findings;
+use aiodio_core::workload::unwritten::{self, KINDS, Space};
 use common::{Over, Tampering, size, workplaces};
 
 fn unwritten_options(place: &Path, space: Space) -> unwritten::Options {
@@ -39,7 +39,7 @@ fn completed_writes_are_there_at_once_in_every_space() {
                 continue;
             }
             assert!(outcome.error.is_none(), "{:?}", outcome.error);
-            assert_eq!(outcome.troubles.total, 0, "{space:?}: {:#?}", outcome.troubles.first);
+            assert_eq!(outcome.findings.total, 0, "{space:?}: {:#?}", outcome.findings.first);
             assert_eq!((outcome.rounds, outcome.writes, outcome.reads), (3, 12, 36));
             for level in [Level::Cache, Level::Disk] {
                 let verified = verify_expected(&options.path, outcome.expected.as_ref().unwrap(), level, 4);
@@ -49,13 +49,13 @@ fn completed_writes_are_there_at_once_in_every_space() {
     }
 }
 
-fn assert_found(troubles: &Troubles, kind: &str) {
-    assert!(troubles.first.iter().any(|trouble| trouble.kind == kind), "{troubles:#?}");
+fn assert_found(findings: &Findings, kind: &str) {
+    assert!(findings.first.iter().any(|finding| finding.kind == kind), "{findings:#?}");
 }
 
 /// Changes the file behind the engine's back when the first write has completed.
 fn after_the_first(space: Space, kind: &str, change: impl Fn(&std::fs::File, u64) + Clone + 'static) {
-    assert!(TROUBLES.contains(&kind));
+    assert!(KINDS.contains(&kind));
     for place in workplaces() {
         let options = unwritten_options(place.path(), space);
         let (path, change) = (options.path.clone(), change.clone());
@@ -66,7 +66,7 @@ fn after_the_first(space: Space, kind: &str, change: impl Fn(&std::fs::File, u64
         });
         let outcome = unwritten::run_with(Box::new(engine), &options);
         assert!(outcome.error.is_none(), "{:?}", outcome.error);
-        assert_found(&outcome.troubles, kind);
+        assert_found(&outcome.findings, kind);
     }
 }
 
@@ -91,13 +91,13 @@ fn errors_and_short_writes_are_found() {
             let options = unwritten_options(place.path(), Space::Hole);
             let lie = move |over: Over<'_>| *over.result = result;
             let engine = Tampering::new(options.engine.open(options.depth).unwrap(), lie);
-            assert_found(&unwritten::run_with(Box::new(engine), &options).troubles, kind);
+            assert_found(&unwritten::run_with(Box::new(engine), &options).findings, kind);
         }
     }
 }
 
 #[test]
-fn a_full_filesystem_is_an_error_and_no_trouble() {
+fn a_full_filesystem_is_an_error_and_no_finding() {
     let full = |over: Over<'_>| *over.result = -i64::from(libc::ENOSPC);
     for place in workplaces() {
         let options = unwritten_options(place.path(), Space::Hole);
@@ -107,9 +107,9 @@ fn a_full_filesystem_is_an_error_and_no_trouble() {
         let open =
             |depth: NonZeroUsize| -> Result<Box<dyn Engine>> { Ok(Box::new(Tampering::new(options.engine.open(depth)?, full))) };
         let race = races::run_with(&options, &open);
-        for (error, troubles) in [(unwritten.error, unwritten.troubles), (race.error, race.troubles)] {
+        for (error, findings) in [(unwritten.error, unwritten.findings), (race.error, race.findings)] {
             assert_eq!(error.and_then(|error| error.errno).map(|errno| errno.0), Some(libc::ENOSPC));
-            assert_eq!(troubles.total, 0, "{:#?}", troubles.first);
+            assert_eq!(findings.total, 0, "{:#?}", findings.first);
         }
     }
 }
@@ -132,7 +132,7 @@ fn every_race_is_run_and_nothing_is_wrong() {
         for race in TABLE.iter().filter(|race| !race.on_request) {
             let outcome = races::run(&race_options(race.name, place.path()));
             assert!(outcome.error.is_none(), "{race:?}: {:?}", outcome.error);
-            assert_eq!(outcome.troubles.total, 0, "{race:?}: {:#?}", outcome.troubles.first);
+            assert_eq!(outcome.findings.total, 0, "{race:?}: {:#?}", outcome.findings.first);
             // More than asked for where the two sides had not met.
             assert!(outcome.unsupported.is_some() || outcome.rounds >= 4, "{race:?}: {outcome:?}");
         }
@@ -185,7 +185,7 @@ fn what_each_race_looks_for_is_found() {
                 continue;
             }
             assert!(outcome.error.is_none(), "{name}: {:?}", outcome.error);
-            assert_found(&outcome.troubles, kind);
+            assert_found(&outcome.findings, kind);
         }
     }
 }

@@ -164,16 +164,16 @@ fn checks_of_limits_leave_the_file_as_it_was() {
         fill(&path, bytes, KEY).unwrap();
         let outcome = dio_limits::run(&dio_limits::Options { path: path.clone(), bytes, key: KEY, dio_offset_align: 4096 });
         assert!(outcome.error.is_none(), "{outcome:?}");
-        assert_eq!(outcome.findings.len(), 15);
-        for finding in &outcome.findings {
-            let lenient = matches!(finding.check, dio_limits::Check::OddCount | dio_limits::Check::UnalignedMemory);
-            for attempt in &finding.attempts {
-                assert!(attempt.is_good() || lenient && attempt.got.is_ok() && attempt.wrong_data.is_none(), "{finding:?}");
+        assert_eq!(outcome.checks.len(), 15);
+        for checked in &outcome.checks {
+            let lenient = matches!(checked.check, dio_limits::Check::OddCount | dio_limits::Check::UnalignedMemory);
+            for attempt in &checked.attempts {
+                assert!(attempt.is_good() || lenient && attempt.got.is_ok() && attempt.wrong_data.is_none(), "{checked:?}");
             }
         }
         assert_holds(&path, 0, bytes, KEY.generation);
         // Too short for a transfer.
-        assert_eq!(dio_limits::run(&dio_limits::Options { path, bytes: 512, key: KEY, dio_offset_align: 4096 }).findings.len(), 0);
+        assert_eq!(dio_limits::run(&dio_limits::Options { path, bytes: 512, key: KEY, dio_offset_align: 4096 }).checks.len(), 0);
     }
 }
 
@@ -233,8 +233,8 @@ fn each_check_of_limits_fails_when_the_kernel_answers_otherwise() {
         });
         let outcome = checked.join().unwrap();
         assert!(outcome.error.is_none(), "{outcome:?}");
-        assert_eq!(outcome.findings.len(), 15);
-        for dio_limits::Finding { check, attempts, unsupported } in &outcome.findings {
+        assert_eq!(outcome.checks.len(), 15);
+        for dio_limits::Checked { check, attempts, unsupported } in &outcome.checks {
             let good = attempts.iter().all(dio_limits::Attempt::is_good);
             assert!(unsupported.is_some() || good == right.contains(check), "{errno}: {check:?}: {attempts:?}");
             let got = if errno == 0 { Ok(0) } else { Err(Errno(errno)) };
@@ -259,8 +259,8 @@ fn each_check_of_limits_that_reads_sees_that_the_data_are_not_what_was_written()
     let outcome = checked.join().unwrap();
     assert!(outcome.error.is_none(), "{outcome:?}");
     for check in [Check::MappedFile, Check::UnmappedFile, Check::ReadOnlyMemory, Check::Synchronous] {
-        let finding = outcome.findings.iter().find(|finding| finding.check == check).unwrap();
-        let wrong = finding.attempts.iter().find_map(|attempt| attempt.wrong_data.as_ref()).expect("a read");
+        let checked = outcome.checks.iter().find(|checked| checked.check == check).unwrap();
+        let wrong = checked.attempts.iter().find_map(|attempt| attempt.wrong_data.as_ref()).expect("a read");
         assert_eq!((wrong.sectors_bad, wrong.ranges[0].kind), (8, verify::Kind::Stale), "{check:?}");
     }
 }

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::shared::finding::{Finding, Findings};
 use super::shared::overlap;
 use super::shared::scribble::{self, Foreign, Moment, Scribbler, Writer, Written};
-use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Memory, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -81,7 +81,7 @@ pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,
     /// What should not be.
-    pub troubles: Troubles,
+    pub findings: Findings,
     /// Rounds done.
     pub rounds: u64,
     /// Rounds in which the memory changed while it was with the kernel.
@@ -102,7 +102,7 @@ pub struct Outcome {
 /// `write-error`, `short-write`, `fsync-error`, `read-error`, `short-read`: the kernel's answer to an operation that was right.
 /// `foreign-value`: the file holds what nobody wrote. `copies-differ`: the disk and the page cache disagree although nobody writes.
 /// `child-data`: private memory of a child reached the file. `lost-at-fork`: what was read did not reach the reader.
-pub const TROUBLES: [&str; 9] = [
+pub const KINDS: [&str; 9] = [
     "write-error",
     "short-write",
     "fsync-error",
@@ -124,7 +124,7 @@ pub fn run_with(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn
     let mut outcome = Outcome::default();
     let inherited = options.source == Source::Private && options.writer == Writer::Fork;
     let result = if inherited { inherit(options, open, &mut outcome) } else { scribbled(options, open, &mut outcome) };
-    outcome.error = result.err().or_else(|| outcome.troubles.full());
+    outcome.error = result.err().or_else(|| outcome.findings.full());
     outcome
 }
 
@@ -159,24 +159,25 @@ impl Transfers<'_> {
     }
 
     /// Waits for all, checks their results, and gives the buffers back in the file's order. False when one was not done in full.
-    fn reap(queue: &mut Queue, round: u64, troubles: &mut Troubles) -> Result<(Vec<Buffer>, bool)> {
+    fn reap(queue: &mut Queue, round: u64, findings: &mut Findings) -> Result<(Vec<Buffer>, bool)> {
         let mut done = Vec::new();
         queue.wait(usize::MAX, &mut done)?;
         done.sort_unstable_by_key(|completion| completion.offset);
         let mut all = true;
         for Completion { op, offset, bytes, result, .. } in &done {
-            all &= troubles.transfer(*op, round, *offset, *bytes, *result, "O_DIRECT");
+            all &= findings.transfer(*op, round, *offset, *bytes, *result, "O_DIRECT");
         }
         Ok((done.into_iter().map(|completion| completion.buffer).collect(), all))
     }
 
-    /// A failure is trouble, not an error: it is one of the things that the race brings about.
-    fn fsync(&self, queue: &mut Queue, round: u64, troubles: &mut Troubles) -> Result<()> {
+    /// A failure is a finding, not an error: it is one of the things that the race brings about.
+    fn fsync(&self, queue: &mut Queue, round: u64, findings: &mut Findings) -> Result<()> {
         match queue.fsync(0, &self.options.path) {
             Ok(()) => Ok(()),
             Err(error) => match error.errno {
                 Some(errno) => {
-                    troubles.add(Trouble::new("fsync-error", round, 0, self.options.bytes as u64, "after the writes").errno(errno));
+                    let finding = Finding::new("fsync-error", 0, self.options.bytes as u64, "after the writes");
+                    findings.add(finding.round(round).errno(errno));
                     Ok(())
                 }
                 None => Err(error),
@@ -220,7 +221,7 @@ fn scribbled(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn En
     let mut cached = vec![0; options.bytes];
     let mut error = None;
     for round in 1_u64.. {
-        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.troubles.total) {
+        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.findings.total) {
             break;
         }
         match one(&transfers, &scribbler, &mut writes, &mut reads, (from, into), (&buffered, &mut cached), round, outcome) {
@@ -252,13 +253,13 @@ fn one(
 ) -> Result<Buffers> {
     let before = scribbler.moment();
     transfers.push(writes, Op::Write, from, round as u32);
-    let (from, all) = Transfers::reap(writes, round, &mut outcome.troubles)?;
+    let (from, all) = Transfers::reap(writes, round, &mut outcome.findings)?;
     let after = scribbler.moment();
     let changed = after.strides - before.strides;
     outcome.rounds += 1;
     outcome.overlaps += u64::from(changed > 0);
     outcome.bytes_changed += changed * scribble::STRIDE_BYTES;
-    transfers.fsync(writes, round, &mut outcome.troubles)?;
+    transfers.fsync(writes, round, &mut outcome.findings)?;
     if !all {
         return Ok((from, into));
     }
@@ -266,33 +267,33 @@ fn one(
         buffer.fill(0);
     }
     transfers.push(reads, Op::Read, into, 0);
-    let (into, all) = Transfers::reap(reads, round, &mut outcome.troubles)?;
+    let (into, all) = Transfers::reap(reads, round, &mut outcome.findings)?;
     let direct: Vec<&[u8]> = into.iter().map(|buffer| &buffer[..]).collect();
     let direct = direct.concat();
     if all {
-        judge(&scribbler.between(before, after), &direct, round, (before, after), "O_DIRECT", &mut outcome.troubles);
+        judge(&scribbler.between(before, after), &direct, round, (before, after), "O_DIRECT", &mut outcome.findings);
     }
     match buffered.read_whole(cached, 0) {
         Ok(()) => {
-            judge(&scribbler.between(before, after), cached, round, (before, after), "the page cache", &mut outcome.troubles);
+            judge(&scribbler.between(before, after), cached, round, (before, after), "the page cache", &mut outcome.findings);
             if all && let Some(at) = (0..cached.len()).find(|at| cached[*at] != direct[*at]) {
                 let detail = format!("O_DIRECT reads {:02x} where the page cache has {:02x}", direct[at], cached[at]);
-                outcome.troubles.add(Trouble::new("copies-differ", round, at as u64, 1, detail));
+                outcome.findings.add(Finding::new("copies-differ", at as u64, 1, detail).round(round));
             }
         }
         Err(errno) => {
-            let trouble = Trouble::new("read-error", round, 0, cached.len() as u64, "through the page cache");
-            outcome.troubles.add(trouble.errno(errno));
+            let finding = Finding::new("read-error", 0, cached.len() as u64, "through the page cache");
+            outcome.findings.add(finding.round(round).errno(errno));
         }
     }
     Ok((from, into))
 }
 
-fn judge(written: &Written, memory: &[u8], round: u64, (before, after): (Moment, Moment), how: &str, troubles: &mut Troubles) {
+fn judge(written: &Written, memory: &[u8], round: u64, (before, after): (Moment, Moment), how: &str, findings: &mut Findings) {
     if let Err(Foreign { offset, found, bytes }) = written.check(memory) {
         let passes = format!("{} to {}", before.pass.saturating_sub(1), after.pass);
         let detail = format!("{how} reads {found:02x?}, not a word of this place from the passes {passes}");
-        troubles.add(Trouble::new("foreign-value", round, offset as u64, bytes as u64, detail));
+        findings.add(Finding::new("foreign-value", offset as u64, bytes as u64, detail).round(round));
     }
 }
 
@@ -319,7 +320,7 @@ fn inherit(options: &Options, open: &dyn Fn(NonZeroUsize) -> Result<Box<dyn Engi
     let mut cached = vec![0; options.bytes];
     let mut result = Ok(());
     for round in 1_u64.. {
-        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.troubles.total) {
+        if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.findings.total) {
             break;
         }
         let key = Key { seed: options.seed, file: 1, generation: round as u32 };
@@ -360,7 +361,7 @@ fn fork_now(
     }
     // What the kernel has still, it had when the child was made.
     outcome.overlaps += u64::from(queue.still_with_kernel()? > 0);
-    let reaped = Transfers::reap(queue, round, &mut outcome.troubles);
+    let reaped = Transfers::reap(queue, round, &mut outcome.findings);
     drop(child);
     reaped
 }
@@ -393,7 +394,7 @@ fn inherit_once(
     transfers.push(queue, Op::Write, moving, key.generation);
     let (mut moving, all) = fork_now(queue, target, between, round, outcome)?;
     outcome.rounds += 1;
-    transfers.fsync(queue, round, &mut outcome.troubles)?;
+    transfers.fsync(queue, round, &mut outcome.findings)?;
     if !all {
         return Ok(moving);
     }
@@ -401,13 +402,13 @@ fn inherit_once(
         Ok(()) => {
             if let Some(range) = check_memory(&expected, 0, cached, 1).ranges.into_iter().next() {
                 let detail = if cached[range.offset as usize] == CHILD { "the child's bytes" } else { "not what the parent wrote" };
-                outcome.troubles.add(Trouble::new("child-data", round, range.offset, range.bytes, detail).range(range));
+                outcome.findings.add(Finding::of_range("child-data", range, detail).round(round));
                 return Ok(moving);
             }
         }
         Err(errno) => {
-            let trouble = Trouble::new("read-error", round, 0, cached.len() as u64, "through the page cache");
-            outcome.troubles.add(trouble.errno(errno));
+            let finding = Finding::new("read-error", 0, cached.len() as u64, "through the page cache");
+            outcome.findings.add(finding.round(round).errno(errno));
             return Ok(moving);
         }
     }
@@ -426,7 +427,7 @@ fn inherit_once(
                     CHILD => "the memory has the child's bytes",
                     _ => "the memory has something else",
                 };
-                outcome.troubles.add(Trouble::new("lost-at-fork", round, range.offset, range.bytes, detail).range(range));
+                outcome.findings.add(Finding::of_range("lost-at-fork", range, detail).round(round));
             }
         }
     }

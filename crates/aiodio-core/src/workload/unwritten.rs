@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::shared::trouble::{Trouble, Troubles};
+use super::shared::finding::{Finding, Findings};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -81,7 +81,7 @@ pub struct Outcome {
     /// Why it could not go on; with EOPNOTSUPP: the filesystem has no such space.
     pub error: Option<Error>,
     /// What should not be.
-    pub troubles: Troubles,
+    pub findings: Findings,
     /// Rounds done.
     pub rounds: u32,
     /// Writes completed.
@@ -108,7 +108,7 @@ pub struct Outcome {
 /// `write-error`, `short-write`, `read-error`, `short-read`: the kernel's answer. `not-converted`: zeros where a write has completed.
 /// `wrong-data`: something else there. `size-lost`: the file is shorter than a completed write reaches. `neighbour`: bytes that nobody
 /// wrote to are not zero.
-pub const TROUBLES: [&str; 8] =
+pub const KINDS: [&str; 8] =
     ["write-error", "short-write", "read-error", "short-read", "not-converted", "wrong-data", "size-lost", "neighbour"];
 
 /// How something is read back.
@@ -128,7 +128,7 @@ pub fn run_with(engine: Box<dyn Engine>, options: &Options) -> Outcome {
     match Race::new(engine, options) {
         Ok(mut race) => {
             let error = race.rounds(&mut outcome).err();
-            outcome.error = error.or_else(|| outcome.troubles.full());
+            outcome.error = error.or_else(|| outcome.findings.full());
             outcome.stats = race.queue.finish();
             outcome.expected = Some(race.oracle);
         }
@@ -243,7 +243,7 @@ impl<'options> Race<'options> {
             self.free.push(buffer);
             outcome.writes += 1;
             self.oracle.end(change, Ending::of(result, bytes));
-            if !outcome.troubles.transfer(Op::Write, self.round.into(), offset, bytes, result, "O_DIRECT") {
+            if !outcome.findings.transfer(Op::Write, self.round.into(), offset, bytes, result, "O_DIRECT") {
                 continue;
             }
             self.size(offset + bytes as u64, outcome);
@@ -269,7 +269,7 @@ impl<'options> Race<'options> {
         let Ok(size) = self.buffered.size() else { return };
         if size < least {
             let detail = format!("the file has {size} bytes when a write up to byte {least} has completed");
-            outcome.troubles.add(Trouble::new("size-lost", self.round.into(), size, least - size, detail));
+            outcome.findings.add(Finding::new("size-lost", size, least - size, detail).round(self.round));
         }
     }
 
@@ -296,11 +296,11 @@ impl<'options> Race<'options> {
             _ => map_once(&self.buffered, &self.scratch, &mut self.memory, offset),
         };
         let bytes = self.memory.len();
-        let trouble = |kind, detail: String| Trouble::new(kind, self.round.into(), offset, bytes as u64, detail);
+        let finding = |kind, detail: String| Finding::new(kind, offset, bytes as u64, detail).round(self.round);
         match got {
-            Err(errno) => outcome.troubles.add(trouble("read-error", format!("by {}", WAYS[way])).errno(errno)),
+            Err(errno) => outcome.findings.add(finding("read-error", format!("by {}", WAYS[way])).errno(errno)),
             Ok(got) if got < bytes => {
-                outcome.troubles.add(trouble("short-read", format!("{got} of {bytes} bytes by {}", WAYS[way])));
+                outcome.findings.add(finding("short-read", format!("{got} of {bytes} bytes by {}", WAYS[way])));
             }
             Ok(_) => {
                 let memory: &[u8] = if way == 0 { &self.back } else { &self.memory };
@@ -309,8 +309,7 @@ impl<'options> Race<'options> {
                 for range in check_memory(&expected, offset, memory, 1).ranges {
                     let kind = if range.kind == verify::Kind::Zeros { "not-converted" } else { "wrong-data" };
                     let detail = format!("by {}, after the write's completion", WAYS[way]);
-                    let trouble = Trouble::new(kind, self.round.into(), range.offset, range.bytes, detail);
-                    outcome.troubles.add(trouble.range(range));
+                    outcome.findings.add(Finding::of_range(kind, range, detail).round(self.round));
                 }
             }
         }
@@ -324,16 +323,14 @@ impl<'options> Race<'options> {
             let got = match self.buffered.read(&mut self.memory, offset) {
                 Ok(got) => got,
                 Err(errno) => {
-                    let trouble = Trouble::new("read-error", self.round.into(), offset, block, "beside the writes");
-                    outcome.troubles.add(trouble.errno(errno));
+                    let finding = Finding::new("read-error", offset, block, "beside the writes");
+                    outcome.findings.add(finding.round(self.round).errno(errno));
                     continue;
                 }
             };
             let expected = OneOf { key: self.key(), sizes: 0..=u64::MAX, contents: vec![Content::Zeros] };
             for range in check_memory(&expected, offset, &self.memory[..got], 1).ranges {
-                let detail = "beside the writes";
-                let trouble = Trouble::new("neighbour", self.round.into(), range.offset, range.bytes, detail);
-                outcome.troubles.add(trouble.range(range));
+                outcome.findings.add(Finding::of_range("neighbour", range, "beside the writes").round(self.round));
             }
         }
     }
@@ -391,7 +388,7 @@ mod tests {
         race.buffered = File::new(&options.path, fs::File::options().write(true).open(&options.path).expect("file"));
         let mut outcome = Outcome::default();
         race.neighbours(2 * page_bytes() as u64, &mut outcome);
-        let found: Vec<_> = outcome.troubles.first.iter().map(|trouble| (trouble.kind, trouble.errno)).collect();
+        let found: Vec<_> = outcome.findings.first.iter().map(|finding| (finding.kind, finding.errno)).collect();
         assert_eq!(found, [("read-error", Some(Errno(libc::EBADF))); 2]);
     }
 }

@@ -4,7 +4,7 @@
 //! an interrupted one is made again, and a short transfer is resumed. A call that must fail must not have changed the file either:
 //! the file is stamped, and what it holds in the end is known to the byte (see [`BLOCK_BYTES`] and [`run`]).
 
-mod finding;
+mod check;
 
 use std::ffi::c_void;
 use std::fs::OpenOptions;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use self::finding::{Attempt, Check, Expected, Finding, Outcome};
+pub use self::check::{Attempt, Check, Checked, Expected, Outcome};
 use super::shared::pattern::{Comparison, Pattern};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
@@ -45,9 +45,9 @@ pub struct Options {
 
 /// Makes all checks. Afterwards the file holds the stamps that it held before.
 pub fn run(options: &Options) -> Outcome {
-    let mut findings = Vec::new();
-    let error = Checks::new(options).and_then(|mut checks| checks.all(&mut findings)).err();
-    Outcome { error, findings }
+    let mut made = Vec::new();
+    let error = Checks::new(options).and_then(|mut checks| checks.all(&mut made)).err();
+    Outcome { error, checks: made }
 }
 
 type Make<'options> = fn(&mut Checks<'options>) -> Result<Vec<Attempt>>;
@@ -80,7 +80,7 @@ impl<'options> Checks<'options> {
         })
     }
 
-    fn all(&mut self, findings: &mut Vec<Finding>) -> Result<()> {
+    fn all(&mut self, made: &mut Vec<Checked>) -> Result<()> {
         let checks: [(Check, Make<'options>); 15] = [
             (Check::NegativeOffset, |checks| Ok(checks.negative_offset())),
             (Check::OddCount, Self::odd_count),
@@ -99,14 +99,13 @@ impl<'options> Checks<'options> {
             (Check::Synchronous, Self::synchronous),
         ];
         for (check, make) in checks {
-            let finding = match make(self) {
-                Ok(attempts) => Finding { check, attempts, unsupported: None },
+            made.push(match make(self) {
+                Ok(attempts) => Checked { check, attempts, unsupported: None },
                 Err(error) => match cannot_be_made(check, &error) {
-                    Some(errno) => Finding { check, attempts: Vec::new(), unsupported: Some(errno) },
+                    Some(errno) => Checked { check, attempts: Vec::new(), unsupported: Some(errno) },
                     None => return Err(error),
                 },
-            };
-            findings.push(finding);
+            });
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::recorder;
 use crate::stamp::Key;
 use crate::sys::{self, Answer, Flags};
 use crate::verify::check_memory;
-use crate::workload::shared::trouble::Trouble;
+use crate::workload::shared::finding::Finding;
 
 /// What collides with the direct writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -64,7 +64,7 @@ pub(super) struct Collision {
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) collisions: Vec<Collision>,
-    pub(super) troubles: Vec<Trouble>,
+    pub(super) findings: Vec<Finding>,
 }
 
 /// The collider's hands.
@@ -119,8 +119,8 @@ impl<'race> Colliding<'race> {
             let time = start..Instant::now();
             if let Err(errno) = result {
                 let detail = self.options.collider.doing();
-                let trouble = Trouble::new("collider-error", round.into(), range.start, range.end - range.start, detail);
-                report.troubles.push(trouble.errno(errno));
+                let finding = Finding::new("collider-error", range.start, range.end - range.start, detail);
+                report.findings.push(finding.round(round).errno(errno));
             }
             report.collisions.push(Collision { unit: index, range, time });
         }
@@ -157,8 +157,7 @@ impl<'race> Colliding<'race> {
                 let seen = Units { direct, ..expected(self.options, self.layout, round) };
                 let outcome = check_memory(&seen, range.start, memory, 1);
                 if let Some(found) = outcome.ranges.into_iter().next() {
-                    let trouble = Trouble::new("reader-saw", round.into(), found.offset, found.bytes, "during direct writes");
-                    report.troubles.push(trouble.range(found));
+                    report.findings.push(Finding::of_range("reader-saw", found, "during direct writes").round(round));
                 }
                 Ok(())
             }

@@ -13,8 +13,8 @@ use crate::stamp::Key;
 use crate::sys::{self, Flags};
 use crate::verify::{BadRange, Kind, check_memory};
 use crate::workload::copy::Fsync;
+use crate::workload::shared::finding::Finding;
 use crate::workload::shared::overlap::Watch;
-use crate::workload::shared::trouble::Trouble;
 
 /// A direct write, and when it was under way.
 struct DirectWrite {
@@ -32,7 +32,7 @@ pub(super) struct Round<'race> {
     /// Units of which a page that the direct write touches was, perhaps, changed while that was under way.
     changed: Vec<u64>,
     /// What `fsync` said that may be permitted.
-    reported: Vec<Trouble>,
+    reported: Vec<Finding>,
     /// Nothing meets: nothing is permitted.
     pub(super) alone: bool,
 }
@@ -69,7 +69,7 @@ impl<'race> Round<'race> {
                 let index = offset / self.layout.stride;
                 self.writes.push(DirectWrite { unit: index, certainly: watch.certain(), possibly: watch.possible() });
                 self.outcome.writes += 1;
-                self.outcome.troubles.transfer(Op::Write, self.number.into(), offset, bytes, result, "O_DIRECT");
+                self.outcome.findings.transfer(Op::Write, self.number.into(), offset, bytes, result, "O_DIRECT");
                 if self.options.fsync == Fsync::Each || self.options.fsync == Fsync::Batch && some {
                     self.sync(queue, Some(index))?;
                 }
@@ -80,8 +80,8 @@ impl<'race> Round<'race> {
 
     /// When both are done: whether they met, and what has become of the file.
     pub(super) fn judge(&mut self, queue: &mut Queue, report: Report, memory: &mut [u8]) -> Result<()> {
-        for trouble in report.troubles {
-            self.outcome.troubles.add(trouble);
+        for finding in report.findings {
+            self.outcome.findings.add(finding);
         }
         for collision in report.collisions {
             self.meet(collision);
@@ -115,35 +115,35 @@ impl<'race> Round<'race> {
         }
     }
 
-    /// What is permitted is counted, what is not is trouble.
-    pub(super) fn settle(&mut self, lost: Vec<Trouble>) {
+    /// What is permitted is counted, what is not is a finding.
+    pub(super) fn settle(&mut self, lost: Vec<Finding>) {
         let mixes = self.options.collider != Collider::Direct && !self.options.strict && !self.alone;
         let reported = std::mem::take(&mut self.reported);
         let (permitted, refused): (Vec<_>, Vec<_>) =
-            reported.into_iter().partition(|trouble| mixes && trouble.errno == Some(Errno(libc::EIO)));
+            reported.into_iter().partition(|finding| mixes && finding.errno == Some(Errno(libc::EIO)));
         let told = !permitted.is_empty();
         let silent = refused.is_empty() && !told;
         let (excused, lost): (Vec<_>, Vec<_>) =
-            lost.into_iter().partition(|trouble| told || mixes && self.went_with_its_page(trouble));
+            lost.into_iter().partition(|finding| told || mixes && self.went_with_its_page(finding));
         self.outcome.permitted += permitted.len() as u64;
         self.outcome.announced += u64::from(!excused.is_empty());
-        let note = |mut trouble: Trouble| {
-            trouble.detail.push_str(if silent { ", and fsync did not tell" } else { ", and fsync told" });
-            trouble
+        let note = |mut finding: Finding| {
+            finding.detail.push_str(if silent { ", and fsync did not tell" } else { ", and fsync told" });
+            finding
         };
         if let Some(first) = permitted.into_iter().next().or_else(|| excused.into_iter().next().map(note)) {
             self.outcome.example.get_or_insert(first);
         }
         let lost = lost.into_iter().map(note);
-        for trouble in refused.into_iter().chain(lost) {
-            self.outcome.troubles.add(trouble);
+        for finding in refused.into_iter().chain(lost) {
+            self.outcome.findings.add(finding);
         }
     }
 
     /// Whether the range has the data from before because the page around it was changed meanwhile, and written back as a whole.
-    fn went_with_its_page(&self, lost: &Trouble) -> bool {
+    fn went_with_its_page(&self, lost: &Finding) -> bool {
         let (direct, _) = self.layout.part(lost.offset);
-        lost.range.as_ref().is_some_and(|range| range.kind == Kind::Stale)
+        lost.ranges.iter().any(|range| range.kind == Kind::Stale)
             && !self.options.dio_offset_align.get().is_multiple_of(page_bytes())
             && match self.options.collider {
                 // Only the kernel knows when it looks at what was stored.
@@ -160,41 +160,40 @@ impl<'race> Round<'race> {
         let range = index.map_or(0..self.layout.bytes(), |index| self.layout.direct(index));
         let what = if index.is_some() { "the direct write" } else { "one of this round's direct writes" };
         let detail = format!("{what} met {} in its pages", self.options.collider.doing());
-        let trouble = Trouble::new("fsync-error", self.number.into(), range.start, range.end - range.start, detail);
-        self.reported.push(trouble.errno(errno));
+        let finding = Finding::new("fsync-error", range.start, range.end - range.start, detail);
+        self.reported.push(finding.round(self.number).errno(errno));
         Ok(())
     }
 
-    /// Reads the whole file, through the page cache or past it, and says what is lost. That it can't be read is trouble at once.
-    fn check(&mut self, memory: &mut [u8], on_disk: bool) -> Result<Vec<Trouble>> {
+    /// Reads the whole file, through the page cache or past it, and says what is lost. That it can't be read is a finding at once.
+    fn check(&mut self, memory: &mut [u8], on_disk: bool) -> Result<Vec<Finding>> {
         let file = sys::File::open_to_read(&self.options.path, Flags { direct: on_disk, sync: false })?;
         let whole = memory.len();
         let read = file.read(memory, 0);
         if read != Ok(whole) {
             let how = if on_disk { "past" } else { "through" };
             let detail = format!("{} of {whole} bytes were read {how} the page cache", read.unwrap_or(0));
-            let trouble = Trouble::new("read-error", self.number.into(), 0, whole as u64, detail);
-            self.outcome.troubles.add(match read {
-                Ok(_) => trouble,
-                Err(errno) => trouble.errno(errno),
+            let finding = Finding::new("read-error", 0, whole as u64, detail).round(self.number);
+            self.outcome.findings.add(match read {
+                Ok(_) => finding,
+                Err(errno) => finding.errno(errno),
             });
             return Ok(Vec::new());
         }
         // All of them: one that is permitted must not hide one that is not.
         let parts = 3 * self.options.writes.get();
         let outcome = check_memory(&expected(self.options, self.layout, self.number), 0, memory, parts);
-        let trouble = |range: BadRange| {
+        let finding = |range: BadRange| {
             let kind = match (self.layout.part(range.offset).0, on_disk) {
                 (true, false) => "direct-lost",
                 (false, false) => "buffered-lost",
                 (true, true) => "direct-lost-on-disk",
                 (false, true) => "buffered-lost-on-disk",
             };
-            let BadRange { offset, bytes, .. } = range;
             let detail = format!("beside {}", self.options.collider.doing());
-            Trouble::new(kind, self.number.into(), offset, bytes, detail).range(range)
+            Finding::of_range(kind, range, detail).round(self.number)
         };
-        Ok(outcome.ranges.into_iter().map(trouble).collect())
+        Ok(outcome.ranges.into_iter().map(finding).collect())
     }
 }
 
@@ -227,7 +226,7 @@ mod tests {
     }
 
     /// What a round makes of the second unit's direct write when that is lost, with the data from before or something else, and of what
-    /// `fsync` said: losses that it permits, and troubles.
+    /// `fsync` said: losses that it permits, and findings.
     fn settled(options: &Options, changed: &[u64], found: Kind, beside: bool) -> (u64, u64) {
         let layout = Layout::new(options);
         let mut outcome = Outcome::default();
@@ -235,8 +234,8 @@ mod tests {
         round.changed.extend(changed);
         let Range { start, .. } = if beside { layout.unit(1) } else { layout.direct(1) };
         let range = BadRange { kind: found, ..bad_range(start) };
-        round.settle(vec![Trouble::new("direct-lost", 1, start, 512, "").range(range)]);
-        (outcome.announced, outcome.troubles.total)
+        round.settle(vec![Finding::of_range("direct-lost", range, "").round(1_u32)]);
+        (outcome.announced, outcome.findings.total)
     }
 
     fn bad_range(offset: u64) -> BadRange {
@@ -254,16 +253,16 @@ mod tests {
     fn a_silent_loss_is_permitted_only_where_the_page_was_changed_meanwhile() {
         let part = page_bytes() / 8;
         let buffered = options(Collider::Buffered, part);
-        let (permitted, trouble) = ((1, 0), (0, 1));
+        let (permitted, finding) = ((1, 0), (0, 1));
         assert_eq!(settled(&buffered, &[1], Kind::Stale, false), permitted);
-        assert_eq!(settled(&buffered, &[0], Kind::Stale, false), trouble, "another page was changed");
-        assert_eq!(settled(&buffered, &[1], Kind::Garbage, false), trouble, "no page had that");
-        assert_eq!(settled(&buffered, &[1], Kind::Stale, true), trouble, "it is the buffered write that is lost");
-        assert_eq!(settled(&Options { strict: true, ..buffered.clone() }, &[1], Kind::Stale, false), trouble);
-        assert_eq!(settled(&options(Collider::Buffered, page_bytes()), &[1], Kind::Stale, false), trouble, "no page is shared");
+        assert_eq!(settled(&buffered, &[0], Kind::Stale, false), finding, "another page was changed");
+        assert_eq!(settled(&buffered, &[1], Kind::Garbage, false), finding, "no page had that");
+        assert_eq!(settled(&buffered, &[1], Kind::Stale, true), finding, "it is the buffered write that is lost");
+        assert_eq!(settled(&Options { strict: true, ..buffered.clone() }, &[1], Kind::Stale, false), finding);
+        assert_eq!(settled(&options(Collider::Buffered, page_bytes()), &[1], Kind::Stale, false), finding, "no page is shared");
         assert_eq!(settled(&options(Collider::Mmap, part), &[], Kind::Stale, false), permitted);
         for collider in [Collider::Direct, Collider::Reader, Collider::Pinned] {
-            assert_eq!(settled(&options(collider, part), &[1], Kind::Stale, false), trouble, "{collider:?} changes no page");
+            assert_eq!(settled(&options(collider, part), &[1], Kind::Stale, false), finding, "{collider:?} changes no page");
         }
     }
 

@@ -39,8 +39,8 @@ use crate::error::{Error, Result, Step};
 use crate::stamp::Key;
 use crate::sys::{self, Flags};
 use crate::workload::copy::Fsync;
+use crate::workload::shared::finding::{Finding, Findings};
 use crate::workload::shared::overlap;
-use crate::workload::shared::trouble::{Trouble, Troubles};
 use crate::{expectation, json};
 
 /// What to do.
@@ -68,7 +68,7 @@ pub struct Options {
     pub fsync: Fsync,
     /// Where the direct writes' memory starts in its page, in bytes.
     pub offset_in_page: usize,
-    /// Whether EIO from `fsync` is trouble although the collider uses the page cache.
+    /// Whether EIO from `fsync` is a finding although the collider uses the page cache.
     pub strict: bool,
     /// Seed of the data.
     #[serde(deserialize_with = "json::read_seed")]
@@ -84,13 +84,13 @@ pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,
     /// What should not be.
-    pub troubles: Troubles,
+    pub findings: Findings,
     /// `fsync` failed with EIO after a collision that the kernel does not promise to sort out.
     pub permitted: u64,
     /// Rounds in which data were lost and `fsync` said so, or a page that was changed meanwhile went over a direct write, likewise.
     pub announced: u64,
     /// One of those failures, for a report.
-    pub example: Option<Trouble>,
+    pub example: Option<Finding>,
     /// Rounds done.
     pub rounds: u32,
     /// Direct writes done.
@@ -120,7 +120,7 @@ pub struct Outcome {
 /// `fsync` fail. `direct-lost`, `buffered-lost`: the range of the one or of the other is not what was written, in the page cache.
 /// `direct-lost-on-disk`, `buffered-lost-on-disk`: the page cache was right, and what is read past it, from the disk, is not.
 /// `reader-saw`: a reader saw what was never there. `read-error`: the file, or its copy on the disk, could not be read.
-pub const TROUBLES: [&str; 10] = [
+pub const KINDS: [&str; 10] = [
     "write-error",
     "short-write",
     "collider-error",
@@ -145,7 +145,7 @@ pub fn run(options: &Options) -> Outcome {
 pub fn run_with(engine: Box<dyn Engine>, options: &Options) -> Outcome {
     let mut outcome = Outcome::default();
     let error = race(engine, options, &mut outcome).err();
-    outcome.error = error.or_else(|| outcome.troubles.full());
+    outcome.error = error.or_else(|| outcome.findings.full());
     outcome
 }
 
@@ -176,7 +176,7 @@ fn race(engine: Box<dyn Engine>, options: &Options, outcome: &mut Outcome) -> Re
         scope.spawn(move || collide(colliding, &received, &reports));
         let orders = orders;
         for round in 1_u32.. {
-            if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.troubles.total) {
+            if !overlap::goes_on(options.rounds, round, outcome.overlaps > 0, outcome.findings.total) {
                 break;
             }
             let mut one = Round::new(options, layout, round, outcome);

@@ -5,8 +5,8 @@ use crate::error::{Error, Result, Step};
 use crate::oracle::{Content, OneOf};
 use crate::sys::{File, Flags};
 use crate::verify::check_memory;
+use crate::workload::shared::finding::Finding;
 use crate::workload::shared::overlap::{self, Side};
-use crate::workload::shared::trouble::Trouble;
 
 pub(super) const RACE: Race = Race {
     name: "append-visible",
@@ -32,9 +32,9 @@ fn run(course: &mut Course<'_>) -> Result<()> {
         let mut back = course.pool(1)?.buffers.remove(0);
         let reading = File::open_to_read(&course.options.path, Flags::DIRECT)?;
         let round = course.round;
-        let seen = std::thread::scope(|scope| -> Result<Option<Trouble>> {
+        let seen = std::thread::scope(|scope| -> Result<Option<Finding>> {
             let reader = scope.spawn(|| {
-                let mut seen: Option<Trouble> = None;
+                let mut seen: Option<Finding> = None;
                 loop {
                     // The last look is at the finished file, so that there is one.
                     let last = over.load(Ordering::SeqCst);
@@ -47,7 +47,7 @@ fn run(course: &mut Course<'_>) -> Result<()> {
                         continue;
                     }
                     let offset = (size - unit) as u64;
-                    let trouble = |kind, detail: String| Trouble::new(kind, round.into(), offset, unit as u64, detail);
+                    let finding = |kind, detail: String| Finding::new(kind, offset, unit as u64, detail).round(round);
                     let below = "below the size that the reader had seen";
                     // The file only grows in a round: what a size has promised can be read.
                     // What an earlier read left there must not pass for what this one brings.
@@ -57,10 +57,10 @@ fn run(course: &mut Course<'_>) -> Result<()> {
                             let contents = vec![Content::Stamp(key.generation)];
                             let expected = OneOf { key, sizes: 0..=u64::MAX, contents };
                             let bad = check_memory(&expected, offset, &back, 1).ranges.into_iter().next();
-                            bad.map(|range| trouble("early-size", below.to_owned()).range(range))
+                            bad.map(|range| finding("early-size", below.to_owned()).ranges(vec![range], 1))
                         }
-                        Ok(got) => Some(trouble("short-read", format!("{got} of {unit} bytes could be read {below}"))),
-                        Err(errno) => Some(trouble("read-error", below.to_owned()).errno(errno)),
+                        Ok(got) => Some(finding("short-read", format!("{got} of {unit} bytes could be read {below}"))),
+                        Err(errno) => Some(finding("read-error", below.to_owned()).errno(errno)),
                     };
                     seen = seen.or(found);
                     if last {
@@ -79,14 +79,14 @@ fn run(course: &mut Course<'_>) -> Result<()> {
                 free = course.reap(&mut queue)?;
                 let (size, least) = (size_of(&direct), ((index + 1) * unit) as u64);
                 if size < least {
-                    course.trouble("size-lost", size, unit, format!("{size} bytes after a write up to byte {least} completed"));
+                    course.found("size-lost", size, unit, format!("{size} bytes after a write up to byte {least} completed"));
                 }
             }
             drop(stop);
             reader.join().map_err(|_| Error::new(Step::Read, "The reader has panicked"))
         })?;
-        if let Some(trouble) = seen {
-            course.outcome.troubles.add(trouble);
+        if let Some(finding) = seen {
+            course.outcome.findings.add(finding);
         }
     }
     Ok(())

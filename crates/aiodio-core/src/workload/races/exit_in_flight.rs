@@ -134,11 +134,11 @@ fn run(course: &mut Course<'_>) -> Result<()> {
         }
         let Some(second) = course.read_disk(path, bytes)? else { continue };
         if let Some(at) = (0..bytes).find(|at| first[*at] != second[*at]) {
-            course.trouble("late-write", at as u64, 1, "the file changed when nobody wrote to it any more");
+            course.found("late-write", at as u64, 1, "the file changed when nobody wrote to it any more");
         }
     }
     // A server may be one that the kernel waits for in io_submit(2) (no FUSE_ASYNC_DIO): then there is nothing to leave in flight.
-    if course.outcome.overlaps == 0 && course.outcome.troubles.total == 0 && storage::is_fuse(&course.options.path)? {
+    if course.outcome.overlaps == 0 && course.outcome.findings.total == 0 && storage::is_fuse(&course.options.path)? {
         course.outcome.unsupported = Some("asynchronous I/O that was ever in flight when a process ended");
         return Err(Error::new(Step::Submit, "Nothing was ever in flight").errno(Errno(libc::EOPNOTSUPP)));
     }

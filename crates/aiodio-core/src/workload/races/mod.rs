@@ -19,9 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::shared::finding::{Finding, Findings};
 use super::shared::gate::panicked;
 use super::shared::overlap::{self, Side};
-use super::shared::trouble::{Trouble, Troubles};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
@@ -65,7 +65,7 @@ pub struct Outcome {
     /// The system call that the filesystem does not have.
     pub unsupported: Option<&'static str>,
     /// What should not be.
-    pub troubles: Troubles,
+    pub findings: Findings,
     /// Rounds done.
     pub rounds: u32,
     /// How often both sides of the race were under way at once.
@@ -131,7 +131,7 @@ pub fn run_with(options: &Options, open: Open<'_>) -> Outcome {
             return outcome;
         }
         Err(error) => outcome.error = Some(error),
-        Ok(()) => outcome.error = outcome.troubles.full(),
+        Ok(()) => outcome.error = outcome.findings.full(),
     }
     // It was not that: another error must not be taken for it.
     outcome.unsupported = None;
@@ -174,7 +174,7 @@ impl Course<'_> {
     fn next(&mut self) -> bool {
         self.outcome.rounds = self.round;
         self.round += 1;
-        overlap::goes_on(self.options.rounds, self.round, self.outcome.overlaps > 0, self.outcome.troubles.total)
+        overlap::goes_on(self.options.rounds, self.round, self.outcome.overlaps > 0, self.outcome.findings.total)
     }
 
     /// The length of a round's writes: what direct I/O needs at least in two rounds, in the next two a page. The former meet in a
@@ -242,9 +242,8 @@ impl Course<'_> {
         Pool::new(count, NonZeroUsize::new(bytes).unwrap_or(NonZeroUsize::MIN), Align::Offset(0))
     }
 
-    fn trouble(&mut self, kind: &'static str, offset: u64, bytes: usize, detail: impl Into<String>) {
-        let trouble = Trouble::new(kind, self.round.into(), offset, bytes as u64, detail);
-        self.outcome.troubles.add(trouble);
+    fn found(&mut self, kind: &'static str, offset: u64, bytes: usize, detail: impl Into<String>) {
+        self.outcome.findings.add(Finding::new(kind, offset, bytes as u64, detail).round(self.round));
     }
 
     /// Stages the write of a round's stamps.
@@ -254,14 +253,14 @@ impl Course<'_> {
         queue.push(Operation { op: Op::Write, file: 0, offset: offset as u64, bytes, buffer, generation, user_data: () });
     }
 
-    /// Waits for all that is in flight; what was not done in full is trouble.
+    /// Waits for all that is in flight; what was not done in full is a finding.
     fn reap(&mut self, queue: &mut Queue) -> Result<Vec<Buffer>> {
         let mut done = std::mem::take(&mut self.done);
         queue.wait(usize::MAX, &mut done)?;
         let mut buffers = Vec::new();
         for Completion { offset, bytes, buffer, result, .. } in done {
             buffers.push(buffer);
-            self.outcome.troubles.transfer(Op::Write, self.round.into(), offset, bytes, result, "O_DIRECT");
+            self.outcome.findings.transfer(Op::Write, self.round.into(), offset, bytes, result, "O_DIRECT");
         }
         Ok(buffers)
     }
@@ -272,8 +271,7 @@ impl Course<'_> {
         let generation = generations.first().copied().unwrap_or(0);
         let expected = OneOf { key: self.key(generation), sizes: 0..=u64::MAX, contents };
         for range in check_memory(&expected, offset as u64, memory, 1).ranges {
-            let trouble = Trouble::new(kind, self.round.into(), range.offset, range.bytes, detail);
-            self.outcome.troubles.add(trouble.range(range));
+            self.outcome.findings.add(Finding::of_range(kind, range, detail).round(self.round));
         }
     }
 
@@ -287,22 +285,22 @@ impl Course<'_> {
     }
 
     /// The file's first bytes, past the page cache: `POSIX_FADV_DONTNEED` drops no page that is mapped, dirty or in use, so what is read
-    /// through the cache after it need not come from the disk. None, and trouble, where they can't be read.
+    /// through the cache after it need not come from the disk. None, and a finding, where they can't be read.
     fn read_disk(&mut self, path: &Path, bytes: usize) -> Result<Option<Buffer>> {
         let mut memory = Self::pool_of(1, bytes)?.buffers.remove(0);
         let read = File::open_to_read(path, Flags::DIRECT)?.read(&mut memory, 0);
         Ok(self.readable(read, 0, bytes, "on the disk").then_some(memory))
     }
 
-    /// Whether all was read; if not, that is trouble.
+    /// Whether all was read; if not, that is a finding.
     fn readable(&mut self, read: std::result::Result<usize, Errno>, offset: usize, bytes: usize, detail: &str) -> bool {
-        let trouble = |detail: String| Trouble::new("read-error", self.round.into(), offset as u64, bytes as u64, detail);
-        let trouble = match read {
+        let finding = |detail: String| Finding::new("read-error", offset as u64, bytes as u64, detail).round(self.round);
+        let finding = match read {
             Ok(got) if got == bytes => return true,
-            Ok(got) => trouble(format!("{got} of {bytes} bytes, {detail}")),
-            Err(errno) => trouble(detail.to_owned()).errno(errno),
+            Ok(got) => finding(format!("{got} of {bytes} bytes, {detail}")),
+            Err(errno) => finding(detail.to_owned()).errno(errno),
         };
-        self.outcome.troubles.add(trouble);
+        self.outcome.findings.add(finding);
         false
     }
 }
@@ -328,7 +326,7 @@ fn write_from(course: &mut Course<'_>, file: &File, from: &Buffer, bytes: usize,
     // SAFETY: mapped for so many bytes, and no slice.
     let written = unsafe { file.write_raw(from.as_ptr(), bytes, offset as u64, course.round) };
     let detail = "O_DIRECT from a mapping";
-    course.outcome.troubles.transfer(Op::Write, course.round.into(), offset as u64, bytes, written, detail);
+    course.outcome.findings.transfer(Op::Write, course.round.into(), offset as u64, bytes, written, detail);
 }
 
 /// Whether the first `bytes` of a mapped file are not all in memory.
@@ -341,7 +339,7 @@ mod tests {
     use super::*;
     use crate::workload::shared::overlap::EXTRA_ROUNDS;
 
-    /// The rounds of a race that meets in one of them, or never, and finds trouble or nothing.
+    /// The rounds of a race that meets in one of them, or never, and finds something or nothing.
     fn rounds(meets_in: u32, finds_in: u32) -> u32 {
         let options = Options {
             race: String::new(),
@@ -358,7 +356,7 @@ mod tests {
         while course.next() {
             course.outcome.overlaps += u64::from(course.round == meets_in);
             if course.round == finds_in {
-                course.trouble("wrong-data", 0, 1, "planted");
+                course.found("wrong-data", 0, 1, "planted");
             }
         }
         outcome.rounds

@@ -1,7 +1,7 @@
 use super::{Course, Race};
 use crate::engine::{Completion, Op, Operation};
 use crate::error::Result;
-use crate::workload::shared::trouble::Trouble;
+use crate::workload::shared::finding::Finding;
 
 pub(super) const RACE: Race = Race {
     name: "read-past-end",
@@ -48,11 +48,11 @@ fn run(course: &mut Course<'_>) -> Result<()> {
                     course.check("wrong-data", offset as usize, &buffer[..got], &[round], "the file's last bytes");
                 }
                 Ok(got) => {
-                    course.trouble("read-past-end", offset, unit, format!("{got} bytes where the file has {right} more"));
+                    course.found("read-past-end", offset, unit, format!("{got} bytes where the file has {right} more"));
                 }
                 Err(errno) => {
-                    let trouble = Trouble::new("read-error", round.into(), offset, unit as u64, "at the file's end");
-                    course.outcome.troubles.add(trouble.errno(errno));
+                    let finding = Finding::new("read-error", offset, unit as u64, "at the file's end");
+                    course.outcome.findings.add(finding.round(round).errno(errno));
                 }
             }
             free.push(buffer);

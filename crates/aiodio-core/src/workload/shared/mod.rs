@@ -5,13 +5,13 @@
 //! | [`pattern`] | what the bytes are |
 //! | `gate` | where threads wait for each other, and for none that has panicked |
 //! | [`overlap`] | whether both sides of a race were under way at once |
-//! | [`trouble`] | what races bring to light, in one shape |
+//! | [`finding`] | what should not be, in one shape |
 //! | [`scribble`] | changes memory while the kernel reads it |
 //! | [`dirty`] | leaves recognisable old data in free blocks |
 
 pub mod dirty;
+pub mod finding;
 pub(crate) mod gate;
 pub mod overlap;
 pub mod pattern;
 pub mod scribble;
-pub mod trouble;

@@ -131,7 +131,7 @@ pub enum Check {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "DioCheck", optional_fields))]
 #[serde(rename_all = "camelCase")]
-pub struct Finding {
+pub struct Checked {
     /// Which.
     #[serde(rename = "name")]
     pub check: Check,
@@ -151,6 +151,5 @@ pub struct Outcome {
     /// Why not all checks were made.
     pub error: Option<Error>,
     /// In the order of [`Check`].
-    #[serde(rename = "checks")]
-    pub findings: Vec<Finding>,
+    pub checks: Vec<Checked>,
 }

@@ -1,0 +1,41 @@
+/** What workloads find, in words. A testcase has a sentence of its own for each kind. */
+import type { Finding, Findings } from "#native";
+import { formatBytes } from "../base/numbers.js";
+import type { Test } from "./testcase.js";
+import { describeRanges } from "./verification.js";
+
+/** Findings shown of each kind. */
+const SHOWN = 3;
+
+/**
+ * One TFAIL for each kind of finding, with its sentence from `words`, and what is known of the first of them as TINFO.
+ * `file` is the name shown, `race` what each sentence begins with. Returns whether there was any.
+ */
+export function reportFindings<K extends string>(
+  test: Pick<Test, "fail" | "info">,
+  file: string,
+  findings: Findings,
+  words: Readonly<Record<K, string>>,
+  race = "",
+): boolean {
+  for (const kind of new Set(findings.first.map((finding) => finding.kind))) {
+    test.fail(`${race}${(words as Readonly<Record<string, string>>)[kind] ?? kind}`);
+    const found = findings.first.filter((finding) => finding.kind === kind);
+    for (const finding of found.slice(0, SHOWN)) for (const line of describeFinding(file, finding)) test.info(line);
+  }
+  if (findings.total > findings.first.length) test.info(`${findings.total} troubles in all`);
+  return findings.total > 0;
+}
+
+/** A finding's facts as lines. */
+export function describeFinding(file: string, finding: Finding): string[] {
+  const { round, offset, bytes, detail, ranges, rangesTotal } = finding;
+  const where = `${file}, round ${round}`;
+  const what = `${formatBytes(bytes)} at offset 0x${offset.toString(16)}${answer(finding)}: ${detail}`;
+  return [`${where}: ${what}`, ...describeRanges(where, ranges, rangesTotal)];
+}
+
+/** The kernel's answer, as LTP's TERRNO has it; nothing where that is not the trouble. */
+function answer({ code, errno }: Finding): string {
+  return code === undefined ? "" : `: ${code} (${errno})`;
+}
