@@ -5,8 +5,9 @@
  * checked, everything read is compared with what was written last, and the file is verified down to the disk. LTP's "prep"
  * tests differ from the others in who fills the control block in, which the kernel can't see: it copies it.
  */
-import { type AioRound, call } from "#native";
+import { call, type Finding } from "#native";
 import { engineOption } from "../ts/testcase/engines.js";
+import { describeFinding, explainFinding } from "../ts/testcase/finding.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable } from "../ts/testcase/verification.js";
 import {
@@ -15,7 +16,6 @@ import {
   type Data,
   dataOptions,
   decimal,
-  describeFault,
   newData,
   newFile,
   release,
@@ -85,18 +85,18 @@ export default testcase({
       test.sink.data("rounds", outcome);
       data.generation = outcome.generation;
       if (outcome.error) test.broken(explainFailure(outcome.error));
-      let faults = 0;
-      for (const [index, { fault, elapsedSeconds }] of outcome.rounds.entries()) {
+      let failed = 0;
+      for (const [index, { finding, elapsedSeconds }] of outcome.rounds.entries()) {
         const { what = "", digits = 0 } = TESTS[index] ?? {};
-        if (!fault) {
+        if (!finding) {
           test.pass(`Test ${index + 1}: ${n} ${what} ${seconds(elapsedSeconds, digits)} sec`);
           continue;
         }
-        faults += 1;
-        test.fail(`Test ${index + 1}: ${failureOf(fault)}`);
-        for (const line of describeFault(`Test ${index + 1}`, fault)) test.info(line);
+        failed += 1;
+        test.fail(`Test ${index + 1}: ${failureOf(finding)}`);
+        for (const line of describeFinding(`Test ${index + 1}`, finding)) test.info(line);
       }
-      if (faults > 0) {
+      if (failed > 0) {
         const rest = TESTS.length - outcome.rounds.length;
         if (rest > 0) test.info(`${rest} tests were left out: what the file holds is not known`);
         return;
@@ -119,8 +119,9 @@ function seconds(elapsed: number, digits: number): string {
 }
 
 /** What LTP says where it says anything. */
-function failureOf({ error }: NonNullable<AioRound["fault"]>): string {
-  if (!error) return "compare failed";
-  if (error.step !== "submit") return explainFailure(error);
-  return `${error.write ? "write " : ""}io_submit failed - retval=${-(error.errno ?? 0)}, errno=${error.errno}`;
+function failureOf(finding: Finding): string {
+  const { kind, errno = 0 } = finding;
+  if (kind === "wrong-data") return "compare failed";
+  if (kind !== "submit" && kind !== "submit-write") return explainFinding(finding);
+  return `${kind === "submit" ? "" : "write "}io_submit failed - retval=${-errno}, errno=${errno}`;
 }

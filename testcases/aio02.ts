@@ -8,9 +8,10 @@
 import { join } from "node:path";
 import { call } from "#native";
 import { engineOption } from "../ts/testcase/engines.js";
+import { describeFinding, explainFinding } from "../ts/testcase/finding.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable } from "../ts/testcase/verification.js";
-import { complaints, type Data, dataOptions, describeFault, newData } from "./shared/data.js";
+import { complaints, type Data, dataOptions, newData } from "./shared/data.js";
 
 const FILE = "file";
 const FILE_ID = 1;
@@ -88,10 +89,11 @@ export default testcase({
       }
       if (error) test.broken(explainFailure(error));
       const text = `${round === "write" ? "WRITE" : "READ "}: ${flags}`;
-      const fault = outcome.rounds[0]?.fault;
-      if (fault) {
-        test.fail(`${text}: ${fault.error ? explainFailure(fault.error) : "the data read are not what was written"}`);
-        for (const line of describeFault(text, fault)) test.info(line);
+      const finding = outcome.rounds[0]?.finding;
+      if (finding) {
+        const wrong = finding.kind === "wrong-data";
+        test.fail(`${text}: ${wrong ? "the data read are not what was written" : explainFinding(finding)}`);
+        for (const line of describeFinding(text, finding)) test.info(line);
         // What the file holds is not known any more.
         return;
       }

@@ -37,7 +37,7 @@ import { join } from "node:path";
 import { call, limits } from "#native";
 import { formatBytes, parseInteger, parseSize } from "../ts/base/numbers.js";
 import { engineOption } from "../ts/testcase/engines.js";
-import { describeFinding, reportFindings } from "../ts/testcase/finding.js";
+import { describeRound, reportFindings } from "../ts/testcase/finding.js";
 import { choice, chooseSeed, flag, seed, text } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, isBad, unreachable, verifyAndReport, verifyOption } from "../ts/testcase/verification.js";
@@ -166,7 +166,7 @@ export default testcase({
       });
       test.sink.data("race", { blockBytes, ...outcome });
       for (const key of Object.keys(sum) as (keyof typeof sum)[]) sum[key] += outcome[key];
-      if (outcome.example) example ??= describeFinding(name, outcome.example)[0];
+      if (outcome.example) example ??= describeRound(name, outcome.example)[0];
       if (reportFindings(test, name, outcome.findings, WORDS)) failed = true;
       if (outcome.error) test.broken(explainFailure(outcome.error));
       const { expectation } = outcome;

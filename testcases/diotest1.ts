@@ -6,6 +6,7 @@
  */
 import { join } from "node:path";
 import { call, probeDirect, storageInfo } from "#native";
+import { describeFinding } from "../ts/testcase/finding.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable } from "../ts/testcase/verification.js";
 import {
@@ -15,7 +16,6 @@ import {
   type Data,
   dataOptions,
   decimal,
-  describeFault,
   errnoOf,
   newData,
   newFile,
@@ -84,8 +84,8 @@ async function copy(test: Test<typeof options>, { data, from, to }: State): Prom
   data.generation += 1;
   const key = { seed: data.seed, fileId: FILE_ID, generation: data.generation };
   const blocks = { blockBytes: b, blocks: n, key, ltpPattern: data.ltp };
-  const unwritten = await call("write-blocks", { path: from, ...blocks });
-  if (unwritten?.error) test.broken(explainFailure(unwritten.error));
+  const { error } = await call("write-blocks", { path: from, ...blocks });
+  if (error) test.broken(explainFailure(error));
   const bytes = b * n;
   const outcome = await call(
     "copy",
@@ -100,7 +100,7 @@ async function copy(test: Test<typeof options>, { data, from, to }: State): Prom
   const wrong = data.ltp ? await call("check-blocks", { path: to, ...blocks }) : null;
   const found = await complaints(test, verify, data, { path: to, bytes, fileId: FILE_ID });
   for (const note of found.notes) test.info(note);
-  const lines = [...(wrong ? describeFault("page cache", wrong) : []), ...found.lines];
+  const lines = [...(wrong ? describeFinding("page cache", wrong) : []), ...found.lines];
   if (lines.length === 0) {
     test.pass("Test passed");
     return;

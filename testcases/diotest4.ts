@@ -8,10 +8,11 @@
  */
 import { join } from "node:path";
 import { call, type DioAttempt, type DioCheck, probeDirect, storageInfo } from "#native";
+import { describeFinding } from "../ts/testcase/finding.js";
 import { seed } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure, unreachable, verifyOption } from "../ts/testcase/verification.js";
-import { complaints, type Data, decimal, describeFault, errnoOf, newData, TIMEOUT_SECONDS } from "./shared/data.js";
+import { complaints, type Data, decimal, errnoOf, newData, TIMEOUT_SECONDS } from "./shared/data.js";
 
 const FILE = "testdata-4";
 const FILE_ID = 1;
@@ -110,7 +111,7 @@ export default testcase({
       } else if (bad.length > 0) {
         test.fail(TEXTS[name]);
         for (const { call, expected, got, code, wrongData } of bad) {
-          const lines = wrongData ? describeFault(call, wrongData) : [`${call}: ${code ?? got}, not ${expected}`];
+          const lines = wrongData ? describeFinding(call, wrongData) : [`${call}: ${code ?? got}, not ${expected}`];
           for (const line of lines) test.info(line);
         }
       } else if (lenient.length > 0) {

@@ -11,10 +11,11 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { call, forkDmaWorkersMax, hasRoom, limits, probeDirect, storageInfo } from "#native";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
+import { describeFinding, explainFinding } from "../ts/testcase/finding.js";
 import { type Option, seed, size } from "../ts/testcase/options.js";
 import { testcase } from "../ts/testcase/testcase.js";
 import { explainFailure } from "../ts/testcase/verification.js";
-import { type Data, decimal, describeFault, newData, TIMEOUT_SECONDS } from "./shared/data.js";
+import { type Data, decimal, newData, TIMEOUT_SECONDS } from "./shared/data.js";
 
 /** LTP's name for where its files lie. */
 const DIRECTORY = "mntpoint";
@@ -119,10 +120,10 @@ export default testcase({
       sum.reads += outcome.reads;
       sum.forks += outcome.forks;
       sum.during += outcome.forksDuringReads;
-      for (const { worker, fault } of outcome.troubles) {
-        if (fault.error) test.broken(explainFailure(fault.error));
+      for (const finding of outcome.findings) {
+        if (finding.kind !== "wrong-data") test.broken(explainFinding(finding));
         sum.corrupt += 1;
-        for (const line of describeFault(`file${number}, worker ${worker + 1}`, fault)) test.info(line);
+        for (const line of describeFinding(`file${number}, worker ${finding.actor}`, finding)) test.info(line);
       }
       if (outcome.error) test.broken(explainFailure(outcome.error));
       test.sink.progress(files + number, 2 * files, "files");

@@ -1,7 +1,7 @@
-/** What programs of LTP's old library have in common: their options, their file, and how faults in their data are told. */
+/** What programs of LTP's old library have in common: their options, their file, and what it must hold. */
 import { lstatSync, rmSync } from "node:fs";
 import { basename, resolve } from "node:path";
-import type { Failure, TransferFault } from "#native";
+import type { Failure } from "#native";
 import { parseInteger } from "../../ts/base/numbers.js";
 import { chooseSeed, flag, type Option, seed, text } from "../../ts/testcase/options.js";
 import type { Test } from "../../ts/testcase/testcase.js";
@@ -11,7 +11,6 @@ import {
   type DeepestLevel,
   describeDiagnosis,
   describeLevel,
-  describeRanges,
   diagnoseFile,
   explainFailure,
   isBad,
@@ -129,15 +128,6 @@ export function release(path: string): void {
 /** A failed call in words: `EINVAL (22)`. */
 export function errnoOf({ code, errno, message }: Failure): string {
   return code === undefined ? message : `${code} (${errno})`;
-}
-
-/** A fault in words, the first line with `where` before it. */
-export function describeFault(where: string, fault: TransferFault): string[] {
-  if (fault.error) return [`${where}: ${explainFailure(fault.error)}`];
-  return [
-    `${where}: ${fault.sectorsBad} sectors read are not what was written`,
-    ...describeRanges(where, fault.ranges, fault.rangesTotal),
-  ];
 }
 
 /**

@@ -1,5 +1,6 @@
 /** What diotest2, 3, 5 and 6 do: three blocks of writing and reading back, with direct I/O on one side or on both. */
 import { call, probeDirect, storageInfo } from "#native";
+import { describeFinding } from "../../ts/testcase/finding.js";
 import type { Option } from "../../ts/testcase/options.js";
 import { type Test, type Testcase, testcase } from "../../ts/testcase/testcase.js";
 import { type DeepestLevel, explainFailure, unreachable } from "../../ts/testcase/verification.js";
@@ -10,7 +11,6 @@ import {
   type Data,
   dataOptions,
   decimal,
-  describeFault,
   errnoOf,
   fileOffset,
   newData,
@@ -22,8 +22,8 @@ import {
 } from "./data.js";
 
 const FILE_ID = 1;
-/** Children whose trouble is told; all are counted. */
-const TROUBLES_SHOWN = 3;
+/** Children whose finding is told; all are counted. */
+const FINDINGS_SHOWN = 3;
 
 interface Block {
   /** LTP's words for the verdict. */
@@ -209,18 +209,19 @@ async function transfer(
   );
   test.sink.data("segments", outcome);
   data.generation += iterations;
-  const { transfers, overlapping, atOnce, troubles, error } = outcome;
+  const { transfers, overlapping, atOnce, findings, error } = outcome;
   const result: BlockOutcome = { complaints: [], notes: [], transfers, overlapping, atOnce };
   if (error) return { ...result, broken: explainFailure(error) };
-  for (const { child, iteration, fault } of troubles.slice(0, TROUBLES_SHOWN)) {
-    const who = children > 1 ? `Child ${child + 1}, iteration ${iteration}` : `Iteration ${iteration}`;
-    result.complaints.push(...describeFault(who, fault));
+  for (const finding of findings.slice(0, FINDINGS_SHOWN)) {
+    const { actor, round } = finding;
+    const who = children > 1 ? `Child ${actor}, iteration ${round}` : `Iteration ${round}`;
+    result.complaints.push(...describeFinding(who, finding));
   }
-  if (troubles.length > TROUBLES_SHOWN) {
-    result.complaints.push(`${troubles.length - TROUBLES_SHOWN} more children did not get through`);
+  if (findings.length > FINDINGS_SHOWN) {
+    result.complaints.push(`${findings.length - FINDINGS_SHOWN} more children did not get through`);
   }
   // Where a child has stopped early, its segment holds an earlier generation: that is told already.
-  if (troubles.length > 0) return result;
+  if (findings.length > 0) return result;
   const bytes = offset + bufferBytes * buffers * children;
   const found = await complaints(test, deepest, data, { path, offset, bytes, fileId: FILE_ID });
   return { ...result, complaints: found.lines, notes: found.notes };

@@ -142,7 +142,10 @@ test.each(CHECKS)("diotest4: %s fails when its call returns something else", asy
   expect(texts[texts.indexOf(`TFAIL: ${text}`) + 1]).toBe("TINFO: read: EIO, not EINVAL");
 });
 
-const WRONG = { sectorsBad: 8, ranges: [], rangesTotal: 0 };
+const WRONG = {
+  ...{ kind: "wrong-data", offset: 0, bytes: 4096, ranges: [], rangesTotal: 0 },
+  detail: "8 sectors read are not what was written",
+};
 test.each([
   ["wrong data", { got: 4096, wrongData: WRONG }, "TINFO: read: 8 sectors read are not what was written"],
   ["odd counts where they can't work", { got: 1 }, "TINFO: read: 1, not EINVAL"],

@@ -3,7 +3,7 @@
 export interface Workloads {
   "aio-rounds": { options: AioRoundsOptions; outcome: AioRoundsOutcome };
   "aio-stress": { options: AioStressOptions; outcome: AioStressOutcome };
-  "check-blocks": { options: Blocks; outcome: TransferFault | null };
+  "check-blocks": { options: Blocks; outcome: Finding | null };
   "copy": { options: CopyOptions; outcome: CopyOutcome };
   "dio-limits": { options: DioLimitsOptions; outcome: DioLimitsOutcome };
   "dirty-free-blocks": { options: DirtyFreeBlocksOptions; outcome: Done };
@@ -20,7 +20,7 @@ export interface Workloads {
   "unwritten": { options: UnwrittenOptions; outcome: UnwrittenOutcome };
   "verify": { options: VerifyOptions; outcome: VerifyOutcome };
   "verify-expected": { options: VerifyExpectedOptions; outcome: VerifyOutcome };
-  "write-blocks": { options: Blocks; outcome: TransferFault | null };
+  "write-blocks": { options: Blocks; outcome: Done };
 }
 
 export interface Facts {
@@ -52,7 +52,7 @@ export type Action = "write" | "read" | "truncate" | "allocate" | "allocate-keep
 /** How one round went. */
 export type AioRound = {
 /** What went wrong first; the round ends there. */
-fault?: TransferFault,
+finding?: Finding,
 /** Time with the kernel, from submission to completion; without filling and comparing. */
 elapsedSeconds: number, };
 
@@ -269,15 +269,6 @@ export type Check = "negative-offset" | "odd-count" | "beyond-end" | "invalid-de
 /** What collides with the direct writes. */
 export type Collider = "direct" | "buffered" | "mmap" | "reader" | "pinned" | "same-range";
 
-/** How memory differs from what it should be. */
-export type Comparison = {
-/** Sectors that are wrong. */
-sectorsBad: number,
-/** The first bad ranges, in offsets of the file. */
-ranges: Array<BadRange>,
-/** How many bad ranges there are. */
-rangesTotal: number, };
-
 export type CopyOptions = {
 /** Opened read-only. */
 source: string,
@@ -319,7 +310,7 @@ got?: number,
 /** Like "EINVAL". */
 code?: string,
 /** How the data read differ from what the file holds. */
-wrongData?: Comparison, good: boolean, };
+wrongData?: Finding, good: boolean, };
 
 /** One check. */
 export type DioCheck = {
@@ -488,14 +479,24 @@ key: StampKey, };
 export type Finding = {
 /** What it is, as the workload names it, kebab-case. */
 kind: string,
+/** The file's name, where there are several. */
+file?: string,
 /** Byte offset in the file. */
 offset: number,
 /** Bytes concerned. */
 bytes: number,
 /** 1-based number of the round that it happened in. */
 round?: number,
+/** 1-based number of the thread or child that it happened to. */
+actor?: number,
 /** The kernel's answer, where that is what should not be. */
 errno?: number, code?: string,
+/** Bytes transferred, or a file's size. */
+got?: number,
+/** What `got` must be at least. */
+least?: number,
+/** What it may be at most. */
+most?: number,
 /** The first bad ranges, where data are what should not be. */
 ranges: Array<BadRange>,
 /** How many there are. */
@@ -538,20 +539,13 @@ export type ForkDmaOutcome = {
 /** Why it could not go on. */
 error?: Failure,
 /** One for each worker that did not get through. */
-troubles: Array<ForkDmaTrouble>,
+findings: Array<Finding>,
 /** Reads made. */
 reads: number,
 /** Children made. */
 forks: number,
 /** Those that were made while a read was under way. */
 forksDuringReads: number, };
-
-/** A read that went wrong; its worker reads no more. */
-export type ForkDmaTrouble = {
-/** 0-based. */
-worker: number,
-/** What it was. */
-fault: TransferFault, };
 
 /** How often something was done. */
 export type FsxCount = {
@@ -669,7 +663,7 @@ collider: Collider,
 fsync: Fsync,
 /** Where the direct writes' memory starts in its page, in bytes. */
 offsetInPage: number,
-/** Whether EIO from `fsync` is trouble although the collider uses the page cache. */
+/** Whether EIO from `fsync` is a finding although the collider uses the page cache. */
 strict: boolean,
 /** Seed of the data. */
 seed: bigint, };
@@ -951,15 +945,6 @@ export type ScribbleWriter = "fork" | "thread";
 /** What was compared when a difference was found. */
 export type Seen = "read" | "mapping" | "behind-end" | "size";
 
-/** What a child found; it stops there. */
-export type SegmentTrouble = {
-/** 0-based. */
-child: number,
-/** 1-based. */
-iteration: number,
-/** What it was. */
-fault: TransferFault, };
-
 export type SegmentsOptions = {
 /** Created with mode 0666 if need be, never truncated. */
 path: string,
@@ -989,8 +974,8 @@ ltpPattern: boolean, };
 export type SegmentsOutcome = {
 /** Why it could not start. */
 error?: Failure,
-/** One for each child that did not get through. */
-troubles: Array<SegmentTrouble>,
+/** One for each child that did not get through; its round is the iteration. */
+findings: Array<Finding>,
 /** Transfers of whole segments, writes and reads. */
 transfers: number,
 /** Those that began while another child's was under way. */
@@ -1213,17 +1198,6 @@ badReads: number, };
 
 /** What the foreign end of a torn sector is. */
 export type TornWith = "zeros" | "stale" | "stale-disk" | "misplaced" | "other";
-
-/** What went wrong with one transfer. */
-export type TransferFault = {
-/** The kernel reported an error, or transferred too little. */
-error?: Failure,
-/** Sectors that are wrong. */
-sectorsBad: number,
-/** The first bad ranges, in offsets of the file. */
-ranges: Array<BadRange>,
-/** How many bad ranges there are. */
-rangesTotal: number, };
 
 export type UnwrittenOptions = {
 /** Made anew. */

@@ -4,6 +4,14 @@ import { formatBytes } from "../base/numbers.js";
 import type { Test } from "./testcase.js";
 import { describeRanges } from "./verification.js";
 
+/** A testcase's sentences: by kind, what is said of a finding. */
+export type Words = Readonly<Record<string, (finding: Finding) => string>>;
+
+/** The sentence for a finding. */
+export function sentence(words: Words, finding: Finding): string {
+  return words[finding.kind]?.(finding) ?? finding.kind;
+}
+
 /** Findings shown of each kind. */
 const SHOWN = 3;
 
@@ -21,18 +29,28 @@ export function reportFindings<K extends string>(
   for (const kind of new Set(findings.first.map((finding) => finding.kind))) {
     test.fail(`${race}${(words as Readonly<Record<string, string>>)[kind] ?? kind}`);
     const found = findings.first.filter((finding) => finding.kind === kind);
-    for (const finding of found.slice(0, SHOWN)) for (const line of describeFinding(file, finding)) test.info(line);
+    for (const finding of found.slice(0, SHOWN)) for (const line of describeRound(file, finding)) test.info(line);
   }
   if (findings.total > findings.first.length) test.info(`${findings.total} troubles in all`);
   return findings.total > 0;
 }
 
-/** A finding's facts as lines. */
-export function describeFinding(file: string, finding: Finding): string[] {
-  const { round, offset, bytes, detail, ranges, rangesTotal } = finding;
-  const where = `${file}, round ${round}`;
+/** The facts of a race's finding as lines. */
+export function describeRound(file: string, finding: Finding): string[] {
+  const { round, offset, bytes, detail } = finding;
   const what = `${formatBytes(bytes)} at offset 0x${offset.toString(16)}${answer(finding)}: ${detail}`;
-  return [`${where}: ${what}`, ...describeRanges(where, ranges, rangesTotal)];
+  return describeFinding(`${file}, round ${round}`, finding, what);
+}
+
+/** A finding as lines that begin with `where`: what it is, and its bad ranges. */
+export function describeFinding(where: string, finding: Finding, what = explainFinding(finding)): string[] {
+  return [`${where}: ${what}`, ...describeRanges(where, finding.ranges, finding.rangesTotal)];
+}
+
+/** The core's half sentence, with the file and the kernel's answer. */
+export function explainFinding(finding: Finding): string {
+  const file = finding.file === undefined ? "" : `${finding.file}: `;
+  return `${file}${finding.detail}${answer(finding)}`;
 }
 
 /** The kernel's answer, as LTP's TERRNO has it; nothing where that is not the trouble. */

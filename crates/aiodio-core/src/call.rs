@@ -12,7 +12,7 @@ use crate::extents::Extent;
 use crate::limits::Limits;
 use crate::mount::Mount;
 use crate::storage::Storage;
-use crate::workload::shared::{dirty, pattern::Fault};
+use crate::workload::shared::{dirty, finding::Finding};
 use crate::workload::{aio_rounds, aio_stress, copy, dio_limits, fill, fork_dma, fsx, invalidate, mmap_fork, races, readers};
 use crate::workload::{segments, short_read, signal_stress, unwritten};
 use crate::{expectation, extents, json, limits, loop_device, mount, recorder, stamp, storage, verify};
@@ -80,7 +80,7 @@ calls! {
     workload(progress), workloads {
         "aio-rounds": |o: aio_rounds::Options| -> aio_rounds::Outcome { Ok(aio_rounds::run(&o)) }
         "aio-stress": |o: aio_stress::Options| -> aio_stress::Outcome { Ok(aio_stress::run(&o, progress)) }
-        "check-blocks": |o: segments::Blocks| -> Option<Fault> {
+        "check-blocks": |o: segments::Blocks| -> Option<Box<Finding>> {
             Ok(segments::check_blocks(&o.path, o.block_bytes, o.blocks, o.pattern()).err())
          }
         "copy": |o: copy::Options| -> copy::Outcome { Ok(copy::copy(&o, progress)) }
@@ -99,8 +99,8 @@ calls! {
         "unwritten": |o: unwritten::Options| -> unwritten::Outcome { Ok(unwritten::run(&o)) }
         "verify": |o: verify::Options| -> verify::Outcome { Ok(verify::verify(&o)) }
         "verify-expected": |o: expectation::Options| -> verify::Outcome { Ok(expectation::verify(&o)) }
-        "write-blocks": |o: segments::Blocks| -> Option<Fault> {
-            Ok(segments::write_blocks(&o.path, o.block_bytes, o.blocks, o.pattern()).err().map(Fault::Failed))
+        "write-blocks": |o: segments::Blocks| -> Done {
+            Ok(segments::write_blocks(&o.path, o.block_bytes, o.blocks, o.pattern()).into())
          }
     }
 }

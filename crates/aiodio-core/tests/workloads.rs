@@ -8,13 +8,14 @@ use std::path::Path;
 
 use aiodio_core::buffer::page_bytes;
 use aiodio_core::engine::{Engine, Event, Kind, Op, Request, SyncEngine};
-use aiodio_core::error::{Errno, Error, Step};
+use aiodio_core::error::{Errno, Step};
 use aiodio_core::stamp::Key;
 use aiodio_core::verify::{self, Level};
 use aiodio_core::workload::aio_rounds::{self, Round};
 use aiodio_core::workload::fill::fill;
 use aiodio_core::workload::shared::dirty::has_room;
-use aiodio_core::workload::shared::pattern::{Comparison, Fault, Pattern};
+use aiodio_core::workload::shared::finding::Finding;
+use aiodio_core::workload::shared::pattern::Pattern;
 use aiodio_core::workload::{dio_limits, fork_dma, segments};
 use common::{KEY, size, workplaces};
 
@@ -26,13 +27,8 @@ fn assert_holds(path: &Path, offset: u64, bytes: u64, generation: u32) {
     }
 }
 
-fn failure(fault: &Fault) -> &Error {
-    let Fault::Failed(error) = fault else { panic!("{fault:?}") };
-    error
-}
-
-fn wrong(fault: &Fault) -> verify::Kind {
-    let Fault::Wrong(found) = fault else { panic!("{fault:?}") };
+fn wrong(found: &Finding) -> verify::Kind {
+    assert_eq!(found.kind, "wrong-data", "{found:?}");
     found.ranges[0].kind
 }
 
@@ -59,7 +55,7 @@ fn segments_end_with_the_last_iteration_of_every_child() {
         for (vectored, direct_write, direct_read) in [(true, true, false), (false, false, true), (true, true, true)] {
             let options = segments::Options { vectored, direct_write, direct_read, ..segments_of(place.path()) };
             let outcome = segments::run(&options, |_| ());
-            assert!(outcome.error.is_none() && outcome.troubles.is_empty(), "{outcome:?}");
+            assert!(outcome.error.is_none() && outcome.findings.is_empty(), "{outcome:?}");
             assert_eq!(outcome.transfers, 6 * 20 * 2);
             assert!(outcome.overlapping > 0 && outcome.overlapping < outcome.transfers, "{outcome:?}");
             assert_holds(&options.path, options.offset, options.end().unwrap(), 120);
@@ -88,7 +84,7 @@ fn children_take_turns_where_the_memory_does_not_suffice_for_all() {
         ..segments_of(place.path())
     };
     let outcome = segments::run(&options, |_| ());
-    assert!(outcome.error.is_none() && outcome.troubles.is_empty(), "{outcome:?}");
+    assert!(outcome.error.is_none() && outcome.findings.is_empty(), "{outcome:?}");
     assert_eq!((outcome.at_once, outcome.transfers), (2, 3 * 2 * 2));
     assert_holds(&options.path, options.offset, options.end().unwrap(), 102);
     let few = segments::run(&segments_of(place.path()), |_| ());
@@ -128,10 +124,10 @@ fn a_write_that_fails_stops_its_child_and_is_named() {
         ..segments_of(Path::new("/"))
     };
     let outcome = segments::run(&options, |_| ());
-    assert_eq!(outcome.troubles.len(), 2);
-    for (child, trouble) in outcome.troubles.iter().enumerate() {
-        assert_eq!((trouble.child, trouble.iteration), (child, 1));
-        assert_eq!((failure(&trouble.fault).step, failure(&trouble.fault).errno), (Step::Write, Some(Errno(libc::ENOSPC))));
+    assert_eq!(outcome.findings.len(), 2);
+    for (found, child) in outcome.findings.iter().zip(1..) {
+        assert_eq!((found.actor, found.round), (Some(child), Some(1)));
+        assert_eq!((found.kind, found.errno), ("write-error", Some(Errno(libc::ENOSPC))));
     }
 }
 
@@ -147,10 +143,11 @@ fn blocks_are_written_once_and_compared_block_by_block() {
             assert_eq!(again.errno, Some(Errno(libc::EEXIST)));
             // Behind the end, and a block of zeros.
             let short = segments::check_blocks(&path, size(8192), 6, pattern).expect_err("it ends");
-            assert_eq!(failure(&short).step, Step::ShortRead);
+            assert_eq!(short.kind, "short-read");
             let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
             file.write_all_at(&[0; 8192], 3 * 8192).unwrap();
-            assert!(matches!(segments::check_blocks(&path, size(8192), 5, pattern), Err(Fault::Wrong(_))));
+            let zeros = segments::check_blocks(&path, size(8192), 5, pattern).expect_err("a block of zeros");
+            assert_eq!(zeros.kind, "wrong-data");
             std::fs::remove_file(&path).unwrap();
         }
     }
@@ -190,8 +187,7 @@ fn an_attempt_is_good_only_as_expected() {
     assert!(!good(Expected::Bytes(4096), Ok(4095)));
     assert!(good(Expected::Either(0, einval), Ok(0)) && good(Expected::Either(0, einval), Err(einval)));
     assert!(!good(Expected::Either(0, einval), Ok(1)));
-    let wrong = Comparison::default();
-    assert!(!Attempt { wrong_data: Some(wrong), ..attempt(Expected::Bytes(4096), Ok(4096)) }.is_good());
+    assert!(!Attempt { wrong_data: Some(Box::default()), ..attempt(Expected::Bytes(4096), Ok(4096)) }.is_good());
 }
 
 /// The calls whose results the checks of limits look at.
@@ -261,7 +257,8 @@ fn each_check_of_limits_that_reads_sees_that_the_data_are_not_what_was_written()
     for check in [Check::MappedFile, Check::UnmappedFile, Check::ReadOnlyMemory, Check::Synchronous] {
         let checked = outcome.checks.iter().find(|checked| checked.check == check).unwrap();
         let wrong = checked.attempts.iter().find_map(|attempt| attempt.wrong_data.as_ref()).expect("a read");
-        assert_eq!((wrong.sectors_bad, wrong.ranges[0].kind), (8, verify::Kind::Stale), "{check:?}");
+        assert_eq!(wrong.detail, "8 sectors read are not what was written", "{check:?}");
+        assert_eq!(wrong.ranges[0].kind, verify::Kind::Stale, "{check:?}");
     }
 }
 
@@ -339,7 +336,7 @@ fn rounds_leave_the_last_generation_with_every_engine() {
                 let options = aio_rounds::Options { engine, direct: together, ..rounds(place.path(), together) };
                 let outcome = aio_rounds::run(&options);
                 assert!(outcome.error.is_none(), "{outcome:?}");
-                assert!(outcome.rounds.len() == 3 && outcome.rounds.iter().all(|round| round.fault.is_none()), "{outcome:?}");
+                assert!(outcome.rounds.len() == 3 && outcome.rounds.iter().all(|round| round.finding.is_none()), "{outcome:?}");
                 assert_eq!(outcome.generation, generation);
                 assert_holds(&options.path, 0, if together { 4 * 8192 } else { 8192 }, generation);
                 std::fs::remove_file(&options.path).unwrap();
@@ -348,30 +345,29 @@ fn rounds_leave_the_last_generation_with_every_engine() {
     }
 }
 
-/// The round that has a fault, and the fault; there must be no round behind it.
-fn first_fault(together: bool, lie: Lies) -> (usize, Fault) {
+/// The round that finds something, and what; there must be no round behind it.
+fn first_finding(together: bool, lie: Lies) -> (usize, Box<Finding>) {
     let place = tempfile::tempdir().unwrap();
     let engine = Liar { engine: SyncEngine::default(), lie, count: 0, made_up: Vec::new() };
     let mut outcome = aio_rounds::run_with(Box::new(engine), &rounds(place.path(), together));
     assert!(outcome.error.is_none(), "{outcome:?}");
     let last = outcome.rounds.len() - 1;
-    assert!(outcome.rounds[..last].iter().all(|round| round.fault.is_none()), "{outcome:?}");
-    (last, outcome.rounds.remove(last).fault.expect("a fault"))
+    assert!(outcome.rounds[..last].iter().all(|round| round.finding.is_none()), "{outcome:?}");
+    (last, outcome.rounds.remove(last).finding.expect("a finding"))
 }
 
 #[test]
 fn the_error_of_every_completion_is_seen_also_of_the_last() {
     for together in [false, true] {
-        let cases: [(usize, Step, Lies); 4] = [
-            (0, Step::Write, |n, _| if n == 0 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
-            (0, Step::Write, |n, _| if n == 3 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
-            (1, Step::Read, |n, _| if n == 7 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
-            (2, Step::Read, |n, _| if n == 15 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
+        let cases: [(usize, &str, Lies); 4] = [
+            (0, "write-error", |n, _| if n == 0 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
+            (0, "write-error", |n, _| if n == 3 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
+            (1, "read-error", |n, _| if n == 7 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
+            (2, "read-error", |n, _| if n == 15 { Lie::Fail(libc::EIO) } else { Lie::Truth }),
         ];
-        for (round, step, lie) in cases {
-            let (found, fault) = first_fault(together, lie);
-            let error = failure(&fault);
-            assert_eq!((found, error.step, error.errno), (round, step, Some(Errno(libc::EIO))));
+        for (round, kind, lie) in cases {
+            let (at, found) = first_finding(together, lie);
+            assert_eq!((at, found.kind, found.errno), (round, kind, Some(Errno(libc::EIO))));
         }
     }
 }
@@ -379,24 +375,24 @@ fn the_error_of_every_completion_is_seen_also_of_the_last() {
 #[test]
 fn a_write_that_was_lost_or_went_elsewhere_is_seen_by_the_read_behind_it() {
     // The last write of the first round, one after the other at one place: the one before it is still there.
-    let (round, fault) = first_fault(false, |n, _| if n == 3 { Lie::Nothing } else { Lie::Truth });
-    assert_eq!((round, wrong(&fault)), (1, verify::Kind::Stale));
+    let (round, found) = first_finding(false, |n, _| if n == 3 { Lie::Nothing } else { Lie::Truth });
+    assert_eq!((round, wrong(&found)), (1, verify::Kind::Stale));
     // Mirrored, all of them: LTP's repeated bytes look right.
     let mirror = |_: usize, request: &Request| {
         if request.op == Op::Write { Lie::Elsewhere(3 * 8192 - request.offset) } else { Lie::Truth }
     };
-    let (round, fault) = first_fault(true, mirror);
-    assert_eq!((round, wrong(&fault)), (1, verify::Kind::Misplaced));
+    let (round, found) = first_finding(true, mirror);
+    assert_eq!((round, wrong(&found)), (1, verify::Kind::Misplaced));
     let place = tempfile::tempdir().unwrap();
     let options = aio_rounds::Options { ltp_byte: Some(65), ..rounds(place.path(), true) };
     let engine = Liar { engine: SyncEngine::default(), lie: mirror, count: 0, made_up: Vec::new() };
     let blind = aio_rounds::run_with(Box::new(engine), &options);
-    assert!(blind.rounds.iter().all(|round| round.fault.is_none()));
+    assert!(blind.rounds.iter().all(|round| round.finding.is_none()));
 }
 
 #[test]
 fn a_read_that_transfers_nothing_is_seen() {
-    let (round, _) = first_fault(true, |n, _| if n == 5 { Lie::Nothing } else { Lie::Truth });
+    let (round, _) = first_finding(true, |n, _| if n == 5 { Lie::Nothing } else { Lie::Truth });
     assert_eq!(round, 1);
 }
 
@@ -408,7 +404,7 @@ fn ltps_byte_is_compared_with_what_was_read() {
     let lie = |n: usize, _: &Request| if n == 15 { Lie::Nothing } else { Lie::Truth };
     let engine = Liar { engine: SyncEngine::default(), lie, count: 0, made_up: Vec::new() };
     let mut outcome = aio_rounds::run_with(Box::new(engine), &options);
-    assert!(matches!(outcome.rounds.remove(2).fault, Some(Fault::Wrong(_))), "{outcome:?}");
+    assert_eq!(outcome.rounds.remove(2).finding.map(|found| found.kind), Some("wrong-data"), "{outcome:?}");
 }
 
 fn fork_dma_of(path: &Path, bytes: u64) -> fork_dma::Options {
@@ -421,7 +417,7 @@ fn children_are_made_while_reads_are_under_way() {
         let path = place.path().join("file");
         fill(&path, 4 << 20, KEY).unwrap();
         let outcome = fork_dma::run(&fork_dma_of(&path, 4 << 20));
-        assert!(outcome.error.is_none() && outcome.troubles.is_empty(), "{outcome:?}");
+        assert!(outcome.error.is_none() && outcome.findings.is_empty(), "{outcome:?}");
         assert!(outcome.forks_during_reads > 0 && outcome.forks >= outcome.forks_during_reads, "{outcome:?}");
         assert!(outcome.reads >= 4 * 3);
     }
@@ -436,7 +432,7 @@ fn each_worker_reads_its_part_of_each_chunk() {
     for run in 0..50 {
         let outcome = fork_dma::run(&fork_dma::Options { workers: 16, ..fork_dma_of(&path, 1 << 20) });
         assert!(outcome.error.is_none(), "{outcome:?}");
-        assert_eq!(outcome.troubles.len(), 16, "run {run}");
+        assert_eq!(outcome.findings.len(), 16, "run {run}");
     }
 }
 
@@ -452,13 +448,13 @@ fn the_worker_that_reads_wrong_data_says_so() {
         file.write_all_at(&[0; 512], (2 << 20) - 512).unwrap();
         file.sync_all().unwrap();
         let outcome = fork_dma::run(&fork_dma_of(&path, 2 << 20));
-        let found: Vec<_> = outcome.troubles.iter().map(|trouble| (trouble.worker, wrong(&trouble.fault))).collect();
-        assert_eq!(found, [(1, verify::Kind::Zeros), (2, verify::Kind::Zeros)]);
+        let found: Vec<_> = outcome.findings.iter().map(|found| (found.actor, wrong(found))).collect();
+        assert_eq!(found, [(Some(2), verify::Kind::Zeros), (Some(3), verify::Kind::Zeros)]);
         // The end of the file: nobody waits for ever for the worker that cannot read.
         file.set_len(1 << 20).unwrap();
         let outcome = fork_dma::run(&fork_dma_of(&path, 2 << 20));
-        assert_eq!(outcome.troubles.len(), 3);
-        assert!(outcome.troubles.iter().all(|trouble| failure(&trouble.fault).step == Step::ShortRead), "{outcome:?}");
+        assert_eq!(outcome.findings.len(), 3);
+        assert!(outcome.findings.iter().all(|found| found.kind == "short-read"), "{outcome:?}");
     }
 }
 

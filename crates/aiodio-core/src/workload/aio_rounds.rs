@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::shared::pattern::{Fault, Pattern};
+use super::shared::finding::{Finding, Verdict};
+use super::shared::pattern::Pattern;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue};
 use crate::error::{Errno, Error, Result, Step};
@@ -70,7 +71,7 @@ pub struct Options {
 #[serde(rename_all = "camelCase")]
 pub struct RoundOutcome {
     /// What went wrong first; the round ends there.
-    pub fault: Option<Fault>,
+    pub finding: Option<Box<Finding>>,
     /// Time with the kernel, from submission to completion; without filling and comparing.
     #[serde(rename = "elapsedSeconds", serialize_with = "json::seconds")]
     #[cfg_attr(feature = "typescript", ts(type = "number"))]
@@ -108,9 +109,9 @@ pub fn run_with(engine: Box<dyn Engine>, options: &Options) -> Outcome {
     };
     for round in &options.rounds {
         let mut elapsed = Duration::ZERO;
-        let fault = rounds.round(*round, &mut elapsed).err();
-        let broken = fault.is_some();
-        outcome.rounds.push(RoundOutcome { fault, elapsed });
+        let finding = rounds.round(*round, &mut elapsed).err();
+        let broken = finding.is_some();
+        outcome.rounds.push(RoundOutcome { finding, elapsed });
         outcome.generation = rounds.generation;
         if broken {
             break;
@@ -144,7 +145,7 @@ impl<'options> Rounds<'options> {
         Ok(Self { options, queue, buffers: pool.buffers, generation: options.key.generation })
     }
 
-    fn round(&mut self, round: Round, elapsed: &mut Duration) -> std::result::Result<(), Fault> {
+    fn round(&mut self, round: Round, elapsed: &mut Duration) -> Verdict {
         let laps = if self.options.together { 1 } else { self.options.requests.get() };
         for _ in 0..laps {
             if round != Round::Read {
@@ -166,7 +167,7 @@ impl<'options> Rounds<'options> {
     }
 
     /// Every buffer once: all are submitted, then all are reaped, the last one included.
-    fn lap(&mut self, op: Op, elapsed: &mut Duration) -> std::result::Result<(), Fault> {
+    fn lap(&mut self, op: Op, elapsed: &mut Duration) -> Verdict {
         let pattern = self.pattern();
         let bytes = self.options.bytes.get();
         let mut offset = 0;
@@ -183,34 +184,32 @@ impl<'options> Rounds<'options> {
         let start = Instant::now();
         let waited = self.queue.wait(self.queue.in_flight(), &mut done);
         *elapsed += start.elapsed();
-        waited.map_err(|error| Fault::Failed(error.path(&self.options.path)))?;
+        waited.map_err(|error| error.path(&self.options.path))?;
         done.sort_by_key(|completion| completion.offset);
-        let mut fault = None;
+        let mut verdict = Ok(());
         for completion in done {
-            if fault.is_none() {
-                fault = self.judge(&completion, pattern);
-            }
+            verdict = verdict.and_then(|()| self.judge(&completion, pattern));
             self.buffers.push(completion.buffer);
         }
-        fault.map_or(Ok(()), Err)
+        verdict
     }
 
-    fn judge(&self, completion: &Completion, pattern: Pattern) -> Option<Fault> {
+    fn judge(&self, completion: &Completion, pattern: Pattern) -> Verdict {
         let Completion { op, offset, bytes, buffer, result, .. } = completion;
         let write = *op == Op::Write;
         let error = |step, message: String| Error::new(step, message).path(&self.options.path).offset(*offset);
         match result {
             Err(errno) => {
                 let (step, what) = if write { (Step::Write, "Writing") } else { (Step::Read, "Reading") };
-                Some(Fault::Failed(error(step, format!("{what} {bytes} bytes at offset {offset} failed")).errno(*errno)))
+                Err(error(step, format!("{what} {bytes} bytes at offset {offset} failed")).errno(*errno).into())
             }
             Ok(got) if got < bytes => {
                 let (step, what) = if write { (Step::ShortWrite, "written") } else { (Step::ShortRead, "read") };
                 let message = format!("Only {got} of {bytes} bytes could be {what} at offset {offset}");
-                Some(Fault::Failed(error(step, message).transferred(*bytes as u64, *got as u64)))
+                Err(error(step, message).transferred(*bytes as u64, *got as u64).into())
             }
-            Ok(_) if write => None,
-            Ok(_) => pattern.check(*offset, buffer).map(Fault::Wrong),
+            Ok(_) if write => Ok(()),
+            Ok(_) => pattern.check(*offset, buffer),
         }
     }
 }

@@ -14,9 +14,10 @@ use std::thread::ScopedJoinHandle;
 
 use serde::{Deserialize, Serialize};
 
+use super::shared::finding::{Finding, Verdict};
 use super::shared::gate::{Gate, Passed, panicked};
 use super::shared::overlap::Side;
-use super::shared::pattern::{Fault, Pattern};
+use super::shared::pattern::Pattern;
 use crate::buffer::{Align, Memory, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::stamp::Key;
@@ -49,17 +50,6 @@ pub struct Options {
     pub workers: usize,
 }
 
-/// A read that went wrong; its worker reads no more.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "ForkDmaTrouble"))]
-#[serde(rename_all = "camelCase")]
-pub struct Trouble {
-    /// 0-based.
-    pub worker: usize,
-    /// What it was.
-    pub fault: Fault,
-}
-
 /// How it went.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
@@ -68,7 +58,7 @@ pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,
     /// One for each worker that did not get through.
-    pub troubles: Vec<Trouble>,
+    pub findings: Vec<Finding>,
     /// Reads made.
     pub reads: u64,
     /// Children made.
@@ -132,7 +122,7 @@ fn read_all(options: &Options, outcome: &mut Outcome) -> Result<()> {
         Error::new(Step::Buffers, "No more threads can be started: use fewer workers").errno(Errno::from(&error))
     };
     let builder = || std::thread::Builder::new().stack_size(STACK_BYTES);
-    let (faults, forked) = std::thread::scope(|scope| {
+    let (found, forked) = std::thread::scope(|scope| {
         let mut go = start.write().unwrap_or_else(PoisonError::into_inner);
         let forker = builder()
             .spawn_scoped(scope, || if may_start() { fork_until_done(&counts, count) } else { Ok(()) })
@@ -147,12 +137,11 @@ fn read_all(options: &Options, outcome: &mut Outcome) -> Result<()> {
         }
         *go = true;
         drop(go);
-        let faults: Result<Vec<_>> = threads.into_iter().map(|thread| joined("A reading thread", thread)).collect();
+        let found: Result<Vec<_>> = threads.into_iter().map(|thread| joined("A reading thread", thread)).collect();
         let children = joined("The forking thread", forker);
-        Ok((faults?, children?))
+        Ok((found?, children?))
     })?;
-    outcome.troubles =
-        faults.into_iter().enumerate().filter_map(|(worker, fault)| Some(Trouble { worker, fault: fault? })).collect();
+    outcome.findings = found.into_iter().zip(1..).filter_map(|(found, worker)| Some(found?.actor(worker))).collect();
     outcome.reads = counts.reads.begun();
     outcome.forks = counts.forks.into_inner();
     outcome.forks_during_reads = counts.overlapping.into_inner();
@@ -197,8 +186,8 @@ struct Worker<'run> {
 
 impl Worker<'_> {
     /// Reads its part of each chunk, at the same time as the others theirs, and again until a child was made meanwhile: a fork of a
-    /// large process takes longer than a read. After a fault it goes on waiting with them, and reads nothing.
-    fn read_chunks(mut self, chunks: u64, counts: &Counts, together: &Gate) -> std::result::Result<(), Fault> {
+    /// large process takes longer than a read. After a finding it goes on waiting with them, and reads nothing.
+    fn read_chunks(mut self, chunks: u64, counts: &Counts, together: &Gate) -> Verdict {
         let _opener = together.opened_by_panic();
         let _gone = Gone(counts);
         let mut result = Ok(());
@@ -219,12 +208,12 @@ impl Worker<'_> {
         result
     }
 
-    fn read_chunk(&mut self, chunk: u64, counts: &Counts) -> std::result::Result<(), Fault> {
+    fn read_chunk(&mut self, chunk: u64, counts: &Counts) -> Verdict {
         let offset = chunk * CHUNK_BYTES as u64 + self.at;
         let pattern = Pattern::Stamps(self.key);
         pattern.spoil(self.memory);
-        counts.reads.during(|| self.read(offset)).map_err(Fault::Failed)?;
-        pattern.check(offset, self.memory).map_or(Ok(()), |wrong| Err(Fault::Wrong(wrong)))
+        counts.reads.during(|| self.read(offset))?;
+        pattern.check(offset, self.memory)
     }
 
     fn read(&mut self, offset: u64) -> Result<()> {

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::shared::pattern::{Fault, Pattern};
+use super::shared::finding::{Finding, Verdict};
+use super::shared::pattern::Pattern;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::error::{Errno, Error, Result, Step};
 use crate::json;
@@ -63,19 +64,6 @@ pub const CHILDREN_MAX: usize = 10_000;
 /// What all segments in memory may be together, in bytes: leaves a worker well below 200 MiB.
 pub const MEMORY_BYTES: u64 = 80 << 20;
 
-/// What a child found; it stops there.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "SegmentTrouble"))]
-#[serde(rename_all = "camelCase")]
-pub struct Trouble {
-    /// 0-based.
-    pub child: usize,
-    /// 1-based.
-    pub iteration: u32,
-    /// What it was.
-    pub fault: Fault,
-}
-
 /// How it went.
 #[derive(Clone, Debug, Default, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
@@ -83,8 +71,8 @@ pub struct Trouble {
 pub struct Outcome {
     /// Why it could not start.
     pub error: Option<Error>,
-    /// One for each child that did not get through.
-    pub troubles: Vec<Trouble>,
+    /// One for each child that did not get through; its round is the iteration.
+    pub findings: Vec<Finding>,
     /// Transfers of whole segments, writes and reads.
     pub transfers: u64,
     /// Those that began while another child's was under way.
@@ -150,7 +138,7 @@ fn all(options: &Options, progress: &(impl Fn(u32) + Sync), outcome: &mut Outcom
     // All start at once, or none: a child that cannot be started must not leave the others racing alone.
     let start = RwLock::new(false);
     let began = Instant::now();
-    let ended: Vec<Option<Trouble>> = std::thread::scope(|scope| {
+    let ended: Vec<Option<Finding>> = std::thread::scope(|scope| {
         let mut go = start.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut threads = Vec::with_capacity(children.len());
         for child in &children {
@@ -174,7 +162,7 @@ fn all(options: &Options, progress: &(impl Fn(u32) + Sync), outcome: &mut Outcom
         Ok(threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect())
     })?;
     outcome.elapsed = began.elapsed();
-    outcome.troubles = ended.into_iter().flatten().collect();
+    outcome.findings = ended.into_iter().flatten().collect();
     outcome.transfers = counts.transfers.into_inner();
     outcome.overlapping = counts.overlapping.into_inner();
     Ok(())
@@ -245,12 +233,12 @@ impl<'run> Child<'run> {
         Ok(Self { options, counts, memory, number, offset, writer, reader })
     }
 
-    /// Until the first trouble.
-    fn work(&self, progress: &impl Fn(u32)) -> Option<Trouble> {
+    /// Until it finds something.
+    fn work(&self, progress: &impl Fn(u32)) -> Option<Finding> {
         let mut reported = Instant::now();
         for iteration in 1..=self.options.iterations {
-            if let Err(fault) = self.iteration(iteration) {
-                return Some(Trouble { child: self.number, iteration, fault });
+            if let Err(found) = self.iteration(iteration) {
+                return Some(found.round(iteration).actor(self.number + 1));
             }
             if self.number == 0 && reported.elapsed() >= PROGRESS_INTERVAL {
                 reported = Instant::now();
@@ -260,7 +248,7 @@ impl<'run> Child<'run> {
         None
     }
 
-    fn iteration(&self, iteration: u32) -> std::result::Result<(), Fault> {
+    fn iteration(&self, iteration: u32) -> Verdict {
         let Options { key, ltp_pattern, direct_write, direct_read, .. } = self.options;
         let generation = key.generation.wrapping_add(iteration);
         let pattern = Pattern::of(Key { generation, ..*key }, *ltp_pattern);
@@ -270,18 +258,16 @@ impl<'run> Child<'run> {
         for (buffer, index) in buffers.iter_mut().zip(0..) {
             pattern.fill(self.offset + index * bytes, buffer);
         }
-        self.transfer(buffers, Some(generation), *direct_write).map_err(Fault::Failed)?;
+        self.transfer(buffers, Some(generation), *direct_write)?;
         if self.options.sync_before_direct_read && *direct_read && !*direct_write {
-            self.writer.fsync().map_err(Fault::Failed)?;
+            self.writer.fsync()?;
         }
         for buffer in buffers.iter_mut() {
             pattern.spoil(buffer);
         }
-        self.transfer(buffers, None, *direct_read).map_err(Fault::Failed)?;
+        self.transfer(buffers, None, *direct_read)?;
         for (buffer, index) in buffers.iter().zip(0..) {
-            if let Some(wrong) = pattern.check(self.offset + index * bytes, buffer) {
-                return Err(Fault::Wrong(wrong));
-            }
+            pattern.check(self.offset + index * bytes, buffer)?;
         }
         Ok(())
     }
@@ -396,22 +382,15 @@ pub fn write_blocks(path: &Path, block_bytes: NonZeroUsize, blocks: u64, pattern
 }
 
 /// Reads the file through the page cache and compares each block with its pattern: LTP's comparison.
-pub fn check_blocks(
-    path: &Path,
-    block_bytes: NonZeroUsize,
-    blocks: u64,
-    pattern: impl Fn(u64) -> Pattern,
-) -> std::result::Result<(), Fault> {
-    let file = File::open_to_read(path, Flags::default()).map_err(Fault::Failed)?;
-    let mut pool = Pool::new(1, block_bytes, Align::Offset(0)).map_err(Fault::Failed)?;
+pub fn check_blocks(path: &Path, block_bytes: NonZeroUsize, blocks: u64, pattern: impl Fn(u64) -> Pattern) -> Verdict {
+    let file = File::open_to_read(path, Flags::default())?;
+    let mut pool = Pool::new(1, block_bytes, Align::Offset(0))?;
     let transfer = Transfer { path, file: &file, write: None, direct: false };
     for block in 0..blocks {
         let offset = block * block_bytes.get() as u64;
         pattern(block).spoil(&mut pool.buffers[0]);
-        transfer.all(&mut pool.buffers, offset).map_err(Fault::Failed)?;
-        if let Some(wrong) = pattern(block).check(offset, &pool.buffers[0]) {
-            return Err(Fault::Wrong(wrong));
-        }
+        transfer.all(&mut pool.buffers, offset)?;
+        pattern(block).check(offset, &pool.buffers[0])?;
     }
     Ok(())
 }

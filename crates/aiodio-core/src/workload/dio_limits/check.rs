@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::error::{Errno, Error};
 use crate::json;
-use crate::workload::shared::pattern::Comparison;
+use crate::workload::shared::finding::Finding;
 
 /// What a call must return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub struct Attempt {
     /// What it returned: bytes, or an offset for `lseek`.
     pub got: std::result::Result<usize, Errno>,
     /// How the data that it left in memory differ from what the file holds.
-    pub wrong_data: Option<Comparison>,
+    pub wrong_data: Option<Box<Finding>>,
 }
 
 impl Attempt {
@@ -73,7 +73,7 @@ struct DioAttempt {
     /// Like "EINVAL".
     code: Option<String>,
     /// How the data read differ from what the file holds.
-    wrong_data: Option<Comparison>,
+    wrong_data: Option<Box<Finding>>,
     good: bool,
 }
 

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use self::check::{Attempt, Check, Checked, Expected, Outcome};
-use super::shared::pattern::{Comparison, Pattern};
+use super::shared::finding::Finding;
+use super::shared::pattern::Pattern;
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::recorder::Kind;
@@ -140,8 +141,8 @@ impl<'options> Checks<'options> {
     }
 
     /// What is wrong with a read of `bytes` bytes to `at` in the buffer that was not refused.
-    fn difference(&self, at: usize, got: std::result::Result<usize, Errno>, bytes: usize) -> Option<Comparison> {
-        (got == Ok(bytes)).then(|| self.pattern(self.generation).check(0, &self.buffer[at..at + bytes])).flatten()
+    fn difference(&self, at: usize, got: std::result::Result<usize, Errno>, bytes: usize) -> Option<Box<Finding>> {
+        (got == Ok(bytes)).then(|| self.pattern(self.generation).check(0, &self.buffer[at..at + bytes]).err()).flatten()
     }
 
     /// Writes the first block anew and reads it back.

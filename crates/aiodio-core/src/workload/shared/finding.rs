@@ -1,10 +1,12 @@
 //! Something that should not be, in one shape for all workloads. The testcase finds the words.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::engine::Op;
 use crate::error::{Errno, Error, Step};
-use crate::verify::BadRange;
+use crate::verify::{self, BadRange};
 
 /// One thing that should not be.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -13,20 +15,52 @@ use crate::verify::BadRange;
 pub struct Finding {
     /// What it is, as the workload names it, kebab-case.
     pub kind: &'static str,
+    /// The file's name, where there are several.
+    pub file: Option<String>,
     /// Byte offset in the file.
     pub offset: u64,
     /// Bytes concerned.
     pub bytes: u64,
     /// 1-based number of the round that it happened in.
     pub round: Option<u64>,
+    /// 1-based number of the thread or child that it happened to.
+    pub actor: Option<usize>,
     /// The kernel's answer, where that is what should not be.
     pub errno: Option<Errno>,
+    /// Bytes transferred, or a file's size.
+    pub got: Option<u64>,
+    /// What `got` must be at least.
+    pub least: Option<u64>,
+    /// What it may be at most.
+    pub most: Option<u64>,
     /// The first bad ranges, where data are what should not be.
     pub ranges: Vec<BadRange>,
     /// How many there are.
     pub ranges_total: u64,
     /// Facts of this one: how it was read, what was expected and found, what ran beside it. Half a sentence.
     pub detail: String,
+}
+
+/// What a check comes to that ends with the first thing that should not be.
+pub type Verdict = std::result::Result<(), Box<Finding>>;
+
+/// A call or transfer that failed.
+impl From<Error> for Box<Finding> {
+    fn from(Error { step, message, errno, path, offset, expected, got, write }: Error) -> Self {
+        let kind = match step {
+            Step::Submit if write == Some(true) => "submit-write",
+            Step::Submit => "submit",
+            Step::Read => "read-error",
+            Step::Write => "write-error",
+            Step::ShortRead => "short-read",
+            Step::ShortWrite => "short-write",
+            Step::Fsync => "fsync-error",
+            _ => "failed",
+        };
+        let file = path.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+        let found = Finding::new(kind, offset.unwrap_or(0), expected.unwrap_or(0), message);
+        Self::new(Finding { file, errno, got, least: expected, ..found })
+    }
 }
 
 impl Finding {
@@ -40,10 +74,22 @@ impl Finding {
         Self::new(kind, range.offset, range.bytes, detail).ranges(vec![range], 1)
     }
 
+    /// `bytes` bytes that were read and are not what was written.
+    pub(crate) fn wrong_data(offset: u64, bytes: usize, found: verify::Outcome) -> Self {
+        let detail = format!("{} sectors read are not what was written", found.sectors_bad);
+        Self { ranges: found.ranges, ranges_total: found.ranges_total, ..Self::new("wrong-data", offset, bytes as u64, detail) }
+    }
+
     /// Adds the round.
     #[must_use]
     pub fn round(self, round: impl Into<u64>) -> Self {
         Self { round: Some(round.into()), ..self }
+    }
+
+    /// Adds the actor.
+    #[must_use]
+    pub fn actor(self, actor: usize) -> Self {
+        Self { actor: Some(actor), ..self }
     }
 
     /// Adds the errno.

@@ -1,29 +1,15 @@
 //! What the bytes are that a workload writes: stamps, or one repeated byte as LTP's programs have it.
 
-use serde::Serialize;
-
+use super::finding::{Finding, Verdict};
 use crate::oracle::Stamped;
 use crate::stamp::{Key, SECTOR_BYTES};
-use crate::verify::{BadRange, Kind, check_memory};
+use crate::verify::{BadRange, Kind, Outcome, check_memory};
 
 /// Bad ranges described in one comparison; all are counted.
 const RANGES_MAX: usize = 4;
 
 /// Bytes at either end of a sector that [`spoil_sectors`] changes.
 const SPOILT_BYTES: usize = 8;
-
-/// How memory differs from what it should be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(rename_all = "camelCase")]
-pub struct Comparison {
-    /// Sectors that are wrong.
-    pub sectors_bad: u64,
-    /// The first bad ranges, in offsets of the file.
-    pub ranges: Vec<BadRange>,
-    /// How many bad ranges there are.
-    pub ranges_total: u64,
-}
 
 /// Content that memory can be filled with and compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,16 +61,12 @@ impl Pattern {
         }
     }
 
-    /// What is wrong with memory that was read from byte `offset` (a multiple of 512) of the file.
-    pub fn check(self, offset: u64, memory: &[u8]) -> Option<Comparison> {
-        match self {
-            Self::Stamps(key) => {
-                let found = check_memory(&Stamped { key, offset: 0, bytes: u64::MAX }, offset, memory, RANGES_MAX);
-                let wrong = Comparison { sectors_bad: found.sectors_bad, ranges: found.ranges, ranges_total: found.ranges_total };
-                (wrong.sectors_bad > 0).then_some(wrong)
-            }
+    /// Whether memory that was read from byte `offset` (a multiple of 512) of the file is right.
+    pub fn check(self, offset: u64, memory: &[u8]) -> Verdict {
+        let found = match self {
+            Self::Stamps(key) => check_memory(&Stamped { key, offset: 0, bytes: u64::MAX }, offset, memory, RANGES_MAX),
             Self::Byte(byte) => {
-                let first = memory.iter().position(|found| *found != byte)?;
+                let Some(first) = memory.iter().position(|found| *found != byte) else { return Ok(()) };
                 let wrong = memory.iter().filter(|found| **found != byte);
                 let (differing_bytes, differing_bits) =
                     wrong.fold((0, 0), |(bytes, bits), found| (bytes + 1, bits + u64::from((found ^ byte).count_ones())));
@@ -98,45 +80,20 @@ impl Pattern {
                     expected: vec![byte; shown.len()],
                     ..BadRange::new(offset + first as u64, (memory.len() - first) as u64, Kind::Mutated)
                 };
-                Some(Comparison { sectors_bad: sectors_bad as u64, ranges: vec![range], ranges_total: 1 })
+                Outcome { sectors_bad: sectors_bad as u64, ranges: vec![range], ranges_total: 1, ..Outcome::default() }
             }
-        }
-    }
-}
-
-/// What went wrong with one transfer.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "TransferFault", rename = "TransferFault"))]
-#[serde(into = "TransferFault")]
-pub enum Fault {
-    /// The kernel reported an error, or transferred too little.
-    Failed(crate::error::Error),
-    /// What was read is not what was written.
-    Wrong(Comparison),
-}
-
-/// [`Fault`] as JSON has it: `error`, or else the data.
-#[derive(Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
-struct TransferFault {
-    /// The kernel reported an error, or transferred too little.
-    error: Option<crate::error::Error>,
-    #[serde(flatten)]
-    found: Comparison,
-}
-
-impl From<Fault> for TransferFault {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Failed(error) => Self { error: Some(error), found: Comparison::default() },
-            Fault::Wrong(found) => Self { error: None, found },
-        }
+        };
+        if found.sectors_bad == 0 { Ok(()) } else { Err(Box::new(Finding::wrong_data(offset, memory.len(), found))) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn wrong_sectors(count: usize) -> String {
+        format!("{count} sectors read are not what was written")
+    }
 
     #[test]
     fn what_is_filled_is_right_and_what_is_spoilt_is_wrong_in_every_sector() {
@@ -145,10 +102,10 @@ mod tests {
             let mut memory = vec![0; bytes];
             for pattern in [Pattern::of(key, false), Pattern::of(key, true)] {
                 pattern.fill(1024, &mut memory);
-                assert_eq!(pattern.check(1024, &memory), None);
+                assert!(pattern.check(1024, &memory).is_ok());
                 pattern.spoil(&mut memory);
-                let found = pattern.check(1024, &memory).expect("spoilt");
-                assert_eq!(found.sectors_bad, bytes.div_ceil(512) as u64, "{bytes} bytes");
+                let found = pattern.check(1024, &memory).expect_err("spoilt");
+                assert_eq!(found.detail, wrong_sectors(bytes.div_ceil(512)), "{bytes} bytes");
             }
         }
     }
@@ -159,14 +116,15 @@ mod tests {
         let mut memory = vec![0; 4096];
         for (pattern, blind) in [(Pattern::of(key, false), false), (Pattern::of(key, true), true)] {
             pattern.fill(4096, &mut memory);
-            assert_eq!(pattern.check(8192, &memory).is_none(), blind);
+            assert_eq!(pattern.check(8192, &memory).is_ok(), blind);
         }
         Pattern::Stamps(key).fill(0, &mut memory);
         let later = Pattern::Stamps(Key { generation: 3, ..key });
-        assert_eq!(later.check(0, &memory).expect("stale").ranges[0].kind, Kind::Stale);
+        assert_eq!(later.check(0, &memory).expect_err("stale").ranges[0].kind, Kind::Stale);
         memory.fill(9);
         memory[700] = 8;
-        let found = Pattern::Byte(9).check(512, &memory).expect("wrong");
-        assert_eq!((found.sectors_bad, found.ranges[0].offset, found.ranges[0].differing_bits), (1, 512 + 700, 1));
+        let found = Pattern::Byte(9).check(512, &memory).expect_err("wrong");
+        let range = &found.ranges[0];
+        assert_eq!((found.detail, range.offset, range.differing_bits), (wrong_sectors(1), 512 + 700, 1));
     }
 }
