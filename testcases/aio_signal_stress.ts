@@ -29,16 +29,17 @@ import { basename } from "node:path";
 import {
   call,
   type Engine,
+  type Finding,
   forgetExpectations,
   limits,
   queryRecord,
   type SignalStressOutcome,
   type StorageInfo,
-  type StressTrouble,
   storageInfo,
 } from "#native";
 import { parseInteger, parseSeed } from "../ts/base/numbers.js";
 import { absence, alignOf, ENGINES } from "../ts/testcase/engines.js";
+import { sentence, type Words } from "../ts/testcase/finding.js";
 import { choice, chooseSeed, flag, integer, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import {
@@ -190,10 +191,9 @@ async function once(test: StressTest, { seed, engines, storage }: State): Promis
   describeRun(test, outcome);
   ownErrors(test, outcome);
   if (outcome.error) test.broken(explainFailure(outcome.error));
-  for (const trouble of outcome.troubles) reportTrouble(test, trouble);
-  if (outcome.troublesTotal > outcome.troubles.length) {
-    test.info(`${outcome.troublesTotal - outcome.troubles.length} more operations went wrong`);
-  }
+  const { first, total } = outcome.findings;
+  for (const finding of first) reportFinding(test, finding);
+  if (total > first.length) test.info(`${total - first.length} more operations went wrong`);
   await verifyFiles(test, outcome);
   if (verify === "full" && test.filesystem === "btrfs") {
     test.info("The checksums of all data are compared with the disk when the filesystem is checked (--verify full)");
@@ -244,30 +244,21 @@ const OPERATIONS_SHOWN = 8;
 /** What the flight recorder holds. */
 const RECORDED_MAX = 65_536;
 
-function reportTrouble(test: StressTest, trouble: StressTrouble): void {
-  const { kind, call, file, offset, bytes, engine, direct, code, errno, got, least, most, ranges, rangesTotal } =
-    trouble;
-  const what = `${call}(${file}, 0x${offset.toString(16)}, ${bytes}) through ${engine}${direct ? " with O_DIRECT" : ""}`;
-  switch (kind) {
-    case "refused":
-      test.fail(`${what} failed: ${code} (${errno})`);
-      break;
-    case "short":
-      test.fail(`${what} went no further: got ${got} of ${least} bytes that must be there`);
-      break;
-    case "long":
-      test.fail(`${what} returned ${got} bytes, and the file has ${most} there at most`);
-      break;
-    case "size":
-      test.fail(`${call}(${file}): size ${got}, must be ${least === most ? least : `from ${least} to ${most}`}`);
-      break;
-    default:
-      test.fail(
-        `${what} returned data that nobody wrote there, in ${rangesTotal} range${rangesTotal === 1 ? "" : "s"}`,
-      );
-  }
+const WORDS: Words = {
+  refused: ({ detail, code, errno }) => `${detail} failed: ${code} (${errno})`,
+  short: ({ detail, got, least }) => `${detail} went no further: got ${got} of ${least} bytes that must be there`,
+  long: ({ detail, got, most }) => `${detail} returned ${got} bytes, and the file has ${most} there at most`,
+  size: ({ detail, got, least, most }) =>
+    `${detail}: size ${got}, must be ${least === most ? least : `from ${least} to ${most}`}`,
+  "wrong-data": ({ detail, rangesTotal }) =>
+    `${detail} returned data that nobody wrote there, in ${rangesTotal} range${rangesTotal === 1 ? "" : "s"}`,
+};
+
+function reportFinding(test: StressTest, finding: Finding): void {
+  const { file = "", ranges, rangesTotal } = finding;
+  test.fail(sentence(WORDS, finding));
   for (const line of describeRanges(file, ranges, rangesTotal)) test.info(line);
-  for (const line of around(trouble)) test.info(`  ${line}`);
+  for (const line of around(finding)) test.info(`  ${line}`);
   for (const range of ranges) {
     const { operations } = queryRecord({ file, offset: range.offset, bytes: range.bytes, max: 2 * OPERATIONS_SHOWN });
     test.info(`What touched 0x${range.offset.toString(16)}:`);
@@ -277,7 +268,7 @@ function reportTrouble(test: StressTest, trouble: StressTrouble): void {
 }
 
 /** The operation as recorded, with the changes of its file before it and all that was in flight there with it. */
-function around({ file, offset, bytes, errno, got }: StressTrouble): string[] {
+function around({ file = "", offset, bytes, errno, got }: Finding): string[] {
   const { operations } = queryRecord({ file, max: RECORDED_MAX });
   const result = errno === undefined ? got : -errno;
   const at = operations.findLastIndex((one) => {

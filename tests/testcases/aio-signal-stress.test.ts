@@ -104,21 +104,24 @@ describe.each(filesystems())("on $name", ({ name, directory }) => {
 });
 
 const OPERATION = {
-  ...{ call: "pread", file: "stress0", offset: 4096, bytes: 512, engine: "libaio" as const, direct: true },
+  ...{ detail: "pread(stress0, 0x1000, 512) through libaio with O_DIRECT", file: "stress0", offset: 4096, bytes: 512 },
   ...{ ranges: [], rangesTotal: 0 },
 };
-const WHAT = "pread(stress0, 0x1000, 512) through libaio with O_DIRECT";
+const WHAT = OPERATION.detail;
 
 test.each([
   [{ kind: "refused", code: "EIO", errno: 5 }, `TFAIL: ${WHAT} failed: EIO (5)`],
   [{ kind: "short", got: 100, least: 512 }, `TFAIL: ${WHAT} went no further: got 100 of 512 bytes that must be there`],
   [{ kind: "long", got: 512, most: 7 }, `TFAIL: ${WHAT} returned 512 bytes, and the file has 7 there at most`],
-  [{ kind: "data", rangesTotal: 2 }, `TFAIL: ${WHAT} returned data that nobody wrote there, in 2 ranges`],
-  [{ kind: "size", call: "fstat", got: 1, least: 2, most: 3 }, "TFAIL: fstat(stress0): size 1, must be from 2 to 3"],
+  [{ kind: "wrong-data", rangesTotal: 2 }, `TFAIL: ${WHAT} returned data that nobody wrote there, in 2 ranges`],
+  [
+    { kind: "size", detail: "fstat(stress0)", got: 1, least: 2, most: 3 },
+    "TFAIL: fstat(stress0): size 1, must be from 2 to 3",
+  ],
 ] as const)("an operation that went wrong: %o", async (wrong, line) => {
   plant = (outcome) => {
-    outcome.troubles.push({ ...OPERATION, ...wrong, ranges: [] });
-    outcome.troublesTotal = 3;
+    outcome.findings.first.push({ ...OPERATION, ...wrong, ranges: [] });
+    outcome.findings.total = 3;
   };
   const lines = await run(process.env.TMPDIR ?? "/tmp", ...SMALL);
   expect(lines).toContain(line);

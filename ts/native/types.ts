@@ -1091,10 +1091,8 @@ commitOldMistake: boolean, };
 export type SignalStressOutcome = {
 /** Why it could not go on. What was found before stands. */
 error?: Failure,
-/** The first operations that went wrong. */
-troubles: Array<StressTrouble>,
-/** How many there were. */
-troublesTotal: number,
+/** The operations that went wrong. */
+findings: Findings,
 /** The files. */
 files: Array<FileLeft>,
 /** The engines' counts, of all workers. */
@@ -1158,24 +1156,6 @@ message?: string, };
 
 /** How the device was found; LTP prints it ("Use uevent strategy"). */
 export type Strategy = "uevent" | "btrfs" | "overlay" | "page" | "unsupported";
-
-/** One operation that went wrong. */
-export type StressTrouble = {
-/** "refused": an errno; "data": a read returned what nobody wrote; "short", "long": it transferred `got` bytes; "size": fstat
- * said `got`. */
-kind: "refused" | "data" | "short" | "long" | "size", errno?: number, code?: string, got?: number, least?: number, most?: number, ranges: Array<BadRange>, rangesTotal: number,
-/** Like `pread` or `ftruncate`. */
-call: string,
-/** The file's name. */
-file: string,
-/** Byte offset in it. */
-offset: number,
-/** Bytes; of a truncate the new size. */
-bytes: number,
-/** The kernel's interface. */
-engine: Engine,
-/** With `O_DIRECT`. */
-direct: boolean, };
 
 /** How hard they raced. */
 export type Tally = {

@@ -15,7 +15,7 @@ use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::recorder::{self, Interface, Recorder};
 use aiodio_core::storage::{Strategy, storage};
 use aiodio_core::verify::{self, Kind as Bad, Level, verify_expected};
-use aiodio_core::workload::signal_stress::{Action, Options, Outcome, Wrong, run, run_with};
+use aiodio_core::workload::signal_stress::{Action, Options, Outcome, run, run_with};
 use common::{ENGINES, Panicking, size, workplaces};
 
 fn options(directory: &Path, seed: u64) -> Options {
@@ -63,7 +63,7 @@ fn a_good_kernel_passes_with_every_seed_and_interrupted_waits_lose_nothing() {
             }
             let outcome = run(&options(place.path(), seed), |_| {});
             assert!(outcome.error.is_none(), "{:?}", outcome.error);
-            assert_eq!(outcome.troubles_total, 0, "seed {seed}: {:#?}", outcome.troubles);
+            assert_eq!(outcome.findings.total, 0, "seed {seed}: {:#?}", outcome.findings.first);
             for found in verified(&outcome) {
                 assert!(found.is_good(), "seed {seed} on {:?}: {found:#?}", place.path());
             }
@@ -196,10 +196,7 @@ fn broken(directory: &Path, fault: Fault, seed: u64) -> Outcome {
 }
 
 fn kinds(outcome: &Outcome) -> Vec<Bad> {
-    let online = outcome.troubles.iter().filter_map(|trouble| match &trouble.wrong {
-        Wrong::Data { ranges, .. } => Some(ranges.iter().map(|range| range.kind).collect::<Vec<_>>()),
-        _ => None,
-    });
+    let online = outcome.findings.first.iter().map(|found| found.ranges.iter().map(|range| range.kind).collect::<Vec<_>>());
     let later = verified(outcome).into_iter().map(|found| found.ranges.into_iter().map(|range| range.kind).collect());
     online.chain(later).flatten().collect()
 }
@@ -216,16 +213,16 @@ fn each_planted_fault_is_found_and_named() {
         assert!(misdirected.contains(&Bad::Misplaced), "{misdirected:?}");
 
         let eio = broken(place.path(), Fault::Eio, seed);
-        assert!(eio.troubles_total > 0);
-        for trouble in &eio.troubles {
-            assert!(matches!(trouble.wrong, Wrong::Refused(Errno(libc::EIO))), "{trouble:?}");
-            assert_eq!(trouble.operation.call, "pread");
+        assert!(eio.findings.total > 0);
+        for found in &eio.findings.first {
+            assert_eq!((found.kind, found.errno), ("refused", Some(Errno(libc::EIO))), "{found:?}");
+            assert!(found.detail.starts_with("pread("), "{found:?}");
         }
 
         let short = broken(place.path(), Fault::ShortRead, seed);
-        assert!(short.troubles_total > 0);
-        for trouble in &short.troubles {
-            assert!(matches!(trouble.wrong, Wrong::Short { got, least } if got < least), "never corruption: {trouble:?}");
+        assert!(short.findings.total > 0);
+        for found in &short.findings.first {
+            assert!(found.kind == "short" && found.got < found.least, "never corruption: {found:?}");
         }
 
         let stale = kinds(&broken(place.path(), Fault::StaleBuffer, seed));
@@ -267,12 +264,12 @@ fn eio_of_a_read_across_the_end_is_forgiven_on_xfs_and_nowhere_else() {
         let outcomes: Vec<_> = (0..12).map(|seed| broken(place.path(), Fault::Eio, seed)).collect();
         let forgiven: u64 = outcomes.iter().map(|outcome| outcome.collisions).sum();
         assert_eq!(forgiven > 0, is_xfs(place.path()), "{forgiven} forgiven in {:?}", place.path());
-        assert!(outcomes.iter().any(|outcome| outcome.troubles_total > 0));
+        assert!(outcomes.iter().any(|outcome| outcome.findings.total > 0));
     }
 }
 
 #[test]
-fn a_full_filesystem_is_an_error_and_no_trouble_whatever_met_it() {
+fn a_full_filesystem_is_an_error_and_no_finding_whatever_met_it() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().to_owned();
     let runs = move || {
@@ -297,7 +294,7 @@ fn a_full_filesystem_is_an_error_and_no_trouble_whatever_met_it() {
     let Some(outcomes) = std::thread::spawn(runs).join().unwrap() else { return };
     let mut by_mapping = 0;
     for outcome in outcomes {
-        assert_eq!(outcome.troubles_total, 0, "{:#?}", outcome.troubles);
+        assert_eq!(outcome.findings.total, 0, "{:#?}", outcome.findings.first);
         let error = outcome.error.expect("three files of 1 MiB do not fit");
         assert!(matches!(error.errno, Some(Errno(libc::ENOSPC | libc::EFAULT))), "{error:?}");
         by_mapping += u32::from(error.errno == Some(Errno(libc::EFAULT)));
@@ -329,6 +326,6 @@ fn a_worker_that_panics_is_an_error_and_nobody_waits_for_its_turn() {
         let outcome = run_with(&open, &Options { signals: false, files: size(1), ..options(place.path(), 3) }, |_| {});
         let error = outcome.error.unwrap().message;
         assert_eq!(error, "A worker panicked, which is a mistake of the test's own: planted");
-        assert_eq!(outcome.troubles_total, 0, "{:?}", outcome.troubles);
+        assert_eq!(outcome.findings.total, 0, "{:?}", outcome.findings);
     }
 }

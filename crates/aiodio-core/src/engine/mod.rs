@@ -49,6 +49,13 @@ pub enum Kind {
     Sync,
 }
 
+/// The spelling in reports.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
+}
+
 impl Kind {
     /// Sets the interface up for `depth` operations in flight.
     pub fn open(self, depth: NonZeroUsize) -> Result<Box<dyn Engine>> {

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
-pub use self::outcome::{FileLeft, Operation, Outcome, Trouble, Wrong};
+pub use self::outcome::{FileLeft, Outcome};
 pub use self::plan::{Action, Weights};
 use self::storm::{Storm, Targets};
 use self::turn::Turns;
@@ -33,6 +33,7 @@ use crate::json;
 use crate::oracle::Oracle;
 use crate::storage;
 use crate::sys::{self, Flags};
+use crate::workload::shared::finding::{Finding, Findings};
 use crate::workload::shared::gate::panicked;
 
 /// What to do.
@@ -80,10 +81,8 @@ pub struct Options {
     pub commit_old_mistake: bool,
 }
 
-/// Troubles described; all are counted.
-const TROUBLES_MAX: usize = 16;
 /// Where a fault is in everything, going on shows nothing new.
-const TROUBLES_ENOUGH: u64 = 1000;
+const FINDINGS_ENOUGH: u64 = 1000;
 
 /// One of the files, as the workers share it.
 #[derive(Debug)]
@@ -139,8 +138,7 @@ struct Run<'caller> {
 #[derive(Debug, Default)]
 struct Found {
     error: Option<Error>,
-    troubles: Vec<Trouble>,
-    total: u64,
+    findings: Findings,
     stats: Stats,
     done: [u64; Action::ALL.len()],
     direct: u64,
@@ -154,15 +152,14 @@ impl Run<'_> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn trouble(&self, trouble: Trouble) {
+    /// A full filesystem ends the test.
+    fn add(&self, finding: Finding) -> Result<()> {
         let mut found = self.found();
-        found.total += 1;
-        if found.troubles.len() < TROUBLES_MAX {
-            found.troubles.push(trouble);
-        }
-        if found.total >= TROUBLES_ENOUGH {
+        found.findings.add(finding);
+        if found.findings.total >= FINDINGS_ENOUGH {
             self.stop.store(true, Ordering::Relaxed);
         }
+        found.findings.full().map_or(Ok(()), Err)
     }
 
     fn give_up(&self, error: Error) {
@@ -263,8 +260,7 @@ impl Run<'_> {
         });
         Outcome {
             error: found.error,
-            troubles: found.troubles,
-            troubles_total: found.total,
+            findings: found.findings,
             files: files.collect(),
             stats: found.stats,
             done: found.done,

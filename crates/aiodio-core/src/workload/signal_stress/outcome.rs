@@ -1,4 +1,4 @@
-//! What went wrong, and how it went.
+//! How it went.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,113 +6,11 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::Action;
-use crate::engine::{Kind, Stats};
-use crate::error::{Errno, Error};
+use crate::engine::Stats;
+use crate::error::Error;
 use crate::oracle::Oracle;
-use crate::verify::BadRange;
+use crate::workload::shared::finding::Findings;
 use crate::{expectation, json};
-
-/// What an operation that went wrong was.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(rename = "StressOperation"))]
-#[serde(rename_all = "camelCase")]
-pub struct Operation {
-    /// Like `pread` or `ftruncate`.
-    pub call: &'static str,
-    /// The file's name.
-    pub file: String,
-    /// Byte offset in it.
-    pub offset: u64,
-    /// Bytes; of a truncate the new size.
-    pub bytes: u64,
-    /// The kernel's interface.
-    pub engine: Kind,
-    /// With `O_DIRECT`.
-    pub direct: bool,
-}
-
-/// What went wrong.
-#[derive(Clone, Debug)]
-pub enum Wrong {
-    /// The kernel completed it with an error.
-    Refused(Errno),
-    /// A read returned data that nobody can have written there.
-    Data {
-        /// The first bad ranges.
-        ranges: Vec<BadRange>,
-        /// How many there are.
-        total: u64,
-    },
-    /// A transfer that went no further, although neither the end of the file nor an error was there.
-    Short {
-        /// Bytes transferred.
-        got: u64,
-        /// Bytes that should have been, at least.
-        least: u64,
-    },
-    /// A read returned more than there can have been.
-    Long {
-        /// Bytes transferred.
-        got: u64,
-        /// Bytes that there were, at most.
-        most: u64,
-    },
-    /// `fstat(2)`, while nobody else used the file.
-    Size {
-        /// In bytes.
-        found: u64,
-        /// What would be right.
-        least: u64,
-        /// What would be right.
-        most: u64,
-    },
-}
-
-/// One operation that went wrong.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "StressTrouble", rename = "StressTrouble"))]
-#[serde(into = "StressTrouble")]
-pub struct Trouble {
-    /// Which.
-    pub operation: Operation,
-    /// How.
-    pub wrong: Wrong,
-}
-
-/// [`Trouble`] as JSON has it.
-#[derive(Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
-#[serde(rename_all = "camelCase")]
-struct StressTrouble {
-    /// "refused": an errno; "data": a read returned what nobody wrote; "short", "long": it transferred `got` bytes; "size": fstat
-    /// said `got`.
-    #[cfg_attr(feature = "typescript", ts(type = "\"refused\" | \"data\" | \"short\" | \"long\" | \"size\""))]
-    kind: &'static str,
-    #[serde(flatten)]
-    operation: Operation,
-    errno: Option<Errno>,
-    got: Option<u64>,
-    least: Option<u64>,
-    most: Option<u64>,
-    ranges: Vec<BadRange>,
-    ranges_total: u64,
-}
-
-impl From<Trouble> for StressTrouble {
-    fn from(Trouble { operation, wrong }: Trouble) -> Self {
-        let (errno, got, least, most, ranges, ranges_total) = (None, None, None, None, Vec::new(), 0);
-        let shown = Self { kind: "refused", operation, errno, got, least, most, ranges, ranges_total };
-        match wrong {
-            Wrong::Refused(errno) => Self { errno: Some(errno), ..shown },
-            Wrong::Data { ranges, total } => Self { kind: "data", ranges, ranges_total: total, ..shown },
-            Wrong::Short { got, least } => Self { kind: "short", got: Some(got), least: Some(least), ..shown },
-            Wrong::Long { got, most } => Self { kind: "long", got: Some(got), most: Some(most), ..shown },
-            Wrong::Size { found, least, most } => {
-                Self { kind: "size", got: Some(found), least: Some(least), most: Some(most), ..shown }
-            }
-        }
-    }
-}
 
 /// A file as the operations have left it.
 #[derive(Debug, Serialize)]
@@ -134,10 +32,8 @@ pub struct FileLeft {
 pub struct Outcome {
     /// Why it could not go on. What was found before stands.
     pub error: Option<Error>,
-    /// The first operations that went wrong.
-    pub troubles: Vec<Trouble>,
-    /// How many there were.
-    pub troubles_total: u64,
+    /// The operations that went wrong.
+    pub findings: Findings,
     /// The files.
     pub files: Vec<FileLeft>,
     /// The engines' counts, of all workers.

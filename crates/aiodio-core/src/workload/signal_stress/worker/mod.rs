@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::mistake;
 use super::plan::{Action, Plan, Shape, Step as Planned};
 use super::turn::Mode;
-use super::{Operation, Run, Sizing, State, Trouble, Wrong};
+use super::{Run, Sizing, State};
 use crate::buffer::{Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation as Transfer, Queue, Stats};
 use crate::error::{Errno, Error, Result, Step};
@@ -17,6 +17,7 @@ use crate::oracle::{Change, ChangeId, Ending, Expected, ReadId};
 use crate::recorder::{Begin, Kind as Recorded};
 use crate::sys::{self, Flags};
 use crate::verify::check_memory;
+use crate::workload::shared::finding::Finding;
 use crate::workload::shared::overlap::goes_on;
 
 /// Bad ranges described of one read.
@@ -279,45 +280,41 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         let Completion { op, file: index, offset, bytes, mut buffer, user_data, mut result, .. } = completion;
         let InFlight { purpose, mode, file } = user_data;
         let shared = &self.run.files[file];
+        let finding = |kind| Finding::new(kind, offset, bytes as u64, "");
         // Nowhere else is there such room behind the end, and elsewhere EIO is what it says.
         if let (true, Mode::Direct, Purpose::Read { then, .. }, Err(Errno(libc::EIO))) = (self.run.is_xfs, mode, &purpose, result) {
             let again = self.read_to_end(file, then, offset, &mut buffer[..bytes]);
             self.collisions += u64::from(again.is_ok());
             result = again;
         }
-        let wrong = {
+        let found = {
             let mut state = shared.state();
             match purpose {
                 Purpose::Change(id) => {
                     state.oracle.end(id, Ending::of(result, bytes));
                     match result {
                         Ok(got) if got == bytes => None,
-                        Ok(got) => Some(Wrong::Short { got: got as u64, least: bytes as u64 }),
-                        Err(errno) => Some(Wrong::Refused(errno)),
+                        Ok(got) => Some(Finding { got: Some(got as u64), least: Some(bytes as u64), ..finding("short") }),
+                        Err(errno) => Some(finding("refused").errno(errno)),
                     }
                 }
                 Purpose::Read { id, then } => {
                     let undisturbed = then.truncating == 0 && then.truncates == state.sizing.truncates;
                     let least = if undisturbed { then.least.saturating_sub(offset).min(bytes as u64) } else { 0 };
                     let most = if undisturbed { state.oracle.sizes().end().saturating_sub(offset) } else { u64::MAX };
-                    let wrong = check_read(&state, id, offset, &buffer, result, least, most);
+                    let found = check_read(&state, id, offset, &buffer[..bytes], result, least, most);
                     state.oracle.end_read(id);
-                    wrong
+                    found
                 }
             }
         };
         shared.turns.end(mode);
         self.free.push(buffer);
-        let Some(wrong) = wrong else { return Ok(()) };
-        let operation = Operation {
-            call: if op == Op::Write { "pwrite" } else { "pread" },
-            file: shared.name.clone(),
-            offset,
-            bytes: bytes as u64,
-            engine: kind,
-            direct: index as usize >= self.run.files.len(),
-        };
-        self.wrong(operation, wrong)
+        let Some(found) = found else { return Ok(()) };
+        let (name, call) = (&shared.name, if op == Op::Write { "pwrite" } else { "pread" });
+        let direct = if index as usize >= self.run.files.len() { " with O_DIRECT" } else { "" };
+        let detail = format!("{call}({name}, {offset:#x}, {bytes}) through {kind}{direct}");
+        self.run.add(Finding { file: Some(name.clone()), detail, ..found })
     }
 
     /// A direct read that failed with EIO once more, but only up to the end of the file; EIO where it did not go beyond.
@@ -339,16 +336,6 @@ impl<'run, 'caller> Worker<'run, 'caller> {
         // SAFETY: `memory` has room for so many bytes.
         calls.call(&begin, || unsafe { libc::pread64(fd, memory.as_mut_ptr().cast(), bytes, offset as i64) })
     }
-
-    /// A full filesystem ends the test; everything else is a finding.
-    fn wrong(&mut self, operation: Operation, wrong: Wrong) -> Result<()> {
-        if let Wrong::Refused(errno @ Errno(libc::ENOSPC | libc::EDQUOT)) = wrong {
-            let message = "The filesystem is full: use fewer or smaller files";
-            return Err(Error::new(Step::Write, message).errno(errno).offset(operation.offset));
-        }
-        self.run.trouble(Trouble { operation, wrong });
-        Ok(())
-    }
 }
 
 /// No stamp begins with it, and it is no zero.
@@ -362,17 +349,18 @@ fn check_read(
     result: std::result::Result<usize, Errno>,
     least: u64,
     most: u64,
-) -> Option<Wrong> {
+) -> Option<Finding> {
+    let finding = |kind| Finding::new(kind, offset, memory.len() as u64, "");
     let got = match result {
         Ok(got) => got as u64,
-        Err(errno) => return Some(Wrong::Refused(errno)),
+        Err(errno) => return Some(finding("refused").errno(errno)),
     };
     if got > most {
-        return Some(Wrong::Long { got, most });
+        return Some(Finding { got: Some(got), most: Some(most), ..finding("long") });
     }
-    let outcome = check_memory(&state.oracle.seen_by(id), offset, &memory[..got as usize], RANGES_MAX);
-    if outcome.ranges_total > 0 {
-        return Some(Wrong::Data { ranges: outcome.ranges, total: outcome.ranges_total });
+    let found = check_memory(&state.oracle.seen_by(id), offset, &memory[..got as usize], RANGES_MAX);
+    if found.ranges_total > 0 {
+        return Some(Finding::wrong_data(offset, memory.len(), found));
     }
-    (got < least).then_some(Wrong::Short { got, least })
+    (got < least).then(|| Finding { got: Some(got), least: Some(least), ..finding("short") })
 }

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use super::super::plan::{Action, Step as Planned};
 use super::super::turn::Mode;
-use super::super::{Operation, Wrong};
 use super::Worker;
 use crate::buffer::page_bytes;
 use crate::engine::Kind;
@@ -13,6 +12,7 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::oracle::{Change, Ending, Expected, SizeChange};
 use crate::recorder::{Begin, Kind as Recorded};
 use crate::sys::mapping::Mapping;
+use crate::workload::shared::finding::Finding;
 
 impl Worker<'_, '_> {
     pub(super) fn fsync(&mut self, step: &Planned) -> Result<()> {
@@ -75,8 +75,10 @@ impl Worker<'_, '_> {
         result: std::result::Result<(), Errno>,
     ) -> Result<()> {
         let Err(errno) = result else { return Ok(()) };
-        let file = self.run.files[step.file].name.clone();
-        self.wrong(Operation { call, file, offset, bytes, engine: Kind::Sync, direct: false }, Wrong::Refused(errno))
+        let name = &self.run.files[step.file].name;
+        let detail = format!("{call}({name}, {offset:#x}, {bytes}) through {}", Kind::Sync);
+        let finding = Finding::new("refused", offset, bytes, detail).errno(errno);
+        self.run.add(Finding { file: Some(name.clone()), ..finding })
     }
 
     /// While nobody else uses the file: its size can be compared, and no truncate can turn a store into SIGBUS.
@@ -94,9 +96,9 @@ impl Worker<'_, '_> {
         let found = file.size()?;
         let (least, most) = shared.state().oracle.sizes().into_inner();
         if !(least..=most).contains(&found) {
-            let operation =
-                Operation { call: "fstat", file: shared.name.clone(), offset: 0, bytes: 0, engine: Kind::Sync, direct: false };
-            return self.wrong(operation, Wrong::Size { found, least, most });
+            let (file, got, least, most) = (Some(shared.name.clone()), Some(found), Some(least), Some(most));
+            let detail = format!("fstat({})", shared.name);
+            return run.add(Finding { file, got, least, most, ..Finding::new("size", 0, 0, detail) });
         }
         let end = (step.offset + step.bytes).min(found);
         if step.offset >= end {
