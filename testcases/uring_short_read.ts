@@ -23,17 +23,10 @@
  * The report's ring had a kernel thread for its submissions (SQPOLL); here the testing thread submits.
  */
 import { join } from "node:path";
-import {
-  call,
-  limits,
-  queryRecord,
-  type ShortReadOutcome,
-  type ShortReadTrouble,
-  type StorageInfo,
-  storageInfo,
-} from "#native";
+import { call, type Finding, limits, queryRecord, type ShortReadOutcome, type StorageInfo, storageInfo } from "#native";
 import { formatBytes, parseInteger } from "../ts/base/numbers.js";
 import { alignOf, engineOption } from "../ts/testcase/engines.js";
+import { sentence, type Words } from "../ts/testcase/finding.js";
 import { choice, chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
 import { describeRanges, explainFailure } from "../ts/testcase/verification.js";
@@ -118,10 +111,10 @@ export default testcase({
     test.sink.data("reads", outcome);
     describeRun(test, outcome);
     if (outcome.error) test.broken(explainFailure(outcome.error));
-    for (const trouble of outcome.troubles) reportTrouble(test, trouble);
-    const rest = outcome.troublesTotal - outcome.troubles.length;
-    if (rest > 0) test.info(`${rest} more reads went wrong`);
-    if (outcome.troublesTotal > 0) return;
+    const { first, total } = outcome.findings;
+    for (const finding of first) reportFinding(test, finding);
+    if (total > first.length) test.info(`${total - first.length} more reads went wrong`);
+    if (total > 0) return;
     const { shortReads } = outcome.stats;
     // A resumed read that meets the end of the file counts as short too; each such read ends there once.
     test.pass(
@@ -146,33 +139,27 @@ const OPERATIONS_SHOWN = 4;
 /** Of those that the flight recorder has of the range, how many are looked through. */
 const RECORDED_MAX = 4096;
 
-function reportTrouble(test: ShortReadTest, trouble: ShortReadTrouble): void {
-  const { kind, offset, asked, expected, got, first, code, errno, ranges, rangesTotal } = trouble;
-  const where = `${FILE} at offset 0x${offset.toString(16)}`;
-  switch (kind) {
-    case "short":
-      test.fail(`short read of ${where}: got ${got} of ${expected}`);
-      break;
-    case "touched":
-      test.fail(
-        `short read of ${where}: got ${got} of ${expected}, and memory behind them changed, first at byte ${first}`,
-      );
-      break;
-    case "unfilled":
-      test.fail(`read of ${where} says ${got} bytes, and left memory as it was from byte ${first} on`);
-      break;
-    case "long":
-      test.fail(`read of ${where} returned ${got} bytes, and the file has ${expected} there`);
-      break;
-    case "refused":
-      test.fail(`read of ${asked} bytes of ${where} failed: ${code} (${errno})`);
-      break;
-    default:
-      test.fail(`read of ${where}: got ${got} bytes that are not the file's`);
-  }
+const whereOf = ({ offset }: Finding) => `${FILE} at offset 0x${offset.toString(16)}`;
+const short = (finding: Finding) => `short read of ${whereOf(finding)}: got ${finding.got} of ${finding.least}`;
+
+const WORDS: Words = {
+  short,
+  touched: (finding) => `${short(finding)}, and memory behind them changed, ${finding.detail}`,
+  unfilled: (finding) =>
+    `read of ${whereOf(finding)} says ${finding.got} bytes, and left memory as it was ${finding.detail}`,
+  long: (finding) =>
+    `read of ${whereOf(finding)} returned ${finding.got} bytes, and the file has ${finding.most} there`,
+  refused: (finding) =>
+    `read of ${finding.bytes} bytes of ${whereOf(finding)} failed: ${finding.code} (${finding.errno})`,
+  "wrong-data": (finding) => `read of ${whereOf(finding)}: got ${finding.got} bytes that are not the file's`,
+};
+
+function reportFinding(test: ShortReadTest, finding: Finding): void {
+  const { offset, bytes, ranges, rangesTotal } = finding;
+  test.fail(sentence(WORDS, finding));
   for (const line of describeRanges(FILE, ranges, rangesTotal)) test.info(line);
-  const { operations } = queryRecord({ file: FILE, offset, bytes: asked, max: RECORDED_MAX });
-  const it = operations.findLast((one) => one.offset === offset && one.bytes === asked);
+  const { operations } = queryRecord({ file: FILE, offset, bytes, max: RECORDED_MAX });
+  const it = operations.findLast((one) => one.offset === offset && one.bytes === bytes);
   const last = operations.slice(-OPERATIONS_SHOWN);
   // However much went on there after it.
   const shown = !it || last.includes(it) ? last : [it, ...last.slice(1)];

@@ -83,25 +83,28 @@ describe.each(filesystems())("on $name", ({ directory }) => {
   });
 });
 
-const READ = { offset: 65_536, asked: 65_536, expected: 65_536, got: 4096, ranges: [], rangesTotal: 0 };
+const READ = {
+  ...{ offset: 65_536, bytes: 65_536, got: 4096, least: 65_536, most: 65_536 },
+  ...{ detail: "", ranges: [], rangesTotal: 0 },
+};
 const WHERE = "short_read at offset 0x10000";
 
 test.each([
   [{ kind: "short" }, `TFAIL: short read of ${WHERE}: got 4096 of 65536`],
   [
-    { kind: "touched", first: 5000 },
+    { kind: "touched", detail: "first at byte 5000" },
     `TFAIL: short read of ${WHERE}: got 4096 of 65536, and memory behind them changed, first at byte 5000`,
   ],
   [
-    { kind: "unfilled", got: 65_536, first: 512 },
+    { kind: "unfilled", got: 65_536, detail: "from byte 512 on" },
     `TFAIL: read of ${WHERE} says 65536 bytes, and left memory as it was from byte 512 on`,
   ],
-  [{ kind: "long", expected: 100 }, `TFAIL: read of ${WHERE} returned 4096 bytes, and the file has 100 there`],
+  [{ kind: "long", most: 100 }, `TFAIL: read of ${WHERE} returned 4096 bytes, and the file has 100 there`],
   [{ kind: "refused", code: "EIO", errno: 5 }, `TFAIL: read of 65536 bytes of ${WHERE} failed: EIO (5)`],
 ] as const)("a read that went wrong: %o", async (wrong, line) => {
   plant = (outcome) => {
-    outcome.troubles.push({ ...READ, ...wrong, ranges: [] });
-    outcome.troublesTotal = 2;
+    outcome.findings.first.push({ ...READ, ...wrong, ranges: [] });
+    outcome.findings.total = 2;
   };
   const lines = await run(process.env.TMPDIR ?? "/tmp");
   expect(lines).toContain(line);

@@ -1020,10 +1020,8 @@ seed: bigint, };
 export type ShortReadOutcome = {
 /** Why it could not go on. */
 error?: Failure,
-/** The first reads that went wrong. */
-troubles: Array<ShortReadTrouble>,
-/** How many there were. */
-troublesTotal: number,
+/** The reads that went wrong. */
+findings: Findings,
 /** Reads that were checked. */
 reads: number,
 /** Of these, those that ended at the end of the file, short and right. */
@@ -1040,16 +1038,6 @@ noReclaim: boolean,
 stats: EngineStats,
 /** The reading alone. */
 elapsedSeconds: number, };
-
-/** A read that went wrong. */
-export type ShortReadTrouble = {
-/** "short": it ended before it had to; "touched": and memory behind its end has changed; "unfilled": it says that it was complete
- * and left memory as it was. */
-kind: "short" | "touched" | "unfilled" | "long" | "data" | "refused", offset: number, asked: number,
-/** Bytes that were there to be read. */
-expected: number, got: number,
-/** For "touched" and "unfilled": offset in the buffer. */
-first?: number, errno?: number, code?: string, ranges: Array<BadRange>, rangesTotal: number, };
 
 export type SignalStressOptions = {
 /** Where the files are made: `stress0`, `stress1`, …; older ones of these names are removed. */

@@ -12,7 +12,7 @@ use aiodio_core::engine::{Engine, Event, Kind, Request};
 use aiodio_core::error::{Errno, Result};
 use aiodio_core::verify::Kind as Bad;
 use aiodio_core::workload::fill::fill;
-use aiodio_core::workload::short_read::{Options, Outcome, Wrong, run, run_with};
+use aiodio_core::workload::short_read::{Options, Outcome, run, run_with};
 use common::{ENGINES, KEY, size, workplaces};
 
 const BLOCK: usize = 64 << 10;
@@ -45,7 +45,7 @@ fn all_reads_are_complete_and_right() {
             for resubmit in [false, true] {
                 let outcome = run(&Options { resubmit, ..options(place.path(), engine) }, |_| {});
                 assert!(outcome.error.is_none(), "{:?}", outcome.error);
-                assert_eq!(outcome.troubles_total, 0, "{engine:?}: {:#?}", outcome.troubles);
+                assert_eq!(outcome.findings.total, 0, "{engine:?}: {:#?}", outcome.findings.first);
                 // More than asked for only until all disturbers have had a turn, which a busy machine may take its time for.
                 assert!(outcome.reads >= READS && outcome.reads.is_multiple_of(READS / 2), "{outcome:?}");
                 assert!(outcome.at_end > 0, "the end of the file is read, short and rightly so");
@@ -147,16 +147,16 @@ fn each_planted_fault_has_its_own_name_each_time() {
     for _ in 0..3 {
         for fault in [Fault::Short, Fault::ShortAndTouched, Fault::Unfilled, Fault::Eio] {
             let outcome = broken(fault, false);
-            assert_eq!(outcome.troubles_total, READS / 32, "{fault:?}");
-            for trouble in &outcome.troubles {
-                let named = match (&trouble.wrong, fault) {
-                    (Wrong::Short, Fault::Short) => trouble.got == BLOCK as u64 / 2,
-                    (Wrong::Touched { first }, Fault::ShortAndTouched) => *first == BLOCK as u64 / 2 + 100,
-                    (Wrong::Unfilled { first: 0 }, Fault::Unfilled) => trouble.got == trouble.asked,
-                    (Wrong::Refused(Errno(libc::EIO)), Fault::Eio) => true,
+            assert_eq!(outcome.findings.total, READS / 32, "{fault:?}");
+            for found in &outcome.findings.first {
+                let named = match (found.kind, fault) {
+                    ("short", Fault::Short) => found.got == Some(BLOCK as u64 / 2),
+                    ("touched", Fault::ShortAndTouched) => found.detail == format!("first at byte {}", BLOCK / 2 + 100),
+                    ("unfilled", Fault::Unfilled) => found.detail == "from byte 0 on" && found.got == Some(found.bytes),
+                    ("refused", Fault::Eio) => found.errno == Some(Errno(libc::EIO)),
                     _ => false,
                 };
-                assert!(named, "{fault:?}: {trouble:?}");
+                assert!(named, "{fault:?}: {found:?}");
             }
         }
     }
@@ -165,10 +165,10 @@ fn each_planted_fault_has_its_own_name_each_time() {
 #[test]
 fn what_a_careful_program_would_not_notice_is_no_fault() {
     let resumed = broken(Fault::Short, true);
-    assert_eq!(resumed.troubles_total, 0, "{:#?}", resumed.troubles);
+    assert_eq!(resumed.findings.total, 0, "{:#?}", resumed.findings.first);
     assert!(resumed.stats.short_reads > 0);
     let interrupted = broken(Fault::Interrupted, false);
-    assert_eq!(interrupted.troubles_total, 0, "{:#?}", interrupted.troubles);
+    assert_eq!(interrupted.findings.total, 0, "{:#?}", interrupted.findings.first);
     assert!(interrupted.stats.retried_eintr > 0);
 }
 
@@ -181,10 +181,10 @@ fn other_data_than_the_files_are_corruption_and_not_a_short_read() {
     file.sync_all().unwrap();
     for _ in 0..3 {
         let outcome = run(&options, |_| {});
-        assert!(outcome.troubles_total > 0);
-        for trouble in &outcome.troubles {
-            let Wrong::Data { ranges, total: 1 } = &trouble.wrong else { panic!("{trouble:?}") };
-            assert_eq!((ranges[0].kind, ranges[0].offset), (Bad::Mutated, 1 << 20));
+        assert!(outcome.findings.total > 0);
+        for found in &outcome.findings.first {
+            assert_eq!((found.kind, found.ranges_total), ("wrong-data", 1), "{found:?}");
+            assert_eq!((found.ranges[0].kind, found.ranges[0].offset), (Bad::Mutated, 1 << 20));
         }
     }
 }
@@ -195,6 +195,6 @@ fn a_file_that_ends_too_early_is_a_short_read() {
     let options = options(place.path(), Kind::IoUring);
     std::fs::OpenOptions::new().write(true).open(&options.path).unwrap().set_len(BYTES - 100).unwrap();
     let outcome = run(&options, |_| {});
-    assert!(outcome.troubles.iter().all(|trouble| matches!(trouble.wrong, Wrong::Short)), "{:#?}", outcome.troubles);
-    assert!(outcome.troubles_total > 0);
+    assert!(outcome.findings.first.iter().all(|found| found.kind == "short"), "{:#?}", outcome.findings);
+    assert!(outcome.findings.total > 0);
 }

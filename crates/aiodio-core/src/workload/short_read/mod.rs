@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use self::disturbers::{Beat, Disturbances, Over, disturb};
+use super::shared::finding::{Finding, Findings};
 use super::shared::overlap;
 use crate::buffer::{Align, Buffer, Pool};
 use crate::engine::{Completion, Engine, Kind, Op, Operation, Queue, Stats};
@@ -22,7 +23,7 @@ use crate::oracle::Stamped;
 use crate::random::Random;
 use crate::stamp::{Key, SECTOR, SECTOR_BYTES};
 use crate::sys::{File, Flags};
-use crate::verify::{BadRange, check_memory};
+use crate::verify::check_memory;
 use crate::workload::copy::PROGRESS_INTERVAL;
 
 /// What to read and how.
@@ -57,87 +58,6 @@ pub struct Options {
     pub seed: u64,
 }
 
-/// What is wrong with a read.
-#[derive(Clone, Debug)]
-pub enum Wrong {
-    /// It ended before it had to, and not at the end of the file.
-    Short,
-    /// It ended before it had to, and memory behind what it returned has changed.
-    Touched {
-        /// Byte offset in the buffer of the first change.
-        first: u64,
-    },
-    /// It says that it was complete, but left memory as it was.
-    Unfilled {
-        /// The same of what it left.
-        first: u64,
-    },
-    /// It returned more than the file has.
-    Long,
-    /// It returned other data than the file's.
-    Data {
-        /// The first bad ranges.
-        ranges: Vec<BadRange>,
-        /// How many there are.
-        total: u64,
-    },
-    /// The kernel completed it with an error.
-    Refused(Errno),
-}
-
-/// A read that went wrong.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "ShortReadTrouble", rename = "ShortReadTrouble"))]
-#[serde(into = "ShortReadTrouble")]
-pub struct Trouble {
-    /// Byte offset in the file.
-    pub offset: u64,
-    /// Bytes asked for.
-    pub asked: u64,
-    /// Bytes that were there to be read.
-    pub expected: u64,
-    /// Bytes that the kernel says it read.
-    pub got: u64,
-    /// What is wrong.
-    pub wrong: Wrong,
-}
-
-/// [`Trouble`] as JSON has it.
-#[derive(Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
-#[serde(rename_all = "camelCase")]
-struct ShortReadTrouble {
-    /// "short": it ended before it had to; "touched": and memory behind its end has changed; "unfilled": it says that it was complete
-    /// and left memory as it was.
-    #[cfg_attr(feature = "typescript", ts(type = "\"short\" | \"touched\" | \"unfilled\" | \"long\" | \"data\" | \"refused\""))]
-    kind: &'static str,
-    offset: u64,
-    asked: u64,
-    /// Bytes that were there to be read.
-    expected: u64,
-    got: u64,
-    /// For "touched" and "unfilled": offset in the buffer.
-    first: Option<u64>,
-    errno: Option<Errno>,
-    ranges: Vec<BadRange>,
-    ranges_total: u64,
-}
-
-impl From<Trouble> for ShortReadTrouble {
-    fn from(Trouble { offset, asked, expected, got, wrong }: Trouble) -> Self {
-        let (first, errno, ranges, ranges_total) = (None, None, Vec::new(), 0);
-        let shown = Self { kind: "short", offset, asked, expected, got, first, errno, ranges, ranges_total };
-        match wrong {
-            Wrong::Short => shown,
-            Wrong::Touched { first } => Self { kind: "touched", first: Some(first), ..shown },
-            Wrong::Unfilled { first } => Self { kind: "unfilled", first: Some(first), ..shown },
-            Wrong::Long => Self { kind: "long", ..shown },
-            Wrong::Data { ranges, total } => Self { kind: "data", ranges, ranges_total: total, ..shown },
-            Wrong::Refused(errno) => Self { kind: "refused", errno: Some(errno), ..shown },
-        }
-    }
-}
-
 /// How it went.
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
@@ -145,10 +65,8 @@ impl From<Trouble> for ShortReadTrouble {
 pub struct Outcome {
     /// Why it could not go on.
     pub error: Option<Error>,
-    /// The first reads that went wrong.
-    pub troubles: Vec<Trouble>,
-    /// How many there were.
-    pub troubles_total: u64,
+    /// The reads that went wrong.
+    pub findings: Findings,
     /// Reads that were checked.
     pub reads: u64,
     /// Of these, those that ended at the end of the file, short and right.
@@ -169,7 +87,6 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
-const TROUBLES_MAX: usize = 16;
 const RANGES_MAX: usize = 4;
 /// No stamp has a sector of it.
 const POISON: u8 = 0xa5;
@@ -233,7 +150,7 @@ impl<'options> Reader<'options> {
             drop(over);
             result
         });
-        self.outcome.error = result.err();
+        self.outcome.error = result.err().or_else(|| self.outcome.findings.full());
         self.outcome.elapsed = start.elapsed();
         self.outcome.stats = queue.finish();
         self.outcome.dropped = disturbances.dropped.load(Ordering::Relaxed);
@@ -250,7 +167,7 @@ impl<'options> Reader<'options> {
         let mut reported = Instant::now();
         for pass in 0_u64.. {
             let met = !self.options.disturb || disturbances.met();
-            if !overlap::goes_on(self.options.passes, pass + 1, met, self.outcome.troubles_total) {
+            if !overlap::goes_on(self.options.passes, pass + 1, met, self.outcome.findings.total) {
                 break;
             }
             let mut next = 0;
@@ -292,24 +209,22 @@ impl<'options> Reader<'options> {
         let Completion { offset, bytes, buffer, result, .. } = completion;
         let (asked, expected) = (bytes as u64, (self.options.bytes - offset).min(bytes as u64));
         let got = *result.as_ref().unwrap_or(&0) as u64;
-        let wrong = match result {
+        let found = match result {
             Ok(_) => self.check(offset, expected, got, &buffer),
-            Err(errno) => Some(Wrong::Refused(errno)),
+            Err(errno) => Some(Finding::new("refused", offset, asked, "").errno(errno)),
         };
         self.outcome.reads += 1;
         self.outcome.at_end += u64::from(expected < asked);
         self.free.push(buffer);
-        if let Some(wrong) = wrong {
-            self.outcome.troubles_total += 1;
-            if self.outcome.troubles.len() < TROUBLES_MAX {
-                self.outcome.troubles.push(Trouble { offset, asked, expected, got, wrong });
-            }
+        if let Some(found) = found {
+            self.outcome.findings.add(Finding { got: Some(got), least: Some(expected), most: Some(expected), ..found });
         }
     }
 
-    fn check(&self, offset: u64, expected: u64, got: u64, memory: &[u8]) -> Option<Wrong> {
+    fn check(&self, offset: u64, expected: u64, got: u64, memory: &[u8]) -> Option<Finding> {
+        let finding = |kind, detail: String| Some(Finding::new(kind, offset, memory.len() as u64, detail));
         if got > expected {
-            return Some(Wrong::Long);
+            return finding("long", String::new());
         }
         let (read, rest) = memory.split_at(got as usize);
         let found = check_memory(&self.expected, offset, read, RANGES_MAX);
@@ -318,17 +233,17 @@ impl<'options> Reader<'options> {
             let at = (first.offset - offset) / SECTOR * SECTOR;
             let end = (at as usize + SECTOR_BYTES).min(read.len());
             if read[at as usize..end].iter().all(|byte| *byte == POISON) {
-                return Some(Wrong::Unfilled { first: at });
+                return finding("unfilled", format!("from byte {at} on"));
             }
-            return Some(Wrong::Data { ranges: found.ranges, total: found.ranges_total });
+            return Some(Finding::wrong_data(offset, memory.len(), found));
         }
         // Behind the end of a resumed read there may be what an earlier part of it left.
         if !self.options.resubmit
             && let Some(at) = rest.iter().position(|byte| *byte != POISON)
         {
-            return Some(Wrong::Touched { first: got + at as u64 });
+            return finding("touched", format!("first at byte {}", got + at as u64));
         }
-        (got < expected).then_some(Wrong::Short)
+        if got < expected { finding("short", String::new()) } else { None }
     }
 }
 
