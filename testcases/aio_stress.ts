@@ -157,17 +157,17 @@ export default testcase({
 
   async run(test, state) {
     const outcome = await stress(test, state);
-    const { error, mismatch, failedStage } = outcome;
+    const { error, finding, failedStage } = outcome;
     if (error && ["options", "open", "setup", "buffers"].includes(error.step)) test.broken(explainFailure(error));
     for (const stage of outcome.stages) describeStage(test, state, stage);
     if (error) {
       test.fail("Test did not pass");
       test.info(`io err in stage ${failedStage}: ${explainFailure(error)}`);
-    } else if (mismatch) {
+    } else if (finding) {
       test.fail("Test did not pass");
-      const file = basename(state.files[mismatch.file] ?? "");
-      test.info(`verify error, file ${file} offset ${mismatch.offset}, stage ${mismatch.stage}`);
-      for (const line of describeRanges(file, mismatch.ranges, mismatch.rangesTotal)) test.info(line);
+      const { file = "", offset, ranges, rangesTotal } = finding;
+      test.info(`verify error, file ${file} offset ${offset}, stage ${failedStage}`);
+      for (const line of describeRanges(file, ranges, rangesTotal)) test.info(line);
     }
     await verify(test, state, outcome);
     if (test.results === 0) test.pass("Test passed");

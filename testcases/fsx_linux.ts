@@ -8,7 +8,7 @@
  * them before it goes on, as the fourth is here.
  */
 import { join, resolve } from "node:path";
-import { call, type FsxKind, type FsxOutcome, forgetExpectations, storageInfo } from "#native";
+import { call, type Finding, type FsxKind, type FsxOutcome, forgetExpectations, storageInfo } from "#native";
 import { engineOption } from "../ts/testcase/engines.js";
 import { chooseSeed, flag, integer, seed, size, text } from "../ts/testcase/options.js";
 import { type Test, testcase } from "../ts/testcase/testcase.js";
@@ -135,16 +135,16 @@ export default testcase({
   async run(test, state) {
     const outcome = await operate(test, state);
     if (outcome.logError) test.warn(explainFailure(outcome.logError));
-    const { error, mismatch, last } = outcome;
+    const { error, finding, last } = outcome;
     // LTP's words for one that failed, whatever it was.
     if (error?.step === "options" || error?.step === "setup" || error?.step === "open")
       test.broken(explainFailure(error));
     if (error) {
       test.fail("Some file operations failed");
       test.info(`Operation ${last}: ${explainFailure(error)}`);
-    } else if (mismatch) {
+    } else if (finding) {
       test.fail("Some file operations failed");
-      describeMismatch(test, outcome);
+      tellFinding(test, outcome, finding);
     }
     await verify(test, outcome);
     if (test.results > 0) test.info(`To repeat it: ${repeat(test, outcome)}`);
@@ -213,19 +213,18 @@ function debugLine(line: string): string {
   return words === undefined ? line : `${words} offset=${Number(offset)}, size=${Number(bytes)}`;
 }
 
-const SEEN = {
+const SEEN: Record<string, string> = {
   read: "what was read",
   mapping: "what the mapping shows",
   "behind-end": "what the mapping shows behind the end of the file",
 };
 
-function describeMismatch(test: FsxTest, { last, mismatch }: FsxOutcome): void {
-  if (!mismatch) return;
-  const { seen, bytesExpected, bytesFound, ranges, rangesTotal, history } = mismatch;
-  if (seen === "size") {
-    test.info(`Operation ${last}: ${bytesFound} bytes where ${bytesExpected} should be`);
+function tellFinding(test: FsxTest, { last, history }: FsxOutcome, finding: Finding): void {
+  const { kind, got, least, ranges, rangesTotal } = finding;
+  if (kind === "size") {
+    test.info(`Operation ${last}: ${got} bytes where ${least} should be`);
   } else {
-    test.info(`Operation ${last}: ${SEEN[seen]} is wrong`);
+    test.info(`Operation ${last}: ${SEEN[kind]} is wrong`);
     for (const line of describeRanges(fileOf(test), ranges, rangesTotal)) test.info(line);
   }
   test.info(

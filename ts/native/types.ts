@@ -95,11 +95,6 @@ export type AioStressLatency = { count: number, min: number, average: number, ma
 /** Shorter than 100, 250, 500, 1000, 5000 and 10000 ms, and the others. */
 buckets: Array<number>, };
 
-/** A read that returned what it must not have. */
-export type AioStressMismatch = {
-/** Index of the file. */
-file: number, stage: AioStressStageName, offset: number, ranges: Array<BadRange>, rangesTotal: number, };
-
 export type AioStressOptions = {
 /** One or more, created if need be and emptied. */
 files: Array<string>,
@@ -141,10 +136,10 @@ rangesMax: number, };
 export type AioStressOutcome = {
 /** The first call or transfer that failed. */
 error?: Failure,
-/** The stage that it failed in. */
+/** The stage of the failure, or of the wrong read. */
 failedStage?: AioStressStageName,
 /** The first read that was wrong. */
-mismatch?: AioStressMismatch,
+finding?: Finding,
 /** The stages done, the failed one included. */
 stages: Array<AioStressStage>,
 /** What each file may be now. */
@@ -557,21 +552,6 @@ count: number, };
 /** What an operation is. */
 export type FsxKind = "read" | "write" | "truncate" | "mapread" | "mapwrite" | "allocate" | "punch" | "zero" | "collapse" | "insert" | "clone" | "copy";
 
-/** The difference that was found. */
-export type FsxMismatch = {
-/** Where it showed. */
-seen: Seen,
-/** For "size". */
-bytesExpected: number,
-/** For "size". */
-bytesFound: number,
-/** The first bad ranges. */
-ranges: Array<BadRange>,
-/** How many there are. */
-rangesTotal: number,
-/** The last operations that touched the first bad range, with their numbers. */
-history: Array<string>, };
-
 export type FsxOptions = {
 /** What to do. */
 run: FsxRun,
@@ -585,8 +565,10 @@ list: boolean, };
 export type FsxOutcome = {
 /** The call that failed; see `last`. */
 error?: Failure,
-/** The difference found; see `last`. */
-mismatch?: FsxMismatch,
+/** The difference found; see `last`, and [`Outcome::finding`] for its kinds. */
+finding?: Finding,
+/** The last operations that touched the first bad range, with their numbers. */
+history: Array<string>,
 /** Why the log could not be written. */
 logError?: Failure,
 /** The last operation with its number, as in the log; none when there was none. */
@@ -941,9 +923,6 @@ writers: number, } };
 
 /** Who scribbles. */
 export type ScribbleWriter = "fork" | "thread";
-
-/** What was compared when a difference was found. */
-export type Seen = "read" | "mapping" | "behind-end" | "size";
 
 export type SegmentsOptions = {
 /** Created with mode 0666 if need be, never truncated. */

@@ -42,7 +42,7 @@ fn options(place: &Path, files: usize) -> Options {
 }
 
 fn assert_sound(outcome: &Outcome, options: &Options) {
-    assert!(outcome.error.is_none() && outcome.mismatch.is_none(), "{outcome:?}");
+    assert!(outcome.error.is_none() && outcome.finding.is_none(), "{outcome:?}");
     for (path, oracle) in options.files.iter().zip(&outcome.oracles) {
         assert_eq!(oracle.in_flight(), 0);
         for level in [Level::Cache, Level::Disk] {
@@ -217,14 +217,13 @@ fn a_lost_write_is_seen_by_a_read_and_by_the_verification() {
         for threads in [1, 2] {
             let options = Options { threads: size(threads), ..options(place.path(), 2) };
             let outcome = lied_to(&options, &[Stage::Write, Stage::Read], true, 7, Lie::Nothing);
-            let mismatch = outcome.mismatch.unwrap();
-            assert_eq!((mismatch.stage, mismatch.found.ranges[0].kind), (Stage::Read, Bad::Zeros));
-            assert_eq!(mismatch.found.ranges[0].bytes, 16 << 10);
+            let range = &outcome.finding.unwrap().ranges[0];
+            assert_eq!((outcome.failed_stage, range.kind, range.bytes), (Some(Stage::Read), Bad::Zeros, 16 << 10));
 
             // The last write of all, one at a time: nothing overwrites it, and nothing was in flight beside it.
             let options = Options { depth: size(1), ..options };
             let outcome = lied_to(&options, &[Stage::Write, Stage::RandomWrite], true, 160, Lie::Nothing);
-            assert!(outcome.error.is_none() && outcome.mismatch.is_none());
+            assert!(outcome.error.is_none() && outcome.finding.is_none());
             let bad = |level| {
                 let findings =
                     options.files.iter().zip(&outcome.oracles).map(|(path, oracle)| verify_expected(path, oracle, level, 4));
@@ -280,9 +279,9 @@ fn a_thread_that_fails_at_once_leaves_no_other_waiting() {
 fn a_read_that_returns_a_wrong_bit_is_seen() {
     for place in workplaces() {
         for stage in [Stage::Read, Stage::RandomRead] {
-            let mismatch = lied_to(&options(place.path(), 1), &[stage], false, 5, Lie::Flip).mismatch.unwrap();
-            let range = &mismatch.found.ranges[0];
-            assert_eq!((range.kind, range.differing_bits, range.first_difference), (Bad::Mutated, 1, Some(mismatch.offset + 700)));
+            let finding = lied_to(&options(place.path(), 1), &[stage], false, 5, Lie::Flip).finding.unwrap();
+            let range = &finding.ranges[0];
+            assert_eq!((range.kind, range.differing_bits, range.first_difference), (Bad::Mutated, 1, Some(finding.offset + 700)));
         }
     }
 }
@@ -293,8 +292,10 @@ fn a_read_that_left_the_memory_as_it_was_is_seen_although_the_right_data_were_th
         // One record, and so one buffer for its write and its read.
         let record = 16 << 10;
         let options = Options { file_bytes: record, depth: size(1), ..options(place.path(), 1) };
-        let mismatch = lied_to(&options, &[Stage::Write, Stage::Read], false, 1, Lie::Nothing).mismatch.unwrap();
-        assert_eq!((mismatch.stage, mismatch.offset, mismatch.found.sectors_bad), (Stage::Read, 0, record / 512));
+        let outcome = lied_to(&options, &[Stage::Write, Stage::Read], false, 1, Lie::Nothing);
+        let finding = outcome.finding.unwrap();
+        assert_eq!((outcome.failed_stage, finding.offset), (Some(Stage::Read), 0));
+        assert_eq!(finding.detail, format!("{} sectors read are not what was written", record / 512));
     }
 }
 
@@ -308,6 +309,6 @@ fn a_thread_that_panics_is_an_error_and_nobody_waits_for_it() {
         let outcome = run_with(&open, &Options { threads: size(3), ..options(place.path(), 3) }, |_| {});
         let error = outcome.error.unwrap().message;
         assert_eq!(error, "A thread panicked, which is a mistake of the test's own: planted");
-        assert!(outcome.mismatch.is_none(), "{:?}", outcome.mismatch);
+        assert!(outcome.finding.is_none(), "{:?}", outcome.finding);
     }
 }

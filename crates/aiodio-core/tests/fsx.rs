@@ -13,7 +13,7 @@ use std::path::Path;
 use aiodio_core::engine::{self, Engine, Event, Request};
 use aiodio_core::error::{Errno, Result, Step};
 use aiodio_core::verify::{Kind as Bad, Level, verify_expected};
-use aiodio_core::workload::fsx::{Kind, Log, Operation, Options, Outcome, Seen, run, run_with};
+use aiodio_core::workload::fsx::{Kind, Log, Operation, Options, Outcome, run, run_with};
 use common::{ENGINES, size, workplaces};
 use proptest::prelude::*;
 
@@ -37,7 +37,7 @@ fn options(place: &Path, seed: u64) -> Options {
 }
 
 fn assert_sound(outcome: &Outcome, options: &Options) {
-    assert!(outcome.error.is_none() && outcome.mismatch.is_none(), "{outcome:?}");
+    assert!(outcome.error.is_none() && outcome.finding.is_none(), "{outcome:?}");
     for level in [Level::Cache, Level::Disk] {
         let found = verify_expected(&options.path, &outcome.origins, level, 4);
         assert!(found.is_good(), "{level:?} {found:?} after {}", outcome.log.text());
@@ -127,16 +127,16 @@ fn flip(path: &Path, at: u64) {
 #[test]
 fn a_flipped_bit_is_seen_by_a_read_and_by_a_mapping() {
     for place in workplaces() {
-        for (operation, seen) in [("read 0x800 0x3000", Seen::Read), ("mapread 0x1000 0x2000", Seen::Mapping)] {
+        for (operation, kind) in [("read 0x800 0x3000", "read"), ("mapread 0x1000 0x2000", "mapping")] {
             let log = format!("write 0 20000\nwrite 0x10 0x20\nmapwrite 0x1000 0x1800\n{operation}");
-            assert!(tampered(place.path(), &log, |_| {}).mismatch.is_none());
+            assert!(tampered(place.path(), &log, |_| {}).finding.is_none());
             let outcome = tampered(place.path(), &log, |path| flip(path, 0x1234));
-            let mismatch = outcome.mismatch.unwrap();
-            assert_eq!(mismatch.seen, seen);
-            assert_eq!((mismatch.found.ranges_total, mismatch.found.ranges[0].kind), (1, Bad::Mutated));
-            assert_eq!(mismatch.found.ranges[0].first_difference, Some(0x1234));
+            let finding = outcome.finding.unwrap();
+            assert_eq!(finding.kind, kind);
+            assert_eq!((finding.ranges_total, finding.ranges[0].kind), (1, Bad::Mutated));
+            assert_eq!(finding.ranges[0].first_difference, Some(0x1234));
             // The write of 32 bytes elsewhere does not belong to its history.
-            let numbers: Vec<u64> = mismatch.history.iter().map(|(number, _)| *number).collect();
+            let numbers: Vec<u64> = outcome.history.iter().map(|(number, _)| *number).collect();
             assert_eq!(numbers, [1, 3, 4]);
         }
     }
@@ -166,10 +166,10 @@ fn bytes_behind_the_end_are_seen_through_a_mapping() {
             store_behind_end(&file);
             open.borrow_mut().push(file);
         };
-        assert!(tampered(place.path(), "write 0 1000\nread 0 1000", store).mismatch.is_none());
-        let mismatch = tampered(place.path(), "write 0 1000\nmapread 0 1000", store).mismatch.unwrap();
-        assert_eq!(mismatch.seen, Seen::BehindEnd);
-        assert_eq!(mismatch.found.ranges[0].first_difference, Some(1000));
+        assert!(tampered(place.path(), "write 0 1000\nread 0 1000", store).finding.is_none());
+        let finding = tampered(place.path(), "write 0 1000\nmapread 0 1000", store).finding.unwrap();
+        assert_eq!(finding.kind, "behind-end");
+        assert_eq!(finding.ranges[0].first_difference, Some(1000));
     }
 }
 
@@ -183,10 +183,11 @@ fn a_wrong_size_is_seen_after_any_operation() {
             // A read notices by itself.
             ("read 0 20000", 10_000, 20_000, 10_000),
         ] {
-            let mismatch = tampered(place.path(), &format!("write 0 20000\n{last}"), resize(bytes)).mismatch.unwrap();
-            assert_eq!(mismatch.seen, Seen::Size);
-            assert_eq!((mismatch.bytes_expected, mismatch.found.bytes_found), (expected, found));
-            assert!(!mismatch.history.is_empty());
+            let outcome = tampered(place.path(), &format!("write 0 20000\n{last}"), resize(bytes));
+            let finding = outcome.finding.unwrap();
+            assert_eq!(finding.kind, "size");
+            assert_eq!((finding.least, finding.most, finding.got), (Some(expected), Some(expected), Some(found)));
+            assert!(!outcome.history.is_empty());
         }
     }
 }
@@ -204,8 +205,7 @@ fn old_data_are_named_by_the_operation_that_wrote_them() {
             2 => OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&old.borrow(), 4096).unwrap(),
             _ => {}
         });
-        let mismatch = outcome.mismatch.unwrap();
-        let range = &mismatch.found.ranges[0];
+        let range = &outcome.finding.unwrap().ranges[0];
         assert_eq!((range.kind, range.offset, range.bytes, range.generation), (Bad::Stale, 4096, 512, Some(1)));
     }
 }
@@ -219,7 +219,7 @@ fn data_that_a_collapse_has_moved_are_checked_in_their_new_place() {
             let data = std::fs::read(path).unwrap()[0x8000..0x8200].to_vec();
             OpenOptions::new().write(true).open(path).unwrap().write_all_at(&data, 0x1200).unwrap();
         });
-        let range = outcome.mismatch.unwrap().found.ranges[0].clone();
+        let range = outcome.finding.unwrap().ranges[0].clone();
         assert_eq!((range.kind, range.offset, range.from_offset), (Bad::Misplaced, 0x1200, Some(0x8000)));
     }
 }
@@ -290,7 +290,7 @@ fn a_lost_and_a_misdirected_write_are_seen_by_the_next_read_and_by_the_verificat
     const WRITES: &str = "write 0 0x8000\nwrite 0x1000 0x1000";
     for place in workplaces() {
         for (lie, kind) in [(Lie::Nothing, Bad::Stale), (Lie::Elsewhere(0x4000), Bad::Stale)] {
-            let found = lied_to(place.path(), &format!("{WRITES}\nread 0 0x8000"), 2, lie).mismatch.unwrap().found;
+            let found = lied_to(place.path(), &format!("{WRITES}\nread 0 0x8000"), 2, lie).finding.unwrap();
             assert_eq!((found.ranges[0].kind, found.ranges[0].offset, found.ranges[0].bytes), (kind, 0x1000, 0x1000));
             assert_eq!(found.ranges[0].generation, Some(1));
             if let Lie::Elsewhere(offset) = lie {
@@ -299,7 +299,7 @@ fn a_lost_and_a_misdirected_write_are_seen_by_the_next_read_and_by_the_verificat
             }
             // Without a read, at the end.
             let outcome = lied_to(place.path(), WRITES, 2, lie);
-            assert!(outcome.error.is_none() && outcome.mismatch.is_none());
+            assert!(outcome.error.is_none() && outcome.finding.is_none());
             let path = place.path().join("file");
             for level in [Level::Cache, Level::Disk] {
                 let found = verify_expected(&path, &outcome.origins, level, 4);
@@ -314,8 +314,8 @@ fn a_read_that_left_the_memory_as_it_was_is_seen_although_the_right_data_were_th
     for place in workplaces() {
         for log in ["write 0 0x8000\nread 0 0x8000", "write 0 0x8001\nread 0x8000 1", "truncate 0x100\nread 0 0x100"] {
             let at = if log.starts_with("write") { 2 } else { 1 };
-            let mismatch = lied_to(place.path(), log, at, Lie::Nothing).mismatch.expect(log);
-            assert_eq!(mismatch.seen, Seen::Read);
+            let finding = lied_to(place.path(), log, at, Lie::Nothing).finding.expect(log);
+            assert_eq!(finding.kind, "read");
         }
     }
 }

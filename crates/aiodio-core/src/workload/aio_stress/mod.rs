@@ -23,10 +23,9 @@ use crate::engine::{self, Engine, Stats};
 use crate::error::{Error, Result, Step};
 use crate::oracle::{Change, Ending, Expected, Oracle};
 use crate::sys::{File, Flags};
-use crate::verify;
-use crate::verify::BadRange;
 use crate::workload::copy::PROGRESS_INTERVAL;
 use crate::workload::fill;
+use crate::workload::shared::finding::Finding;
 use crate::workload::shared::gate::{Gate, panicked};
 use crate::{expectation, json};
 
@@ -108,40 +107,6 @@ pub struct Options {
 /// Requests that a thread's AIO context has room for, as in LTP.
 pub const EVENTS: usize = 512;
 
-/// A read that returned what it must not have.
-#[derive(Clone, Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(as = "MismatchShown", rename = "AioStressMismatch"))]
-#[serde(into = "MismatchShown")]
-pub struct Mismatch {
-    /// Index of the file.
-    pub file: usize,
-    /// When.
-    pub stage: Stage,
-    /// Offset of the read.
-    pub offset: u64,
-    /// The bad ranges.
-    pub found: verify::Outcome,
-}
-
-/// [`Mismatch`] as JSON has it.
-#[derive(Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(rename_all = "camelCase")]
-struct MismatchShown {
-    /// Index of the file.
-    file: usize,
-    stage: Stage,
-    offset: u64,
-    ranges: Vec<BadRange>,
-    ranges_total: u64,
-}
-
-impl From<Mismatch> for MismatchShown {
-    fn from(Mismatch { file, stage, offset, found }: Mismatch) -> Self {
-        Self { file, stage, offset, ranges: found.ranges, ranges_total: found.ranges_total }
-    }
-}
-
 /// How it went.
 #[derive(Debug, Default, Serialize)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
@@ -149,10 +114,10 @@ impl From<Mismatch> for MismatchShown {
 pub struct Outcome {
     /// The first call or transfer that failed.
     pub error: Option<Error>,
-    /// The stage that it failed in.
+    /// The stage of the failure, or of the wrong read.
     pub failed_stage: Option<Stage>,
     /// The first read that was wrong.
-    pub mismatch: Option<Mismatch>,
+    pub finding: Option<Finding>,
     /// The stages done, the failed one included.
     pub stages: Vec<StageReport>,
     /// What each file may be now.
@@ -215,10 +180,10 @@ pub fn run_with(
             return outcome;
         }
     };
-    let Failure { error, stage, mismatch } = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Failure { error, stage, finding } = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
     outcome.error = error;
     outcome.failed_stage = stage;
-    outcome.mismatch = mismatch;
+    outcome.finding = finding;
     outcome.stages = gather(&results, options);
     for result in &results {
         outcome.stats += result.stats;
@@ -263,7 +228,7 @@ struct Tested {
 struct Failure {
     error: Option<Error>,
     stage: Option<Stage>,
-    mismatch: Option<Mismatch>,
+    finding: Option<Finding>,
 }
 
 struct Progress<'tell> {
@@ -289,11 +254,11 @@ struct Shared<'options> {
 }
 
 impl Shared<'_> {
-    fn fail(&self, stage: Stage, error: Option<Error>, mismatch: Option<Mismatch>) {
+    fn fail(&self, stage: Stage, error: Option<Error>, finding: Option<Finding>) {
         self.stop.store(true, Ordering::Relaxed);
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         if failure.stage.is_none() {
-            *failure = Failure { error, stage: Some(stage), mismatch };
+            *failure = Failure { error, stage: Some(stage), finding };
         }
     }
 

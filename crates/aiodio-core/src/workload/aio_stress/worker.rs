@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::report::{Latency, PartReport, ThreadReport};
-use super::{Mismatch, Shared, Stage};
+use super::{Shared, Stage};
 use crate::buffer::{Align, Buffer, Pool, page_bytes};
 use crate::engine::{Completion, Engine, Op, Operation, Queue, Stats};
 use crate::error::{Error, Result, Step};
@@ -15,6 +15,7 @@ use crate::oracle::{Change, ChangeId, Ending, Expected};
 use crate::random::Random;
 use crate::sys::{File, Flags};
 use crate::verify::check_memory;
+use crate::workload::shared::finding::Finding;
 use crate::workload::shared::gate::{Passed, panicked};
 use crate::workload::shared::pattern::spoil_sectors;
 
@@ -335,7 +336,9 @@ impl<'shared, 'options> Worker<'shared, 'options> {
         let tested = self.shared.files[file].read().unwrap_or_else(PoisonError::into_inner);
         let found = check_memory(&tested.oracle, offset, memory, self.shared.options.ranges_max);
         if !found.is_good() {
-            self.shared.fail(self.stage, None, Some(Mismatch { file, stage: self.stage, offset, found }));
+            let name = self.shared.options.files[file].file_name().map(|name| name.to_string_lossy().into_owned());
+            let finding = Finding { file: name, ..Finding::wrong_data(offset, memory.len(), found) };
+            self.shared.fail(self.stage, None, Some(finding));
         }
     }
 

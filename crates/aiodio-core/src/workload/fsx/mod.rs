@@ -18,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 pub use self::log::Log;
 pub use self::operation::{Kind, Operation};
@@ -32,7 +32,8 @@ use crate::error::{Errno, Error, Result, Step};
 use crate::json;
 use crate::random::Random;
 use crate::stamp::Key;
-use crate::verify::{self, check_memory};
+use crate::verify::check_memory;
+use crate::workload::shared::finding::Finding;
 
 /// The model is in memory, so files beyond this are refused.
 pub const SIZE_MAX: u64 = 1 << 30;
@@ -84,41 +85,16 @@ fn unlimited() -> u64 {
     u64::MAX
 }
 
-/// What was compared when a difference was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(rename_all = "kebab-case")]
-pub enum Seen {
-    /// What a read returned.
-    Read,
-    /// What a mapping showed.
-    Mapping,
-    /// What a mapping showed behind the end of the file.
-    BehindEnd,
-    /// How much a read returned, or the file's size.
-    Size,
-}
-
-/// A difference between the file and its model.
-#[derive(Clone, Debug)]
-pub struct Mismatch {
-    /// Where it showed.
-    pub seen: Seen,
-    /// The bad ranges; for [`Seen::Size`] only the sizes mean something.
-    pub found: verify::Outcome,
-    /// For [`Seen::Size`]: what it should be. `found.bytes_found` is what it is.
-    pub bytes_expected: u64,
-    /// Earlier operations that touched the first bad range, with their numbers; the last ones.
-    pub history: Vec<(u64, Operation)>,
-}
-
 /// How it went.
 #[derive(Debug)]
 pub struct Outcome {
     /// A call failed; the last operation of the log is the one.
     pub error: Option<Error>,
-    /// A difference was found; by the last operation of the log.
-    pub mismatch: Option<Mismatch>,
+    /// A difference between the file and its model, found by the last operation of the log: "read", what a read returned; "mapping", what
+    /// a mapping showed; "behind-end", the same behind the end of the file; "size", how much a read returned, or the file's size.
+    pub finding: Option<Finding>,
+    /// Operations that touched the first bad range, with their numbers; the last ones.
+    pub history: Vec<(u64, Operation)>,
     /// What was done.
     pub log: Log,
     /// Choices that the file was too short for.
@@ -178,7 +154,8 @@ impl Outcome {
         let key = Key { seed, file: FILE, generation: 0 };
         Self {
             error: None,
-            mismatch: None,
+            finding: None,
+            history: Vec::new(),
             log: Log { seed, operations: Vec::new() },
             too_short: 0,
             too_long: 0,
@@ -190,7 +167,7 @@ impl Outcome {
     }
 }
 
-/// Operations that a mismatch's history has at most.
+/// Operations that a history has at most.
 const HISTORY_MAX: usize = 16;
 
 /// Choices in a row that cannot be done, after which none ever can: no kind that could be is missed so often.
@@ -288,13 +265,13 @@ impl<'options> Run<'options> {
             impossible = 0;
             number += 1;
             outcome.log.operations.push(operation);
-            let mismatch = self.step(&operation, number as u32)?;
-            let mismatch = match mismatch {
+            let finding = match self.step(&operation, number as u32)? {
                 None => self.check_size()?,
                 found => found,
             };
-            if let Some(mismatch) = mismatch {
-                outcome.mismatch = Some(Mismatch { history: history(&outcome.log, &mismatch), ..mismatch });
+            if let Some(finding) = finding {
+                outcome.history = history(&outcome.log, &finding);
+                outcome.finding = Some(finding);
                 return Ok(());
             }
             after(number, &operation);
@@ -303,7 +280,7 @@ impl<'options> Run<'options> {
     }
 
     /// Does one operation on the file and on the model, and compares what it shows.
-    fn step(&mut self, operation: &Operation, generation: u32) -> Result<Option<Mismatch>> {
+    fn step(&mut self, operation: &Operation, generation: u32) -> Result<Option<Finding>> {
         let Operation { kind, offset, bytes, to, flag } = *operation;
         let (from, end) = (offset as usize, operation.end());
         match kind {
@@ -315,7 +292,7 @@ impl<'options> Run<'options> {
                 if got.len() != expected.len() {
                     return Ok(Some(wrong_size(expected.len() as u64, got.len() as u64)));
                 }
-                return Ok(compare(Seen::Read, origins, offset, got, expected, self.options.ranges_max));
+                return Ok(compare("read", origins, offset, got, expected, self.options.ranges_max));
             }
             Kind::MapRead => {
                 let Self { shadow, options, .. } = self;
@@ -356,7 +333,7 @@ impl<'options> Run<'options> {
         Ok(None)
     }
 
-    fn check_size(&self) -> Result<Option<Mismatch>> {
+    fn check_size(&self) -> Result<Option<Finding>> {
         let (expected, found) = (self.shadow.size(), self.target.size()?);
         Ok((expected != found).then(|| wrong_size(expected, found)))
     }
@@ -386,42 +363,44 @@ impl Outcome {
     }
 }
 
-fn compare(seen: Seen, origins: &Origins, offset: u64, found: &[u8], expected: &[u8], ranges_max: usize) -> Option<Mismatch> {
+fn compare(
+    kind: &'static str,
+    origins: &Origins,
+    offset: u64,
+    found: &[u8],
+    expected: &[u8],
+    ranges_max: usize,
+) -> Option<Finding> {
     if found == expected {
         return None;
     }
-    let found = check_memory(origins, offset, found, ranges_max);
-    Some(Mismatch { seen, bytes_expected: expected.len() as u64, found, history: Vec::new() })
+    let wrong = check_memory(origins, offset, found, ranges_max);
+    Some(Finding { kind, ..Finding::wrong_data(offset, found.len(), wrong) })
 }
 
 /// What a mapping shows: the operation's range, and zeros behind the end of the file when its last page is there.
-fn look(shadow: &Shadow, operation: &Operation, start: u64, memory: &[u8], ranges_max: usize) -> Option<Mismatch> {
+fn look(shadow: &Shadow, operation: &Operation, start: u64, memory: &[u8], ranges_max: usize) -> Option<Finding> {
     let (expected, origins) = (shadow.bytes(), shadow.origins());
     let (from, to) = (operation.offset as usize, operation.end() as usize);
     let at = from - start as usize;
-    let wrong = compare(Seen::Mapping, origins, operation.offset, &memory[at..at + (to - from)], &expected[from..to], ranges_max);
+    let wrong = compare("mapping", origins, operation.offset, &memory[at..at + (to - from)], &expected[from..to], ranges_max);
     if wrong.is_some() || to < expected.len() {
         return wrong;
     }
     let behind = &memory[to - start as usize..];
-    compare(Seen::BehindEnd, origins, to as u64, behind, &vec![0; behind.len()], ranges_max)
+    compare("behind-end", origins, to as u64, behind, &vec![0; behind.len()], ranges_max)
 }
 
-fn wrong_size(expected: u64, found: u64) -> Mismatch {
-    let found = verify::Outcome { bytes_found: found, ..verify::Outcome::default() };
-    Mismatch { seen: Seen::Size, bytes_expected: expected, found, history: Vec::new() }
+/// From the last byte that is right to the last one that is not.
+fn wrong_size(expected: u64, found: u64) -> Finding {
+    let last_good = expected.min(found).saturating_sub(1);
+    let bytes = expected.max(found) - last_good;
+    Finding { got: Some(found), least: Some(expected), most: Some(expected), ..Finding::new("size", last_good, bytes, "") }
 }
 
 /// The last operations that touched the first bad range, the one that found it included.
-fn history(log: &Log, mismatch: &Mismatch) -> Vec<(u64, Operation)> {
-    let (offset, bytes) = if let Some(range) = mismatch.found.ranges.first() {
-        (range.offset, range.bytes)
-    } else {
-        let (expected, found) = (mismatch.bytes_expected, mismatch.found.bytes_found);
-        // From the last byte that is right to the last one that is not.
-        let last_good = expected.min(found).saturating_sub(1);
-        (last_good, expected.max(found) - last_good)
-    };
+fn history(log: &Log, finding: &Finding) -> Vec<(u64, Operation)> {
+    let (offset, bytes) = finding.ranges.first().map_or((finding.offset, finding.bytes), |range| (range.offset, range.bytes));
     let numbered = (1_u64..).zip(log.operations.iter().copied());
     let mut touching: Vec<(u64, Operation)> = numbered.filter(|(_, operation)| operation.touches(offset, bytes)).collect();
     touching.drain(..touching.len().saturating_sub(HISTORY_MAX));

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Log, Operation, Options, Outcome, Seen, run};
+use super::{Kind, Log, Operation, Options, Outcome, run};
 use crate::engine::Stats;
 use crate::error::Error;
-use crate::verify::BadRange;
+use crate::workload::shared::finding::Finding;
 use crate::{expectation, json};
 
 /// What to do, and with which files.
@@ -23,25 +23,6 @@ pub struct Request {
     pub log: Option<PathBuf>,
     /// Tell all operations.
     pub list: bool,
-}
-
-/// The difference that was found.
-#[derive(Debug, Serialize)]
-#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
-#[serde(rename_all = "camelCase")]
-pub struct FsxMismatch {
-    /// Where it showed.
-    pub seen: Seen,
-    /// For "size".
-    pub bytes_expected: u64,
-    /// For "size".
-    pub bytes_found: u64,
-    /// The first bad ranges.
-    pub ranges: Vec<BadRange>,
-    /// How many there are.
-    pub ranges_total: u64,
-    /// The last operations that touched the first bad range, with their numbers.
-    pub history: Vec<String>,
 }
 
 /// How often something was done.
@@ -61,8 +42,10 @@ pub struct FsxCount {
 pub struct Report {
     /// The call that failed; see `last`.
     pub error: Option<Error>,
-    /// The difference found; see `last`.
-    pub mismatch: Option<FsxMismatch>,
+    /// The difference found; see `last`, and [`Outcome::finding`] for its kinds.
+    pub finding: Option<Finding>,
+    /// The last operations that touched the first bad range, with their numbers.
+    pub history: Vec<String>,
     /// Why the log could not be written.
     pub log_error: Option<Error>,
     /// The last operation with its number, as in the log; none when there was none.
@@ -115,14 +98,8 @@ fn report(outcome: Outcome, operations: &[Operation], log_error: Option<Error>) 
         counts: Kind::ALL.into_iter().map(count).filter(|count| count.count > 0).collect(),
         operations: operations.iter().map(ToString::to_string).collect(),
         error: outcome.error,
-        mismatch: outcome.mismatch.map(|mismatch| FsxMismatch {
-            seen: mismatch.seen,
-            bytes_expected: mismatch.bytes_expected,
-            bytes_found: mismatch.found.bytes_found,
-            ranges: mismatch.found.ranges,
-            ranges_total: mismatch.found.ranges_total,
-            history: mismatch.history.iter().map(numbered).collect(),
-        }),
+        finding: outcome.finding,
+        history: outcome.history.iter().map(numbered).collect(),
         log_error,
         too_short: outcome.too_short,
         too_long: outcome.too_long,
