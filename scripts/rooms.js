@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Part of `npm run lint`: which room of ts/ may know which (the picture in ARCHITECTURE.md), who may write to the terminal, and
-// what may not be loaded at every start. Prints what breaks a rule, and fails if there is anything.
+// Part of `npm run lint`: which room of ts/ may know which (the picture in ARCHITECTURE.md), that no files import each other
+// in a circle, who may write to the terminal, and what may not be loaded at every start. Prints what breaks a rule, and fails if there is anything.
 //
 // Its argument is the directory to look at in place of this package; for its test.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -55,7 +55,8 @@ function sources(root, directory) {
   if (!existsSync(join(root, directory))) return [];
   return readdirSync(join(root, directory), { withFileTypes: true, recursive: true })
     .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
-    .map(({ parentPath, name }) => join(parentPath, name).slice(root.length + 1));
+    .map(({ parentPath, name }) => join(parentPath, name).slice(root.length + 1))
+    .sort();
 }
 
 /** What a file imports: paths below the root, names of packages. `later`: not before it is asked for, or as types only. */
@@ -83,6 +84,19 @@ function roomRules(file, imports) {
     .map(({ to }) => `${file} imports ${to}: that room is not below it (scripts/rooms.js, ARCHITECTURE.md)`);
 }
 
+/** Files that import each other, whether at the start, later or as types only. */
+function circles(imports) {
+  const found = new Set();
+  const done = new Set();
+  const visit = (file, way) => {
+    if (way.includes(file)) found.add([...way.slice(way.indexOf(file)), file].join(" > "));
+    else if (!done.has(file)) for (const { to } of imports.get(file) ?? []) visit(to, [...way, file]);
+    done.add(file);
+  };
+  for (const file of imports.keys()) visit(file, []);
+  return [...found].map((circle) => `${circle}: a circle of imports; what both need goes below them`);
+}
+
 /** The way from a start to a slow package, where there is one. */
 function slowLoads(start, imports) {
   const from = new Map([[start, undefined]]);
@@ -105,6 +119,7 @@ function complaints(root) {
     ...[...unknown].filter((room) => !(room in ROOMS)).map((room) => `ts/${room} is no room of scripts/rooms.js`),
     ...files.flatMap((file) => roomRules(file, imports.get(file))),
     ...writes.map((file) => `${file} writes to the terminal, which only ts/report/ may`),
+    ...circles(imports),
     ...STARTS.flatMap((start) => slowLoads(start, imports)),
   ];
 }

@@ -5,9 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { main } from "../../ts/cli/main.js";
-import type { RunPlan, System } from "../../ts/cli/system.js";
+import type { System } from "../../ts/cli/system.js";
 import { exitStatus, type PlannedRun, type Verdict, zeroCounters } from "../../ts/events/events.js";
 import { placeOf } from "../../ts/report/results.js";
+import type { RunPlan } from "../../ts/run/scheduler.js";
 import { type FakeTerminal, fakeTerminal } from "../report/fixture.js";
 
 const COUNTER = { TPASS: "passed", TFAIL: "failed", TBROK: "broken", TWARN: "warnings", TCONF: "skipped" } as const;

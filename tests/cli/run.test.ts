@@ -12,8 +12,8 @@ import {
 import { release } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import type { RunPlan } from "../../ts/cli/system.js";
 import { zeroCounters } from "../../ts/events/events.js";
+import type { RunPlan } from "../../ts/run/scheduler.js";
 import { fakeTerminal } from "../report/fixture.js";
 import { eventsOf } from "../support/journal.js";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";

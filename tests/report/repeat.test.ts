@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { shellWord } from "../../ts/base/quoting.js";
-import type { RunEvent } from "../../ts/events/events.js";
+import type { RunEvent, RunStart } from "../../ts/events/events.js";
 import { makePlan } from "../../ts/plan/plan.js";
 import { parseRuntest } from "../../ts/plan/runtest.js";
 import { JsonReporter } from "../../ts/report/json.js";
@@ -11,7 +11,7 @@ import { LtpReporter } from "../../ts/report/ltp-reporter.js";
 import { ProgressReporter } from "../../ts/report/progress.js";
 import { QuietReporter } from "../../ts/report/quiet.js";
 import { repeatCommand } from "../../ts/report/repeat.js";
-import { Results, type RunStart } from "../../ts/report/results.js";
+import { Results } from "../../ts/report/results.js";
 import { fakeTerminal, plan, play, runEvents } from "./fixture.js";
 
 const repeat = { options: ["-d", "/mnt", "--engine", "sync"], files: { part1: "/my files/part1" } };
@@ -75,7 +75,7 @@ test("is of the file, guest and filesystem that the testcase ran on", () => {
   const options = { options: [], files: { x: "/a/x", "x@2": "/b/x" } };
   const commands = (more: object) => {
     const start = { ...(runEvents()[0] as RunStart), plan: runs, repeat: { ...options, ...more } };
-    return runs.map((run) => repeatCommand({ run, log: [] }, { start }));
+    return runs.map((run) => repeatCommand({ run }, { start }));
   };
   expect(commands({ machines: "--host" })[3]).toBe("aiodio-ltp --host amd64 --filesystems ext4:1k -s '^AD001$' /b/x");
   expect(commands({ machines: "--guest" }).at(-1)).toBe("aiodio-ltp --guest amd64 --filesystems xfs -s '^AD001$' /b/x");

@@ -1,6 +1,6 @@
 /** What must be the same for a run to go on, and what may be forced. */
 import { describe, expect, test } from "vitest";
-import type { RunStart } from "../../ts/report/results.js";
+import type { RunStart } from "../../ts/events/events.js";
 import { checkResumable, type Parts } from "../../ts/report/resume.js";
 import { plan, runEvents } from "./fixture.js";
 

@@ -47,6 +47,19 @@ test.each([
   ]);
 });
 
+test("no files import each other, be it by others, later or for a type", () => {
+  const files = {
+    "ts/cli/guests.ts": 'import type { System } from "./system.js";\n',
+    "ts/cli/system.ts": 'export { a } from "./a.js";\n',
+    "ts/cli/a.ts": 'import { b } from "../base/b.js";\nconst later = () => import("./guests.js");\n',
+    "ts/base/b.ts": "",
+    "ts/cli/run.ts": 'import { System } from "./system.js";\nimport { b } from "../base/b.js";\n',
+  };
+  expect(complaints(files)).toEqual([
+    "ts/cli/a.ts > ts/cli/guests.ts > ts/cli/system.ts > ts/cli/a.ts: a circle of imports; what both need goes below them",
+  ]);
+});
+
 test("a room that nobody has given a place", () => {
   expect(complaints({ "ts/attic/old.ts": "" })).toEqual(["ts/attic is no room of scripts/rooms.js"]);
 });

@@ -8,9 +8,9 @@ import { Cache, cacheDirectory } from "../guest/cache.js";
 import { checkDestination, type GuestName, type OwnKernel, parseGuests } from "../guest/name.js";
 import type { GuestRunOptions } from "../guest/scheduler.js";
 import type { KnownFacts } from "../kernel/known-issues.js";
+import type { RunPlan } from "../run/scheduler.js";
 import type { Flags } from "./flags.js";
 import { refuseCompanions } from "./storage.js";
-import type { RunPlan } from "./system.js";
 
 /** Where nobody says: the filesystems that people use. */
 const DEFAULT_FILESYSTEMS = "ext4,xfs,btrfs";

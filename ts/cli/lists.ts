@@ -1,9 +1,8 @@
 /** The files that say what of a plan is not to be run, and what of it may fail. */
 
-import type { PlannedRun } from "../events/events.js";
+import type { PlannedRun, RunStart } from "../events/events.js";
 import { KnownIssues, readKnownIssues } from "../kernel/known-issues.js";
 import { readSkipList, type SkipList } from "../kernel/skip-list.js";
-import type { RunStart } from "../report/results.js";
 
 /** Reads `--known-issues`. */
 export async function loadKnownIssues(path: string, note: (text: string) => void): Promise<KnownIssues> {

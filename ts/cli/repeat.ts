@@ -1,5 +1,5 @@
 /** What of the command line matters for running one line of a run again. */
-import type { RunStart } from "../report/results.js";
+import type { RunStart } from "../events/events.js";
 import type { Flags } from "./flags.js";
 
 /**

@@ -1,17 +1,10 @@
 /** What the command line takes from the process around it; tests give their own. */
 import type { EventEmitter } from "node:events";
-import type { PlannedRun, RunEvent } from "../events/events.js";
 import { type KernelWatch, openKernelWatch } from "../kernel/watch.js";
 import { shieldFromOom } from "../process/oom.js";
 import { processTerminal, type Terminal } from "../report/terminal.js";
-import type { RunOptions } from "../run/scheduler.js";
+import type { RunPlan } from "../run/scheduler.js";
 import { prepareElsewhere } from "./guests.js";
-
-export type RunPlan = (
-  plan: readonly PlannedRun[],
-  options: RunOptions,
-  emit: (event: RunEvent) => void,
-) => Promise<{ interrupted: boolean }>;
 
 export interface System {
   terminal: Terminal;

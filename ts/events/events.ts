@@ -263,6 +263,11 @@ export type RunEvent =
       peakBytes?: number | undefined;
     };
 
+export type RunStart = Extract<RunEvent, { type: "run-start" }>;
+export type RunEnd = Extract<RunEvent, { type: "run-end" }>;
+export type TestEnd = Extract<RunEvent, { type: "test-end" }>;
+export type Check = Extract<RunEvent, { type: "check" }>;
+
 type Detail = Extract<RunEvent, { type: "line" | "raw" | "data" | "progress" | "trace" }>;
 type WithoutKey<E> = E extends unknown ? Omit<E, "key"> : never;
 /** What the testcase reports, before it is known which run it belongs to. */

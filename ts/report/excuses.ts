@@ -1,8 +1,8 @@
 /** Which results known issues explain: asked as they come, and anew of all of them where a run is resumed. */
 import { basename } from "node:path";
-import { RESULT_BITS, type RunEvent } from "../events/events.js";
+import { type Check, RESULT_BITS, type RunEvent } from "../events/events.js";
 import { issueText, type KnownIssue, type KnownIssues } from "../kernel/known-issues.js";
-import type { Check, EndedTest, Results } from "./results.js";
+import type { EndedTest, Results } from "./results.js";
 
 type KnownIssueEvent = Extract<RunEvent, { type: "known-issue" }>;
 

@@ -16,8 +16,7 @@ import {
 import { dirname } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
 import { jsonLine } from "../base/lines.js";
-import type { RunEvent } from "../events/events.js";
-import type { RunStart } from "./results.js";
+import type { RunEvent, RunStart } from "../events/events.js";
 
 /** What a journal holds beside its events. */
 export interface History {

@@ -1,7 +1,6 @@
 /** The command that runs one line again as it was run: the same file, filesystem and options, with the seed that it took. */
 import { shellWord } from "../base/quoting.js";
-import type { PlannedRun } from "../events/events.js";
-import type { Results, TestResult } from "./results.js";
+import type { PlannedRun, RunStart } from "../events/events.js";
 
 /** As every testcase words it when it begins. */
 const SEED = /^Seed (0x[0-9a-f]+)\b/;
@@ -12,7 +11,10 @@ export function seedIn(text: string): string | undefined {
 }
 
 /** Undefined where the line came from something that can be read only once. */
-export function repeatCommand({ run, seed }: TestResult, { start }: Pick<Results, "start">): string | undefined {
+export function repeatCommand(
+  { run, seed }: { run: PlannedRun; seed?: string },
+  { start }: { start: RunStart | undefined },
+): string | undefined {
   const { options = [], files = {}, machines = "--guest" } = start?.repeat ?? {};
   const file = files[fileName(run)];
   if (file === undefined) return undefined;

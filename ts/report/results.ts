@@ -1,23 +1,22 @@
 /** What a run has shown so far: the one place where events are added up. Reporters read it, resuming fills it. */
 import {
+  type Check,
   count,
   exitStatus,
   isDamaged,
   type MachineFacts,
   type PlannedRun,
   type ResultLine,
+  type RunEnd,
   type RunEvent,
+  type RunStart,
+  type TestEnd,
   type Verdict,
   verdictOf,
   zeroCounters,
 } from "../events/events.js";
 import { seedIn } from "./repeat.js";
 import { type Unchecked, UncheckedRuns } from "./unchecked.js";
-
-export type RunStart = Extract<RunEvent, { type: "run-start" }>;
-export type RunEnd = Extract<RunEvent, { type: "run-end" }>;
-export type TestEnd = Extract<RunEvent, { type: "test-end" }>;
-export type Check = Extract<RunEvent, { type: "check" }>;
 
 /** A line of a testcase's output: a result line, or text without file and type. */
 export type LogLine = ({ type: "line" } & ResultLine) | { type: "raw"; text: string };

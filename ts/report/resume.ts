@@ -1,7 +1,6 @@
 /** Whether a run can go on where a journal ends. */
 import { UsageError } from "../base/errors.js";
-import type { PlannedRun } from "../events/events.js";
-import type { RunStart } from "./results.js";
+import type { PlannedRun, RunStart } from "../events/events.js";
 
 /** The parts of a run that has a journal, and the one that is to follow. */
 export interface Parts {

@@ -1,9 +1,16 @@
 /** What a run comes to, in words: shared by the reporters that people read. */
 import { firstOf } from "../base/errors.js";
-import { isDamaged, type ResultType, type RunEvent, type Verdict } from "../events/events.js";
+import {
+  isDamaged,
+  type ResultType,
+  type RunEvent,
+  type RunStart,
+  type TestEnd,
+  type Verdict,
+} from "../events/events.js";
 import { formatLogLine, paint } from "./ltp.js";
 import { repeatCommand } from "./repeat.js";
-import { explanation, isUnavailable, type Results, type RunStart, type TestEnd, type TestResult } from "./results.js";
+import { explanation, isUnavailable, type Results, type TestResult } from "./results.js";
 
 /** Worst first, as openQA orders them; TPASS last so that trouble leads. */
 const ORDER: readonly Verdict[] = ["TBROK", "TFAIL", "TWARN", "TCONF", "TPASS"];

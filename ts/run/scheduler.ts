@@ -36,6 +36,9 @@ export interface Storage {
   checkEach: boolean;
 }
 
+/** What runs a plan: this scheduler, or one that has others do it. */
+export type RunPlan = typeof runPlan;
+
 export interface RunOptions {
   /** Absolute; temporary directories go below it, but for runs on filesystems of their own. */
   directory: string;
