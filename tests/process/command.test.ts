@@ -1,5 +1,5 @@
 /** Programs whose output is wanted: what of them is told when they fail. */
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { CommandError, runCommand } from "../../ts/process/run.js";
 
 const shell = (script: string) => runCommand(["sh", "-c", script]);
@@ -27,4 +27,13 @@ test("lines on its descriptor 3 are told one by one", async () => {
   const lines: string[] = [];
   await runCommand(["sh", "-c", "echo one >&3; echo two >&3"], { status: (line) => lines.push(line) });
   expect(lines).toEqual(["one", "two"]);
+});
+
+test("one that comes to no end is killed", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => void vi.useRealTimers());
+  const end = expect(shell("exec sleep 1000")).rejects.toThrow(new CommandError("sh", "not done within 4 hours"));
+  await vi.advanceTimersByTimeAsync(4 * 60 * 60 * 1000);
+  await end;
+  expect(vi.getTimerCount()).toBe(0);
 });

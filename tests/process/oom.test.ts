@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { execaSync } from "execa";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { FaultfsServer } from "../../ts/faultfs/server.js";
-import { LineProcess } from "../../ts/process/line-process.js";
+import { deathOf, LineProcess } from "../../ts/process/line-process.js";
 import { shieldFromOom, unshielded } from "../../ts/process/oom.js";
-import { runTool } from "../../ts/process/run.js";
+import { runCommand, runTool, startPeer } from "../../ts/process/run.js";
 import { childrenOf, command, printed } from "../support/command.js";
 import { needsFilesystems, skipFor } from "../support/needs.js";
 import { temporaryDirectory } from "../support/temporary.js";
@@ -30,6 +30,14 @@ vi.mock("node:child_process", async (original) => {
     return processes.spawn(...args);
   };
   return { ...processes, spawn };
+});
+vi.mock("execa", async (original) => {
+  const processes = await original<typeof import("execa")>();
+  const execa = (...args: [string, string[], object]) => {
+    seen.log.push("start");
+    return processes.execa(...args);
+  };
+  return { ...processes, execa };
 });
 
 afterEach(() => {
@@ -76,6 +84,8 @@ describe("a process that is started", () => {
   const starts = {
     "a worker or keeper": async () => void (await new LineProcess(["true"], process.env).death),
     "a filesystem's program": async () => void (await runTool("true", [])),
+    "a guest's": async () => void (await runCommand(["true"])),
+    "a guest": async () => void (await deathOf(startPeer(["true"], {}))),
     "a filesystem's server": () =>
       FaultfsServer.start({ control: "/none", device: "/none", capacityBytes: 0, rules: [] }).catch(() => {}),
   };

@@ -1,5 +1,6 @@
 /** Text over byte streams: whole lines out of bytes, and bytes out of text. */
 import { writeSync } from "node:fs";
+import type { Readable } from "node:stream";
 
 /** Writes all of it, synchronously: what was said survives whatever happens to this process next. */
 export function writeAll(fd: number, text: string): void {
@@ -30,4 +31,16 @@ export class LineSplitter {
     this.rest = "";
     return rest;
   }
+}
+
+/** Calls `line` for each line of a stream, and for a torn one at its end. */
+export function eachLine(stream: Readable, line: (text: string) => void): void {
+  const splitter = new LineSplitter();
+  stream.on("data", (bytes: Buffer) => {
+    for (const text of splitter.push(bytes)) line(text);
+  });
+  stream.on("end", () => {
+    const rest = splitter.end();
+    if (rest !== "") line(rest);
+  });
 }

@@ -1,5 +1,4 @@
 /** `aiodio-ltp guest list|prepare|shell|clean`. */
-import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { UsageError } from "../base/errors.js";
 import { packaged } from "../base/package.js";
@@ -12,6 +11,7 @@ import { kernelEntry } from "../guest/kernel.js";
 import { type GuestName, parseGuest, parseGuests, SUITES } from "../guest/name.js";
 import { knownVerdict } from "../guest/qemu.js";
 import { isHost, rootEntries } from "../guest/root.js";
+import { runTool } from "../process/run.js";
 import type { Flags } from "./flags.js";
 import { diskOf, guestCache, ownKernel } from "./guests.js";
 import type { System } from "./system.js";
@@ -55,7 +55,8 @@ export async function guest(flags: Flags, operands: readonly string[], system: S
     `${only.text}: disks are /dev/vda (sectors of 512) and /dev/vdb (4096), programs aiocp.js and so on; Ctrl-A X ends the guest\n`,
   );
   const { code } = await new VirtualMachine(machine).end;
-  spawnSync("stty", ["sane"], { stdio: "inherit" });
+  const { output } = await runTool("stty", ["sane"], undefined, { stdin: 0 });
+  if (output !== "") system.terminal.err(`${output}\n`);
   return code ?? 3;
 }
 

@@ -1,10 +1,9 @@
 /** Another machine, with this package installed: its agent is at the other end of ssh's standard streams. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { Duplex, type Readable, type Writable } from "node:stream";
-import { UsageError } from "../base/errors.js";
 import { version } from "../base/package.js";
-import { abandonChild } from "../process/line-process.js";
-import { findTool, missingTool } from "../process/tools.js";
+import { abandonChild, deathOf } from "../process/line-process.js";
+import { startPeer } from "../process/run.js";
 import type { GuestMachine } from "./guest.js";
 
 const OPTIONS = [
@@ -33,9 +32,8 @@ export class HostMachine implements GuestMachine {
 
   /** @throws UsageError when there is no ssh here */
   constructor(destination: string) {
-    if (findTool("ssh") === undefined) throw new UsageError(missingTool("ssh"));
     // A session of its own: Ctrl-C is for the controller.
-    this.child = spawn("ssh", [...OPTIONS, "--", destination, "aiodio-ltp", "agent"], { detached: true });
+    this.child = startPeer(["ssh", ...OPTIONS, "--", destination, "aiodio-ltp", "agent"], { detached: true });
     const { stdin, stdout, stderr } = this.child as { stdin: Writable; stdout: Readable; stderr: Readable };
     // Its end is what tells that it is gone.
     stdin.on("error", () => {});
@@ -43,12 +41,9 @@ export class HostMachine implements GuestMachine {
     stderr.setEncoding("utf8").on("data", (text: string) => {
       this.words = `${this.words}${text}`.slice(-WORDS_KEPT);
     });
-    this.end = new Promise((resolve) => {
-      this.child.on("error", () => resolve({ code: null, signal: null }));
-      this.child.on("close", (code, signal) => {
-        this.status = code;
-        resolve({ code, signal });
-      });
+    this.end = deathOf(this.child);
+    void this.end.then(({ code }) => {
+      this.status = code;
     });
   }
 

@@ -1,10 +1,9 @@
 /** Kernel modules for an initramfs: which are needed, in which order, uncompressed; without kmod and depmod. */
-import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
+import { open } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { UsageError } from "../base/errors.js";
-import { findTool, missingTool } from "../process/tools.js";
+import { CommandError, commandBytes } from "../process/run.js";
 
 /** Larger than any module, and its debug information. */
 const MODULE_BYTES_MAX = 1 << 30;
@@ -54,15 +53,14 @@ export function readModuleTree(directory: string): ModuleTree {
  * @returns `missing`: what is neither there nor known to be built in; it may be built in or have another name
  * @throws UsageError when a module's compression has no program here
  */
-export function modulesInOrder(
+export async function modulesInOrder(
   tree: ModuleTree,
   wanted: readonly string[],
-  read: (path: string) => Uint8Array = readModule,
-): { modules: Module[]; missing: string[] } {
+): Promise<{ modules: Module[]; missing: string[] }> {
   const modules: Module[] = [];
   const missing: string[] = [];
   const seen = new Set<string>();
-  const add = (spelled: string): void => {
+  const add = async (spelled: string): Promise<void> => {
     const name = moduleName(spelled);
     if (seen.has(name)) return;
     seen.add(name);
@@ -71,34 +69,38 @@ export function modulesInOrder(
       if (!tree.builtin.has(name)) missing.push(spelled);
       return;
     }
-    const data = read(path);
+    const data = await readModule(path);
     const info = modinfo(data);
     for (const needed of info.get("depends")?.flatMap((list) => list.split(",")) ?? []) {
-      if (needed !== "") add(needed);
+      if (needed !== "") await add(needed);
     }
     // What should be there before, by its file's name; other names there are aliases, and nothing waits for them.
     for (const soft of info.get("softdep") ?? []) {
       for (const needed of /^pre:(.*?)(?:post:|$)/.exec(soft)?.[1]?.trim().split(/\s+/) ?? []) {
-        if (tree.files.has(moduleName(needed))) add(needed);
+        if (tree.files.has(moduleName(needed))) await add(needed);
       }
     }
     modules.push({ name, data });
   };
-  for (const name of wanted) add(name);
+  for (const name of wanted) await add(name);
   return { modules, missing };
 }
 
 /** Reads and uncompresses one module. @throws UsageError when the program for that is missing */
-export function readModule(path: string): Uint8Array {
-  const packed = readFileSync(path);
+export async function readModule(path: string): Promise<Uint8Array> {
   const compression = FILE_NAME.exec(basename(path))?.[2] ?? "";
-  if (compression === "gz") return gunzipSync(packed);
+  if (compression === "gz") return gunzipSync(readFileSync(path));
   const command = UNPACKERS[compression];
-  if (command === undefined) return packed;
-  if (findTool(command) === undefined) throw new UsageError(missingTool(command));
-  const { status, stdout, stderr } = spawnSync(command, ["-dc"], { input: packed, maxBuffer: MODULE_BYTES_MAX });
-  if (status !== 0) throw new Error(`${command} cannot read ${path}: ${stderr?.toString().trim()}`);
-  return stdout;
+  if (command === undefined) return readFileSync(path);
+  const packed = await open(path);
+  try {
+    return await commandBytes([command, "-dc"], { stdin: packed.fd, bytesMax: MODULE_BYTES_MAX });
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    throw new Error(`${command} cannot read ${path}: ${error.words}`);
+  } finally {
+    await packed.close();
+  }
 }
 
 /** ELF offsets that differ between 32 and 64 bits (elf.h). */

@@ -48,7 +48,7 @@ export async function prepareGuest(
   const addon = await addonFor(architecture, cache, tell);
   const boot = { kernel: kernel.image, busybox: root.busybox };
   const accelerator = await chooseAccelerator(architecture, boot, fetched, tell);
-  const { modules } = modulesInOrder(kernel.modules, modulesFor(variants, kernel.modules));
+  const { modules } = await modulesInOrder(kernel.modules, modulesFor(variants, kernel.modules));
   const shared = sharedPackage();
   const inGuest = (...path: string[]) => join(PACKAGE_MOUNT, relative(shared.directory, shared.root), ...path);
   const does: Purpose =

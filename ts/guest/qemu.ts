@@ -1,5 +1,5 @@
 /** The emulator: its command line, its process, and whether KVM truly works. */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import {
   accessSync,
   closeSync,
@@ -19,8 +19,8 @@ import type { Duplex, Readable } from "node:stream";
 import { within } from "../base/deadline.js";
 import { UsageError } from "../base/errors.js";
 import { jsonLine } from "../base/lines.js";
-import { abandonChild } from "../process/line-process.js";
-import { dyingWithUs, runCommand } from "../process/run.js";
+import { abandonChild, type Death, deathOf } from "../process/line-process.js";
+import { runCommand, startPeer } from "../process/run.js";
 import { findTool, missingTool } from "../process/tools.js";
 import type { Architecture } from "./architectures.js";
 import { type Cache, daysSince, OLD_DAYS } from "./cache.js";
@@ -113,18 +113,12 @@ export function findQemu({ qemu }: Architecture): string {
   return path;
 }
 
-/** How a machine ended. */
-export interface MachineEnd {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-}
-
 /** One running emulator. It dies with this process, and its disks with it. */
 export class VirtualMachine {
   readonly kind = "guest";
   readonly console = new Console();
   /** Settles when it is gone and all its console's words have been delivered. */
-  readonly end: Promise<MachineEnd>;
+  readonly end: Promise<Death>;
   /** What the emulator itself complained of. */
   words = "";
   private readonly child: ChildProcess;
@@ -145,7 +139,7 @@ export class VirtualMachine {
     } finally {
       for (const fd of files) closeSync(fd);
     }
-    this.end = ended(this.child);
+    this.end = deathOf(this.child);
     this.child.stdout?.on("data", (bytes: Buffer) => this.console.push(bytes));
     this.child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.words = `${this.words}${text}`.slice(-2000);
@@ -176,17 +170,9 @@ export class VirtualMachine {
 }
 
 function start(architecture: Architecture, args: readonly string[], stdio: (string | number)[]): ChildProcess {
-  const [command, ...rest] = dyingWithUs([findQemu(architecture), ...args]);
   // A session of its own unless the terminal is its own: Ctrl-C is for the controller.
   const detached = stdio[0] !== "inherit";
-  return spawn(command, rest, { stdio: stdio as never, detached, cwd: "/" });
-}
-
-function ended(child: ChildProcess): Promise<MachineEnd> {
-  return new Promise((resolve) => {
-    child.on("error", () => resolve({ code: null, signal: null }));
-    child.on("close", (code, signal) => resolve({ code, signal }));
-  });
+  return startPeer([architecture.qemu, ...args], { stdio: stdio as never, detached, cwd: "/" });
 }
 
 /** A file that nothing names any more: with this content, or sparse of this many bytes. */
@@ -269,7 +255,7 @@ async function comesUp(
   const child = start(architecture, [...bare, "-serial", "stdio"], ["ignore", "pipe", "ignore", "ignore", fd]);
   closeSync(fd);
   const console = new Console();
-  const end = ended(child);
+  const end = deathOf(child);
   let timer: NodeJS.Timeout | undefined;
   const waited = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, PROBE_MS);

@@ -1,12 +1,14 @@
 /** A child process that takes lines on its descriptor 3 and answers in lines on its descriptor 4. */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
-import { LineSplitter } from "../base/lines.js";
+import { eachLine } from "../base/lines.js";
 import { sessionStacks } from "../linux/stacks.js";
 import { unshielded } from "./oom.js";
 
 /** Stops listening to a process, and lets this one end before it does. */
-export function abandonChild(child: ChildProcess): void {
+export function abandonChild(
+  child: Pick<ChildProcess, "unref"> & { stdio: readonly ({ destroy(): unknown } | null | undefined)[] },
+): void {
   child.unref();
   for (const stream of child.stdio) stream?.destroy();
 }
@@ -15,6 +17,14 @@ export function abandonChild(child: ChildProcess): void {
 export interface Death {
   code: number | null;
   signal: NodeJS.Signals | null;
+}
+
+/** Settles when the process is gone, or could not be started, and all that it wrote has been delivered. */
+export function deathOf(child: ChildProcess): Promise<Death> {
+  return new Promise((resolve) => {
+    child.on("error", () => resolve({ code: null, signal: null }));
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
 }
 
 export class LineProcess {
@@ -43,10 +53,7 @@ export class LineProcess {
     this.requests = child.stdio[3] as Writable;
     // EPIPE: the process died first, which `death` tells.
     this.requests.on("error", () => {});
-    this.death = new Promise((resolve) => {
-      child.on("error", () => resolve({ code: null, signal: null }));
-      child.on("close", (code, signal) => resolve({ code, signal }));
-    });
+    this.death = deathOf(child);
     void this.death.then(() => {
       this.dead = true;
     });
@@ -70,14 +77,7 @@ export class LineProcess {
   }
 
   private deliver(stream: Readable, line: (text: string) => void): void {
-    const splitter = new LineSplitter();
-    stream.on("data", (bytes: Buffer) => {
-      for (const text of splitter.push(bytes)) line(text);
-    });
-    stream.on("end", () => {
-      const rest = splitter.end();
-      if (rest !== "") line(rest);
-    });
+    eachLine(stream, line);
     stream.on("error", () => {});
   }
 

@@ -1,11 +1,97 @@
-/** Runs other programs to their end, in English; they die with this process. */
-import { spawn } from "node:child_process";
-import { TIMER_MAX_MS } from "../base/deadline.js";
+/** Starts other programs, which die with this process, and runs them to their end, in English. */
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
+import type { Readable } from "node:stream";
+import { within } from "../base/deadline.js";
 import { UsageError } from "../base/errors.js";
+import { eachLine } from "../base/lines.js";
 import { surroundingSeconds } from "../base/timing.js";
 import { processStacks } from "../linux/stacks.js";
+import { abandonChild } from "./line-process.js";
 import { unshielded } from "./oom.js";
 import { findTool, missingTool } from "./tools.js";
+
+/**
+ * The command line that executes `args` and lets the kernel kill them when this process dies, even by SIGKILL.
+ *
+ * A parent that has died before the request could be made is noticed by the shell: its own parent is another then. The root of a
+ * guest may have no shell.
+ */
+export function dyingWithUs(args: readonly [string, ...string[]]): [string, ...string[]] {
+  if (findTool("setpriv") === undefined) throw new UsageError(missingTool("setpriv"));
+  const script = '[ "$PPID" = "$0" ] && exec "$@"';
+  const check = findTool("sh") === undefined ? [] : ["sh", "-c", script, String(process.pid)];
+  return ["setpriv", "--pdeathsig", "KILL", "--", ...check, ...args];
+}
+
+/** Starts a program that this process will speak with while it runs. @throws UsageError when it is not installed */
+export function startPeer(args: readonly [string, ...string[]], options: SpawnOptions): ChildProcess {
+  if (findTool(args[0]) === undefined) throw new UsageError(missingTool(args[0]));
+  const [command, ...rest] = dyingWithUs(args);
+  return unshielded(() => spawn(command, rest, options));
+}
+
+/** Descriptor on which a program may tell how far it is. */
+export const STATUS_FD = 3;
+/** Seconds that a killed program is waited for: one that hangs in the kernel may never die. */
+const GONE_SECONDS = 1;
+
+interface Settings {
+  cwd?: string | undefined;
+  env: NodeJS.ProcessEnv;
+  /** An open descriptor that it reads. */
+  stdin?: number | undefined;
+  /** Whether it tells something on {@link STATUS_FD}. */
+  status?: boolean;
+  seconds: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** A program that runs. */
+interface Started {
+  stdout: Readable;
+  stderr: Readable;
+  stdio: readonly unknown[];
+  kill(signal: "SIGKILL"): boolean;
+}
+
+/** How a program ended; `stacks`: that it was not done in time, and where in the kernel it was then. */
+type Ended = { exit: number | undefined; signal?: string | undefined } | { stacks: string[] };
+
+/**
+ * Runs a program. It is killed when it is not done in time or the signal is aborted.
+ *
+ * @param listen takes what it says
+ * @throws Error when it could not be started, and the signal's reason
+ */
+async function untilItsEnd(
+  [command, ...args]: readonly string[],
+  { seconds, signal, stdin, status = false, cwd = "/", env }: Settings,
+  listen: (child: Started) => void,
+): Promise<Ended> {
+  const { execa } = await import("execa");
+  signal?.throwIfAborted();
+  const child = unshielded(() =>
+    execa(command ?? "", args, {
+      ...{ cwd, env: { ...env, LC_ALL: "C" }, extendEnv: false, reject: false },
+      // Whoever listens has a limit; its own handlers of signals would take the place of this process's.
+      ...{ buffer: false, cleanup: false },
+      // Its types have few of the numbers that it takes.
+      stdio: [(stdin as 0 | undefined) ?? "ignore", "pipe", "pipe", status ? "pipe" : "ignore"],
+    }),
+  );
+  listen(child);
+  const waited = await within(child, seconds, signal);
+  if (typeof waited !== "string") {
+    const { exitCode, signal: killer } = waited.value;
+    if (exitCode === undefined && killer === undefined) throw waited.value;
+    return { exit: exitCode, signal: killer };
+  }
+  const stacks = processStacks(child.pid ?? 0);
+  child.kill("SIGKILL");
+  if (typeof (await within(child, GONE_SECONDS)) === "string") abandonChild(child);
+  if (waited === "aborted") throw signal?.reason;
+  return { stacks };
+}
 
 /** Bytes of a program's words that are kept; the beginning and the end say most. */
 const OUTPUT_BYTES_MAX = 16_384;
@@ -13,72 +99,69 @@ const OUTPUT_BYTES_MAX = 16_384;
 export interface ToolResult {
   /** Undefined when it was killed or could not be started. */
   exit: number | undefined;
-  /** Standard output and standard error as they came, shortened in the middle. */
+  /** Standard output and standard error as they came, shortened in the middle; why it could not be started. */
   output: string;
   seconds: number;
   /** That it was not done in time, and where in the kernel it was then. */
   hung?: string;
 }
 
+export interface ToolOptions extends Partial<Pick<Settings, "env" | "stdin" | "signal">> {
+  /** Of its output. */
+  bytesMax?: number;
+}
+
 /**
- * Runs a program in English. It is killed when this process dies, so that it holds no device any longer, and when it is
- * not done within `limitSeconds`: then nobody waits for it any more, since it may hang in the kernel.
+ * Runs a program, whatever becomes of it. When it is not done within `limitSeconds` nobody waits for it any more, since it may hang
+ * in the kernel.
+ *
+ * @throws the signal's reason
  */
-export function runTool(
+export async function runTool(
   name: string,
   args: readonly string[],
   limitSeconds = surroundingSeconds(process.env),
+  { env = process.env, stdin, signal, bytesMax = OUTPUT_BYTES_MAX }: ToolOptions = {},
 ): Promise<ToolResult> {
   const started = performance.now();
-  const killer = findTool("setpriv") === undefined ? [] : ["setpriv", "--pdeathsig", "KILL", "--"];
-  const [command = name, ...rest] = [...killer, name, ...args];
-  return new Promise((resolve) => {
-    const env = { ...process.env, LC_ALL: "C" };
-    const child = unshielded(() => spawn(command, rest, { env, stdio: ["ignore", "pipe", "pipe"], cwd: "/" }));
-    let output = "";
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding("utf8").on("data", (text: string) => {
-        output = shortened(output + text);
-      });
+  const result = (exit: number | undefined, words: string) => {
+    return { exit, output: words.trim(), seconds: (performance.now() - started) / 1000 };
+  };
+  if (findTool(name) === undefined) return result(undefined, missingTool(name));
+  // Where nothing lets it die with this process it may outlive it: it comes to an end by itself.
+  const argv = findTool("setpriv") === undefined ? [name, ...args] : dyingWithUs([name, ...args]);
+  let output = "";
+  try {
+    const ended = await untilItsEnd(argv, { env, stdin, signal, seconds: limitSeconds }, ({ stdout, stderr }) => {
+      for (const stream of [stdout, stderr]) {
+        stream.setEncoding("utf8").on("data", (text: string) => {
+          output = shortened(output + text, bytesMax);
+        });
+      }
+    });
+    if ("stacks" in ended) {
+      const hung = [`not done within ${limitSeconds} s, and killed:`, ...ended.stacks].join("\n");
+      return { ...result(undefined, output), hung };
     }
-    const end = (exit: number | undefined, words: string, hung?: string) => {
-      clearTimeout(timer);
-      const seconds = (performance.now() - started) / 1000;
-      resolve({ exit, output: words.trim(), seconds, ...(hung !== undefined && { hung }) });
-    };
-    const timer = setTimeout(
-      () => {
-        const stacks = processStacks(child.pid ?? 0);
-        child.kill("SIGKILL");
-        child.unref();
-        for (const stream of [child.stdout, child.stderr]) stream.destroy();
-        end(undefined, output, [`not done within ${limitSeconds} s, and killed:`, ...stacks].join("\n"));
-      },
-      Math.min(limitSeconds * 1000, TIMER_MAX_MS),
-    );
-    child.on("error", (error) => end(undefined, error.message));
-    child.on("close", (code, signal) => end(code ?? undefined, signal ? `${output}\nkilled by ${signal}` : output));
-  });
+    return result(ended.exit, ended.signal === undefined ? output : `${output}\nkilled by ${ended.signal}`);
+  } catch (error) {
+    signal?.throwIfAborted();
+    return result(undefined, (error as Error).message);
+  }
 }
 
 const CUT = "\n[…]\n";
 
 /** The first and the last half of what is too long. */
-function shortened(text: string): string {
-  if (text.length <= OUTPUT_BYTES_MAX) return text;
-  const half = OUTPUT_BYTES_MAX / 2;
-  return text.slice(0, half - CUT.length) + CUT + text.slice(-half);
+function shortened(text: string, max: number): string {
+  if (text.length <= max) return text;
+  return text.slice(0, max / 2 - CUT.length) + CUT + text.slice(-max / 2);
 }
 
 /** Lines of a failed program's complaint that are kept. */
 const COMPLAINT_LINES = 3;
-/** Descriptor on which a program may tell how far it is. */
-export const STATUS_FD = 3;
-/**
- * Characters that are read of a command. execa escapes all of them for its own error messages, and a hundred million control
- * characters are more than V8's regular expressions hold: the process dies of it.
- */
-const COMMAND_OUTPUT_MAX = 16 * 2 ** 20;
+/** Bytes that are read of a command. */
+const COMMAND_BYTES_MAX = 16 * 2 ** 20;
 /** Seconds. No download and no build is meant to take longer; what hangs may hold a lock that others wait for. */
 const COMMAND_SECONDS = 4 * 60 * 60;
 
@@ -96,62 +179,50 @@ export class CommandError extends UsageError {
   }
 }
 
-export interface CommandOptions {
-  cwd?: string;
-  env?: NodeJS.ProcessEnv;
+export interface CommandOptions extends Partial<Pick<Settings, "cwd" | "env" | "stdin">> {
   /** Called for each line on {@link STATUS_FD}. */
   status?: (line: string) => void;
+  /** Of its standard output. */
+  bytesMax?: number;
 }
 
-/**
- * The command line that executes `args` and lets the kernel kill them when this process dies, even by SIGKILL.
- *
- * A parent that has died before the request could be made is noticed by the shell: its own parent is another then.
- */
-export function dyingWithUs([program, ...args]: readonly [string, ...string[]]): [string, ...string[]] {
-  if (findTool("setpriv") === undefined) throw new UsageError(missingTool("setpriv"));
-  const script = '[ "$PPID" = "$0" ] && exec "$@"';
-  return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", script, String(process.pid), program, ...args];
+/** Runs a program and returns its standard output, as {@link commandBytes} does. */
+export async function runCommand(argv: readonly [string, ...string[]], options?: CommandOptions): Promise<string> {
+  return (await commandBytes(argv, options)).toString();
 }
 
 /**
  * Runs a program and returns its standard output.
  *
  * @throws UsageError when it is not installed
- * @throws CommandError when it fails, or is not done within {@link COMMAND_SECONDS}, and is killed
+ * @throws CommandError when it fails, says too much, or is not done within {@link COMMAND_SECONDS}, and is killed
  */
-export async function runCommand(
-  [program, ...args]: readonly [string, ...string[]],
-  { cwd, env = process.env, status }: CommandOptions = {},
-): Promise<string> {
+export async function commandBytes(
+  argv: readonly [string, ...string[]],
+  { cwd = process.cwd(), env = process.env, stdin, status, bytesMax = COMMAND_BYTES_MAX }: CommandOptions = {},
+): Promise<Buffer> {
+  const [program] = argv;
   if (findTool(program) === undefined) throw new UsageError(missingTool(program));
-  const [command, ...rest] = dyingWithUs([program, ...args]);
-  const { execa } = await import("execa");
-  const tell = function* (line: unknown) {
-    status?.(String(line));
-    yield* [];
-  };
-  const result = await execa(command, rest, {
-    ...(cwd !== undefined && { cwd }),
-    ...{
-      env: { ...env, LC_ALL: "C" },
-      extendEnv: false,
-      reject: false,
-      stripFinalNewline: false,
-      maxBuffer: COMMAND_OUTPUT_MAX,
-    },
-    stdio: ["ignore", "pipe", "pipe", status ? tell : "ignore"],
-    ...{ timeout: COMMAND_SECONDS * 1000, killSignal: "SIGKILL" },
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  let words = "";
+  const settings = { cwd, env, stdin, status: status !== undefined, seconds: COMMAND_SECONDS };
+  const ended = await untilItsEnd(dyingWithUs(argv), settings, (child) => {
+    child.stdout.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= bytesMax) chunks.push(chunk);
+      else child.kill("SIGKILL");
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      words = (words + text).slice(-OUTPUT_BYTES_MAX);
+    });
+    if (status) eachLine(child.stdio[STATUS_FD] as Readable, status);
   });
-  const { exitCode, signal, timedOut, isMaxBuffer, stdout, stderr } = result;
-  if (exitCode === 0) return stdout;
-  const lines = stderr.split("\n").map((line) => line.trim());
-  const complaint = lines.filter(Boolean).slice(-COMPLAINT_LINES).join(" / ");
-  if (timedOut) throw new CommandError(program, `not done within ${COMMAND_SECONDS / 3600} hours`);
-  if (isMaxBuffer) throw new CommandError(program, "it wrote more than is read of a program");
-  if (exitCode === undefined && signal === undefined) throw result;
-  throw new CommandError(
-    program,
-    complaint || (signal === undefined ? `exit status ${exitCode}` : `killed by ${signal}`),
-  );
+  if ("stacks" in ended) throw new CommandError(program, `not done within ${COMMAND_SECONDS / 3600} hours`);
+  if (bytes > bytesMax) throw new CommandError(program, "it wrote more than is read of a program");
+  const { exit, signal } = ended;
+  if (exit === 0) return Buffer.concat(chunks);
+  const complaint = words.split("\n").flatMap((line) => line.trim() || []);
+  const end = signal === undefined ? `exit status ${exit}` : `killed by ${signal}`;
+  throw new CommandError(program, complaint.slice(-COMPLAINT_LINES).join(" / ") || end);
 }

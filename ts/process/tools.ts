@@ -34,6 +34,7 @@ export const TOOLS: Readonly<Record<string, readonly [debianPackage: string, pur
   "apt-cache": ["apt", "fetch guests"],
   "dpkg-deb": ["dpkg", "unpack guests"],
   sync: ["coreutils", "keep guests"],
+  stty: ["coreutils", "give the terminal back that a guest had"],
   xz: ["xz-utils", "unpack a guest's modules"],
   zstd: ["zstd", "unpack a guest's modules"],
   ssh: ["openssh-client", "run on other machines (--host)"],
@@ -67,14 +68,16 @@ export function findTool(name: string, path = process.env.PATH ?? ""): string | 
   return path
     .split(delimiter)
     .map((directory) => join(directory, name))
-    .find((file) => {
-      try {
-        accessSync(file, constants.X_OK);
-        return true;
-      } catch {
-        return false;
-      }
-    });
+    .find(isExecutable);
+}
+
+export function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Why a program cannot be run, as a sentence. */

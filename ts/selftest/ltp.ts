@@ -1,8 +1,9 @@
 /** LTP's C programs under the same faults: what they notice, for comparison. */
-import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import { RESULT_BITS, type Verdict } from "../events/events.js";
 import type { Faultfs } from "../filesystem/faultfs.js";
+import { runTool } from "../process/run.js";
+import { isExecutable } from "../process/tools.js";
 import type { Subject } from "./cases.js";
 import type { Runner } from "./selftest.js";
 
@@ -15,9 +16,9 @@ const PLACES = [
 /** Options that LTP's programs do not have, and do what they do without. */
 const OURS = ["--verify", "--seed"];
 /** LTP's programs have limits of their own, but an old-library program has none, and aio-stress waits for two hours. */
-const PATIENCE_MS = 120_000;
-/** Characters. What a program says after that is not kept: under an error at each transfer some say hundreds of megabytes. */
-const KEPT = 1 << 18;
+const PATIENCE_SECONDS = 120;
+/** What a program says is kept as far as this: under an error at each transfer some say hundreds of megabytes. */
+const OUTPUT_BYTES_MAX = 1 << 18;
 /**
  * Whatever a program starts ends with it, in process groups of its own too: they are the children of a first process that is
  * killed with the one that waits for it.
@@ -26,14 +27,7 @@ const TOGETHER = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", 
 
 /** Its program, undefined where there is none. */
 export function ltpProgram(directory: string, program: string): string | undefined {
-  return PLACES.map((place) => join(directory, place, program)).find((path) => {
-    try {
-      accessSync(path, constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
+  return PLACES.map((place) => join(directory, place, program)).find(isExecutable);
 }
 
 /** The subject as LTP has it; undefined where it is about something that LTP has not. */
@@ -43,8 +37,8 @@ export function ltpSubject(subject: Subject): Subject | undefined {
 }
 
 /** What LTP's exit status says: its bits, the worst first. */
-export function verdictOfExit(exit: number | null): Verdict {
-  if (exit === null || (exit & RESULT_BITS.TBROK) !== 0) return "TBROK";
+export function verdictOfExit(exit: number | undefined): Verdict {
+  if (exit === undefined || (exit & RESULT_BITS.TBROK) !== 0) return "TBROK";
   if ((exit & RESULT_BITS.TFAIL) !== 0) return "TFAIL";
   if ((exit & RESULT_BITS.TWARN) !== 0) return "TWARN";
   return (exit & RESULT_BITS.TCONF) !== 0 ? "TCONF" : "TPASS";
@@ -56,21 +50,13 @@ export function ltpRunner(faultfs: Faultfs, directory: string, env: NodeJS.Proce
       const path = ltpProgram(directory, program);
       if (path === undefined) return { verdict: "TCONF", lines: [] };
       const [enter = "", ...words] = [...faultfs.enter, ...TOGETHER, "env", "-C", faultfs.directory, path, ...argv];
-      const { execa } = await import("execa");
-      const child = execa(enter, words, {
-        // LTP_COLORIZE_OUTPUT: the result lines are read.
-        env: { ...env, TMPDIR: faultfs.directory, LTP_COLORIZE_OUTPUT: "0" },
-        ...{ extendEnv: false, reject: false, stdin: "ignore", all: true, buffer: false },
-        ...{ cancelSignal: signal, timeout: PATIENCE_MS, killSignal: "SIGKILL" },
+      // The result lines are read, so they have no colours.
+      const settings = { env: { ...env, TMPDIR: faultfs.directory, LTP_COLORIZE_OUTPUT: "0" }, signal };
+      const { exit, output } = await runTool(enter, words, PATIENCE_SECONDS, {
+        ...settings,
+        bytesMax: OUTPUT_BYTES_MAX,
       });
-      let output = "";
-      child.all.on("data", (bytes) => {
-        if (output.length < KEPT) output += bytes;
-      });
-      const result = await child;
-      // Interrupted, or it could not be started.
-      if (result.isCanceled || (result.exitCode === undefined && result.signal === undefined)) throw result;
-      return { verdict: verdictOfExit(result.exitCode ?? null), lines: output.trimEnd().split("\n") };
+      return { verdict: verdictOfExit(exit), lines: output.split("\n") };
     },
     close: async () => {},
   };
