@@ -1,11 +1,26 @@
 /** Small files: read where they may be missing, and replaced whole. */
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { reasonOf } from "./errors.js";
 
 /** A file's text without blanks around it; undefined where it can't be read. */
 export function textOf(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8").trim();
+  } catch {
+    return undefined;
+  }
+}
+
+/** The text of a file's first bytes; undefined where it can't be read. */
+export function startOf(path: string, bytesMax: number): string | undefined {
+  const bytes = Buffer.alloc(bytesMax);
+  try {
+    const fd = openSync(path, "r");
+    try {
+      return bytes.toString("utf8", 0, readSync(fd, bytes));
+    } finally {
+      closeSync(fd);
+    }
   } catch {
     return undefined;
   }

@@ -5,6 +5,7 @@ import { UsageError } from "../base/errors.js";
 import { EXIT } from "../base/exit.js";
 import { didYouMean } from "../base/suggest.js";
 import { Faultfs } from "../filesystem/faultfs.js";
+import { SIGNALS } from "../process/interruption.js";
 import { subjects as allSubjects, FAULT_CASES, isMeant, type Subject } from "../selftest/cases.js";
 import { ltpProgram, ltpRunner, ltpSubject } from "../selftest/ltp.js";
 import {
@@ -44,7 +45,7 @@ export async function selftest(
 
   const interruption = new AbortController();
   const interrupt = () => interruption.abort();
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) signals.on(signal, interrupt);
+  for (const signal of SIGNALS) signals.on(signal, interrupt);
   const faultfs = await Faultfs.start();
   const runner = makeRunner(faultfs, env);
   const columns: { subject: Subject; runner: Runner }[] = [
@@ -84,7 +85,7 @@ export async function selftest(
     if (output !== undefined) writeOutput(output, markdown(table));
     return found.length === 0 ? EXIT.ok : EXIT.failed;
   } finally {
-    for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) signals.off(signal, interrupt);
+    for (const signal of SIGNALS) signals.off(signal, interrupt);
     await runner.close();
     await faultfs.stop();
   }

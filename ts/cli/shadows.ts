@@ -1,6 +1,7 @@
 /** Programs that PATH has twice, ours and LTP's: who starts one by its name gets the first, and may mean the other. */
-import { closeSync, openSync, readFileSync, readSync, realpathSync } from "node:fs";
+import { readFileSync, realpathSync } from "node:fs";
 import { delimiter, dirname, join } from "node:path";
+import { startOf } from "../base/files.js";
 import { findTool } from "../process/tools.js";
 import { WRITTEN_BY } from "./install-ltproot.js";
 
@@ -36,21 +37,12 @@ export function shadows(names: Iterable<string>, folders: readonly string[]): Sh
 
 /** A file of some version of this package, or what it wrote into a tree for kirk. */
 function isOurs(path: string): boolean {
+  const start = startOf(path, 200);
+  if (start === undefined || start.includes(WRITTEN_BY)) return start !== undefined;
   try {
-    if (start(path).includes(WRITTEN_BY)) return true;
     const manifest = join(dirname(dirname(realpathSync(path))), "package.json");
     return JSON.parse(readFileSync(manifest, "utf8")).name === "aiodio-ltp";
   } catch {
     return false;
-  }
-}
-
-function start(path: string): string {
-  const bytes = Buffer.alloc(200);
-  const fd = openSync(path, "r");
-  try {
-    return bytes.toString("latin1", 0, readSync(fd, bytes));
-  } finally {
-    closeSync(fd);
   }
 }

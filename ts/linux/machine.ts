@@ -1,23 +1,14 @@
 /** Facts of the machine, as kirk's report and the journal hold them. */
-import { closeSync, openSync, readFileSync, readSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { machine, release, version } from "node:os";
 import { join } from "node:path";
+import { startOf } from "../base/files.js";
 import type { MachineFacts } from "../events/events.js";
 
 /** The start of a file of /proc or /etc; empty where there is none. */
 function start(path: string): string {
   // /proc/cpuinfo of a large machine has megabytes and takes the kernel long: only its beginning is wanted.
-  const bytes = Buffer.alloc(8192);
-  try {
-    const fd = openSync(path, "r");
-    try {
-      return bytes.toString("utf8", 0, readSync(fd, bytes));
-    } finally {
-      closeSync(fd);
-    }
-  } catch {
-    return "";
-  }
+  return startOf(path, 8192) ?? "";
 }
 
 function field(text: string, pattern: RegExp): string {
