@@ -101,15 +101,18 @@ async function planRun(
   const elsewhere = elsewhereOf(flags, cwd);
   const storage = elsewhere ? undefined : await storageOf(flags, cwd, system.env);
   const filesystems = elsewhere?.variants ?? storage?.variants;
+  const own = !filesystems && !elsewhere;
   const note = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
   const known =
     flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues), note);
   const { plan: all, shuffleSeed, files } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
+
   const left = all.some(({ key }) => !results.completed(key));
   const prepared =
     elsewhere && left
       ? await system.prepareElsewhere(elsewhere, flags, { cwd, env: system.env, tell: note })
       : undefined;
+
   const skipList = flags.skipFile === undefined ? undefined : await loadSkipList(resolve(cwd, flags.skipFile), note);
   const kernels = new Map<string | undefined, string | undefined>();
   const describe = (facts: KnownFacts, guest?: string) => {
@@ -126,29 +129,16 @@ async function planRun(
     return issue ? issueText(issue) : skipList && skipReason(skipList, run.id, kernels.get(run.guest));
   });
   for (const line of formatSkipped(skipped)) note(line);
-  const unwanted = new Set(skipped.flatMap(({ keys }) => keys));
-  const plan = all.filter(({ key }) => !unwanted.has(key));
-  if (plan.length === 0) {
-    const files = [
-      ...(flags.knownIssues === undefined ? [] : [`--known-issues: ${flags.knownIssues}`]),
-      ...(flags.skipFile === undefined ? [] : [`--skip-file: ${flags.skipFile}`]),
-    ];
-    throw new UsageError(`${files.join(" and ")} ${files.length > 1 ? "want" : "wants"} all testcases skipped`);
-  }
+
+  const plan = withoutSkipped(all, skipped, flags);
   results.required = flags.forbidConf ? new Set(plan.map(({ key }) => key)) : requiredKeys(plan, flags.require);
-  for (const { guest, filesystem } of plan) {
-    if (guest !== undefined && !elsewhere?.names.includes(guest)) {
-      throw new UsageError(`the journal's run was on other machines: add --guest or --host ${guest}`);
-    }
-    if (filesystem === undefined || filesystems?.has(filesystem)) continue;
-    throw new UsageError(`the journal's run was on filesystems of its own: add --filesystems with ${filesystem} in it`);
-  }
+  refuseOtherPlaces(plan, elsewhere, filesystems);
   const directory = chosenDirectory(flags.directory, system.env, cwd);
 
   // A device is one filesystem, and a filesystem one worker's.
   const workers = storage && storage.devices.length > 0 ? storage.devices.length : flags.workers;
   const devices = storage?.devices.map(({ path }) => path) ?? [];
-  const repeat = repeatOf(flags, devices, filesystems || elsewhere ? undefined : directory, files);
+  const repeat = repeatOf(flags, devices, own ? directory : undefined, files);
   const next = runStart(flags, {
     ...{ workers, plan: all, skipped, directory, shuffleSeed, repeat, devices },
     made: filesystems !== undefined,
@@ -161,12 +151,42 @@ async function planRun(
     checkResumable(journalPath, parts, flags.resume === "force");
   }
   const pending = plan.filter(({ key }) => !results.completed(key));
-  if (pending.length > 0 && !filesystems && !elsewhere) checkDirectory(directory, Math.min(workers, pending.length));
+  if (pending.length > 0 && own) checkDirectory(directory, Math.min(workers, pending.length));
   if (pending.length > 0 && storage) await refuseBadSettings(storage);
   const runPlan = prepared?.runPlan ?? system.runPlan;
-  const own = !filesystems && !elsewhere;
   const here = { elsewhere: elsewhere !== undefined, own, runPlan };
   return { next, plan, pending, workers, directory, storage, known, describe, ...here };
+}
+
+/** What lists leave of the plan. @throws UsageError when that is nothing */
+function withoutSkipped(
+  all: readonly PlannedRun[],
+  skipped: NonNullable<RunStart["skipped"]>,
+  { knownIssues, skipFile }: Flags,
+): PlannedRun[] {
+  const unwanted = new Set(skipped.flatMap(({ keys }) => keys));
+  const plan = all.filter(({ key }) => !unwanted.has(key));
+  if (plan.length > 0) return plan;
+  const files = [
+    ...(knownIssues === undefined ? [] : [`--known-issues: ${knownIssues}`]),
+    ...(skipFile === undefined ? [] : [`--skip-file: ${skipFile}`]),
+  ];
+  throw new UsageError(`${files.join(" and ")} ${files.length > 1 ? "want" : "wants"} all testcases skipped`);
+}
+
+/** A plan out of a journal names the machines and filesystems of that run, which may not be those of this one. @throws UsageError */
+function refuseOtherPlaces(
+  plan: readonly PlannedRun[],
+  elsewhere: Elsewhere | undefined,
+  filesystems: ReadonlyMap<string, Variant> | undefined,
+): void {
+  for (const { guest, filesystem } of plan) {
+    if (guest !== undefined && !elsewhere?.names.includes(guest)) {
+      throw new UsageError(`the journal's run was on other machines: add --guest or --host ${guest}`);
+    }
+    if (filesystem === undefined || filesystems?.has(filesystem)) continue;
+    throw new UsageError(`the journal's run was on filesystems of its own: add --filesystems with ${filesystem} in it`);
+  }
 }
 
 /** How the run has gone. */
