@@ -1,25 +1,26 @@
 #!/usr/bin/env node
-import { existsSync } from "node:fs";
+const [command, program, ...argv] = process.argv.slice(2);
 
-const [command, program = "", ...argv] = process.argv.slice(2);
-
-/** Whether there is such a testcase: each has a command of its own beside this one. */
-function isProgram() {
-  return program !== "aiodio-ltp" && /^[\w-]+$/.test(program) && existsSync(new URL(`${program}.js`, import.meta.url));
+/** The testcases' own supervisor takes this process's place. */
+async function becomeTestcase() {
+  const [{ programs }, { execPath, root }, { becomeProgram }] = await Promise.all([
+    import("../dist/ts/testcase/registry.js"),
+    import("../dist/ts/base/package.js"),
+    import("../native/index.js"),
+  ]);
+  if (!programs.has(program)) return;
+  const error = becomeProgram(execPath(), [process.execPath, root, program, ...argv]);
+  process.stderr.write(`aiodio_ltp.js:1: TBROK: ${execPath()}: ${error}: install aiodio-ltp again\n`);
+  process.exit(2);
 }
 
-if (command === "exec" && isProgram()) {
-  // As that command does it, so that nothing is different.
-  const { standalone } = await import("./shared/standalone.js");
-  await standalone(program, argv);
+try {
+  if (command === "exec") await becomeTestcase();
+  const { main } = await import("../dist/ts/cli/main.js");
+  process.exitCode = await main(process.argv.slice(2));
+} catch (error) {
+  const what = `not built (${error.message.split("\n")[0]}): run \`npm ci\` in its directory`;
+  // Who runs a testcase looks for a result line.
+  process.stderr.write(command === "exec" ? `aiodio_ltp.js:1: TBROK: ${what}\n` : `aiodio-ltp: ${what}\n`);
+  process.exitCode = command === "exec" ? 2 : 3;
 }
-
-import("../dist/ts/cli/main.js").then(
-  async ({ main }) => {
-    process.exitCode = await main(process.argv.slice(2));
-  },
-  (error) => {
-    process.stderr.write(`aiodio-ltp: not built (${error.message.split("\n")[0]}): run \`npm ci\` in its directory\n`);
-    process.exitCode = 3;
-  },
-);

@@ -43,6 +43,15 @@ function restrictTargets() {
   writeFileSync(path, `${JSON.stringify(manifest, null, 2)}\n`);
 }
 
+/** The platform's package has `aiodio-exec` beside the addon. */
+function addExec(directory) {
+  const path = join(directory, "package.json");
+  const manifest = JSON.parse(readFileSync(path, "utf8"));
+  manifest.files.push("aiodio-exec");
+  writeFileSync(path, `${JSON.stringify(manifest, null, 2)}\n`);
+  cpSync(join(stage, "native", "aiodio-exec"), join(directory, "aiodio-exec"));
+}
+
 /** `powerpc64le-unknown-linux-gnu` → `linux-ppc64-gnu`, as napi-rs names its packages. */
 function platformOf(target) {
   const [cpu, , system, abi] = target.split("-");
@@ -59,6 +68,7 @@ try {
   restrictTargets();
   run(napi, ["create-npm-dirs"]);
   run(napi, ["artifacts", "--output-dir", "native"]);
+  for (const platform of readdirSync(join(stage, "npm"))) addExec(join(stage, "npm", platform));
   run(napi, ["pre-publish", "--skip-optional-publish", "--no-gh-release"]);
   mkdirSync(out, { recursive: true });
   const pack = ["pack", "--ignore-scripts", "--pack-destination", resolve(out)];

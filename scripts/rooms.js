@@ -48,7 +48,7 @@ const TERMINAL = /\bprocess\.(?:stdout|stderr)\b|(?<!\.)\bconsole\.(?:log|error|
 const WRITES = /^ts\/report\/|-main\.ts$/;
 
 /** Starts that people wait for, and packages that take long to load. */
-const STARTS = ["ts/cli/main.ts", "ts/run/standalone.ts", "ts/run/worker-main.ts"];
+const STARTS = ["ts/cli/main.ts", "ts/run/command-main.ts", "ts/run/worker-main.ts"];
 const SLOW = ["execa", "yaml", "zod"];
 
 function sources(root, directory) {

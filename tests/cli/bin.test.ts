@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { packaged, version } from "../../ts/base/package.js";
+import { execPath, packaged, version } from "../../ts/base/package.js";
 import { temporaryFolder } from "./fixture.js";
 
 const bin = packaged("bin/aiodio-ltp.js");
@@ -19,32 +19,14 @@ test("not built: one line that says what to do", () => {
   expect(stderr).toMatch(/^aiodio-ltp: not built \([^\n]*\): run `npm ci` in its directory\n$/);
 });
 
-test.each([
-  [
-    "nothing is built",
-    undefined,
-    /^aio_stress\.js:1: TBROK: not built \([^\n]*\): run `npm ci` in the package's directory\n$/,
-  ],
-  [
-    "the runner fails",
-    'export async function runStandalone() { throw new Error("a bug"); }',
-    /^aio_stress\.js:1: TBROK: the runner cannot go on: Error: a bug\n/,
-  ],
-  [
-    "the runner fails later",
-    'export function runStandalone() { setImmediate(() => { throw new Error("a bug"); }); return new Promise(() => {}); }',
-    /^aio_stress\.js:1: TBROK: the runner cannot go on: Error: a bug\n/,
-  ],
-])("a testcase's command is TBROK, and no failure of the kernel, where %s", (_, runner, message) => {
+test("not built: a testcase is TBROK, and no failure of the kernel", () => {
   const folder = temporaryFolder();
-  writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
-  cpSync(packaged("bin"), join(folder, "bin"), { recursive: true });
-  if (runner !== undefined) {
-    mkdirSync(join(folder, "dist/ts/run"), { recursive: true });
-    writeFileSync(join(folder, "dist/ts/run/standalone.js"), runner);
-  }
-  const { status, stderr } = spawnSync(process.execPath, [join(folder, "bin/aio-stress.js")], { encoding: "utf8" });
-  expect(stderr).toMatch(message);
+  mkdirSync(join(folder, "bin"));
+  copyFileSync(bin, join(folder, "bin/aiodio-ltp.js"));
+  const { status, stderr } = spawnSync(process.execPath, [join(folder, "bin/aiodio-ltp.js"), "exec", "aiocp"], {
+    encoding: "utf8",
+  });
+  expect(stderr).toMatch(/^aiodio_ltp\.js:1: TBROK: not built \([^\n]*\): run `npm ci` in its directory\n$/);
   expect(status).toBe(2);
 });
 
@@ -58,6 +40,35 @@ describe.skipIf(!existsSync(packaged("dist/ts/cli/main.js")))("built", () => {
     const { stdout, stderr } = shell('"$1" "$2" list ltp-aiodio.part1 | head -n 1');
     expect(stdout).toBe("AD001 aiocp -b 1k -n 1 -f DIRECT\n");
     expect(stderr).toBe("");
+  });
+
+  test("a testcase by its name; what is no testcase is a usage error", () => {
+    expect(shell('"$1" "$2" exec aiocp -V')).toMatchObject({ status: 0, stderr: `aiodio-ltp version: ${version}\n` });
+    expect(shell('"$1" "$2" exec nothing')).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('no "nothing"'),
+    });
+  });
+
+  test.each([
+    [
+      "its scripts are gone",
+      {},
+      /^aiodio_exec\.rs:\d+: TBROK: not built \(\S+command-main\.js is not there\): run `npm ci`/,
+    ],
+    [
+      "Node fails, and again where that is told",
+      { "command-main.js": "process.exit(7);", "aftermath-main.js": "process.exit(8);" },
+      /^aiodio_exec\.rs:\d+: TBROK: the testcase's end could not be told: Node ended with exit status: 8\n$/,
+    ],
+  ])("a testcase's command is TBROK, and no failure of the kernel, where %s", (_, scripts, message) => {
+    const folder = temporaryFolder();
+    const place = join(folder, "dist/ts/run");
+    mkdirSync(place, { recursive: true });
+    for (const [name, text] of Object.entries(scripts)) writeFileSync(join(place, name), text);
+    const { status, stderr } = spawnSync(execPath(), [process.execPath, folder, "aiocp"], { encoding: "utf8" });
+    expect(stderr).toMatch(message);
+    expect(status).toBe(2);
   });
 
   test.skipIf(!existsSync("/dev/full"))("output that cannot be written is no success", () => {

@@ -45,22 +45,24 @@ test("a wrapper runs the program with its arguments and without any environment"
   const path = join(root, "testcases/bin/aiocp");
   const wrapper = readFileSync(path, "utf8");
   expect(wrapper).toContain(process.execPath);
-  const program = join(temporaryFolder(), "program.js");
-  writeFileSync(program, "process.stdout.write(JSON.stringify(process.argv.slice(2)))");
-  writeFileSync(path, wrapper.replace(/^command=.*$/m, `command=${program}`));
+  const program = join(temporaryFolder(), "program");
+  writeFileSync(program, `#!${process.execPath}\nprocess.stdout.write(JSON.stringify(process.argv.slice(2)))`, {
+    mode: 0o755,
+  });
+  writeFileSync(path, wrapper.replace(/^exec=.*$/m, `exec=${program}`));
   const { stdout } = spawnSync(path, ["-b", "4k", "a b", ""], { env: {}, encoding: "utf8" });
-  expect(JSON.parse(stdout)).toEqual(["-b", "4k", "a b", ""]);
+  expect(JSON.parse(stdout)).toEqual([process.execPath, packaged(), "aiocp", "-b", "4k", "a b", ""]);
 });
 
 test("a wrapper whose program is gone says so and breaks", async () => {
   const root = join(temporaryFolder(), "ltp");
   await install(root);
   const path = join(root, "testcases/bin/aiocp");
-  writeFileSync(path, readFileSync(path, "utf8").replace(/^command=.*$/m, "command=/gone/aiocp.js"));
+  writeFileSync(path, readFileSync(path, "utf8").replace(/^exec=.*$/m, "exec=/gone/aiodio-exec"));
   const { status, stderr } = spawnSync(path, [], { encoding: "utf8" });
   expect(status).toBe(2);
   expect(stderr).toBe(
-    `aiocp.sh:1: TBROK: /gone/aiocp.js is gone: install aiodio-ltp again and run: aiodio-ltp install-ltproot ${root}\n`,
+    `aiocp.sh:1: TBROK: /gone/aiodio-exec is gone: install aiodio-ltp again and run: aiodio-ltp install-ltproot ${root}\n`,
   );
   // openQA has to see a result line.
   expect(stderr.trimEnd()).toMatch(/^[\w.:/]+\s+(\w+):\s+.*$/);

@@ -14,7 +14,7 @@ function machine() {
     writeFileSync(join(ltp, name), "\u007fELF");
     chmodSync(join(ltp, name), 0o755);
   }
-  symlinkSync(packaged("bin", "aiocp.js"), join(ours, "aiocp"));
+  symlinkSync(packaged("bin", "aiodio-ltp.js"), join(ours, "aiocp"));
   return { folder, ltp, ours };
 }
 

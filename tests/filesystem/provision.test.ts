@@ -7,7 +7,7 @@ import { packaged } from "../../ts/base/package.js";
 import type { CheckReport } from "../../ts/events/events.js";
 import { Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
 import { VARIANT_NAMES } from "../../ts/filesystem/variants.js";
-import { printed } from "../support/command.js";
+import { commandLine, printed } from "../support/command.js";
 import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, inside, MiB, mountsHere, provision, variant, withOnly } from "./fixture.js";
 
@@ -22,7 +22,7 @@ afterAll(async () => {
 /** Those that a CI machine has; the others are tested where they exist. */
 const REQUIRED = ["ext2", "ext3", "ext4", "xfs", "btrfs", "tmpfs", "overlayfs"];
 const { pageBytes } = limits();
-const aiocp = [process.execPath, packaged("bin", "aiocp.js"), "-b", "64k", "-s", "512k"];
+const aiocp = commandLine("aiocp", ["-b", "64k", "-s", "512k"]);
 
 describe("every named variant", () => {
   test.concurrent.each(VARIANT_NAMES)("%s", async (name) => {

@@ -32,8 +32,8 @@ test.runIf(btrfs && imageOf(directory))("a checksum that fails on its filesystem
   expect(read.stderr).toContain("Input/output error");
   const { all, exitCode } = await running;
   expect(all).toMatch(/^aiocp\.ts:\d+: TPASS: Files are identical$/m);
-  expect(all).toMatch(/^standalone\.ts:\d+: TFAIL: kernel: BTRFS warning \(device loop\d+\): csum failed/m);
-  expect(all).toMatch(/^standalone\.ts:\d+: TINFO: kernel: btrfs-csum-failed: /m);
+  expect(all).toMatch(/^command-main\.ts:\d+: TFAIL: kernel: BTRFS warning \(device loop\d+\): csum failed/m);
+  expect(all).toMatch(/^command-main\.ts:\d+: TINFO: kernel: btrfs-csum-failed: /m);
   expect(summaryOf(all)).toMatchObject({ passed: 1, broken: 0, warnings: 0 });
   expect(exitCode).toBe(1);
 });

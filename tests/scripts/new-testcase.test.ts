@@ -56,7 +56,7 @@ test.each(["my_race", "other-race"])("%s is registered, passes, and so does its 
   const run = await started("bin/aiodio-ltp.js", "aiodio-regress", "-s", `^${name}$`, "--no-journal");
   expect(run.all).toContain("1 TPASS");
   expect(run.exitCode, run.all).toBe(0);
-  const alone = await started(`bin/${name}.js`, "-s", "64k");
+  const alone = await started("bin/aiodio-ltp.js", "exec", name, "-s", "64k");
   expect(alone.all).toMatch(/\.ts:\d+: TPASS: 65536 bytes are what was written$/m);
   const own = await started("node_modules/.bin/vitest", "run", `tests/testcases/${name.replace("_", "-")}.test.ts`);
   expect(own.exitCode, own.all).toBe(0);

@@ -1,10 +1,9 @@
 /** The package's commands as child processes, as a user's shell starts them. */
 import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { execa } from "execa";
 import { expect } from "vitest";
-import { root } from "../../ts/base/package.js";
+import { execPath, root } from "../../ts/base/package.js";
 
 /** The environment of a user who has set nothing of LTP's but where the tests' temporary directories go. */
 export function plainEnvironment(extra: Record<string, string> = {}): Record<string, string> {
@@ -17,9 +16,15 @@ export function plainEnvironment(extra: Record<string, string> = {}): Record<str
 
 const settings = { extendEnv: false, reject: false, all: true, stripFinalNewline: false } as const;
 
-/** Starts `bin/<name>.js`; the result never rejects. */
+/** A testcase as a command, as `aiodio-ltp exec` and the trees for kirk start it. */
+export function commandLine(name: string, argv: readonly string[] = []): [string, ...string[]] {
+  return [execPath(), process.execPath, root, name, ...argv];
+}
+
+/** Starts a testcase as a command; the result never rejects. */
 export function command(name: string, argv: string[], env: Record<string, string> = {}) {
-  return execa(process.execPath, [join(root, "bin", `${name}.js`), ...argv], {
+  const [program, ...words] = commandLine(name, argv);
+  return execa(program, words, {
     ...settings,
     env: plainEnvironment(env),
   });
@@ -37,8 +42,8 @@ export function commandUnderStrace(
 ) {
   const inject = injections.flatMap((expression) => ["-e", `inject=${expression}`]);
   const trace = ["-e", `trace=${[...new Set(injections.map((expression) => expression.split(":")[0]))].join(",")}`];
-  const program = [process.execPath, join(root, "bin", `${name}.js`), ...argv];
-  return execa("strace", ["-f", "--seccomp-bpf", "-q", "-o", "/dev/null", ...trace, ...inject, ...program], {
+  const words = [...trace, ...inject, ...commandLine(name, argv)];
+  return execa("strace", ["-f", "--seccomp-bpf", "-q", "-o", "/dev/null", ...words], {
     ...settings,
     env: plainEnvironment({ ...env, UV_THREADPOOL_SIZE: "1" }),
   });

@@ -1,11 +1,9 @@
 /** Every program with `--engine`, where the kernel refuses the engine's interface: TCONF with the reason, before any work. */
 import { readdirSync } from "node:fs";
 import { constants } from "node:os";
-import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
-import { root } from "../../ts/base/package.js";
 import { programs } from "../../ts/testcase/registry.js";
-import { summaryOf } from "../support/command.js";
+import { commandLine, summaryOf } from "../support/command.js";
 import { needs } from "../support/needs.js";
 import { CALLS, withoutCalls } from "../support/seccomp.js";
 import { temporaryDirectory } from "../support/temporary.js";
@@ -18,8 +16,10 @@ const withEngine = loaded.filter(({ options }) => options.engine).map(({ name })
 
 beforeEach(() => needs("python3"));
 
-const run = (name: string, argv: string[], calls: number[], errno: number) =>
-  withoutCalls(calls, errno, process.execPath, [join(root, "bin", `${name}.js`), ...argv], { TMPDIR: directory });
+const run = (name: string, argv: string[], calls: number[], errno: number) => {
+  const [program, ...words] = commandLine(name, argv);
+  return withoutCalls(calls, errno, program, words, { TMPDIR: directory });
+};
 
 test("most programs have engines", () => expect(withEngine.length).toBeGreaterThan(12));
 

@@ -1,11 +1,9 @@
 /** mmap_fork_dio end to end; what can be wrong with the data is planted beside the core. */
 import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { execa } from "execa";
 import { expect, test } from "vitest";
-import { root } from "../../ts/base/package.js";
 import { backingDirectory } from "../filesystem/fixture.js";
-import { plainEnvironment } from "../support/command.js";
+import { commandLine, plainEnvironment } from "../support/command.js";
 import { filesystems } from "../support/filesystems.js";
 import { onFaultfs, run, verdicts } from "./races.js";
 
@@ -47,7 +45,7 @@ const SMALL_PAGES = "import ctypes,os,sys; ctypes.CDLL(None).prctl(41,1,0,0,0); 
 
 test("where the kernel gives no huge page, none is claimed to be tested", async () => {
   const [{ directory } = { directory: "" }] = filesystems();
-  const program = [process.execPath, join(root, "bin", "mmap_fork_dio.js")];
+  const program = commandLine("mmap_fork_dio");
   const argv = [...QUICK, "--memory", "thp", "--writer", "thread", "--engine", "io_uring"];
   const env = plainEnvironment({ TMPDIR: directory });
   const { all, exitCode } = await execa("python3", ["-c", SMALL_PAGES, ...program, ...argv], {

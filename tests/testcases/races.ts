@@ -1,9 +1,8 @@
 /** Runs a testcase in this process, and on a filesystem that lies. */
 import { execa } from "execa";
-import { root } from "../../ts/base/package.js";
 import { Faultfs } from "../../ts/filesystem/faultfs.js";
 import { programs } from "../../ts/testcase/registry.js";
-import { plainEnvironment } from "../support/command.js";
+import { commandLine, plainEnvironment } from "../support/command.js";
 import { executed } from "../support/execute.js";
 
 /** Result lines as `TPASS: text`, TINFO included. */
@@ -27,7 +26,7 @@ export async function onFaultfs(
 ): Promise<{ output: string; counts: number[] }> {
   const faultfs = await Faultfs.start({ rules, backing });
   try {
-    const [program = "", ...args] = [...faultfs.enter, process.execPath, `${root}/bin/${name}.js`, ...argv];
+    const [program = "", ...args] = [...faultfs.enter, ...commandLine(name, argv)];
     const env = plainEnvironment({ TMPDIR: faultfs.directory });
     const { all: output } = await execa(program, args, { extendEnv: false, reject: false, all: true, env });
     return { output, counts: (await faultfs.fired()).counts };

@@ -3,7 +3,7 @@ import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, st
 import { dirname, join, resolve } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
 import { replaceFile } from "../base/files.js";
-import { packaged, version } from "../base/package.js";
+import { execPath, packaged, root, version } from "../base/package.js";
 import { shellWord } from "../base/quoting.js";
 import { packagedRuntests } from "../plan/resolve.js";
 import { programs } from "../testcase/registry.js";
@@ -96,19 +96,18 @@ function tree(directory: string): Map<string, Entry> {
 
 /** kirk passes hardly any environment on, so both paths are absolute. */
 function wrapper(program: string, directory: string): string {
-  const command = packaged("bin", `${program}.js`);
   const again = shellWord(`aiodio-ltp install-ltproot ${shellWord(directory)}`);
   return `#!/bin/sh
 ${WRITTEN_BY}: runs ${program} of the npm package aiodio-ltp.
 node=${shellWord(process.execPath)}
-command=${shellWord(command)}
-for needed in "$node" "$command"; do
+exec=${shellWord(execPath())}
+for needed in "$node" "$exec"; do
   if [ ! -r "$needed" ]; then
     printf '%s: TBROK: %s is gone: install aiodio-ltp again and run: %s\\n' ${shellWord(`${program}.sh:1`)} "$needed" ${again} >&2
     exit 2
   fi
 done
-exec "$node" "$command" "$@"
+exec "$exec" "$node" ${shellWord(root)} ${program} "$@"
 `;
 }
 

@@ -137,6 +137,13 @@ export function openKernelReader(path: string): KernelReader | { unreadable: str
     closeSync(fd);
     return { unreadable: `${path} is no kernel log, so what the kernel says is not seen` };
   }
+  const reader = kernelReaderOf(fd);
+  reader.skip();
+  return reader;
+}
+
+/** Reads an open kernel log from where it is. */
+export function kernelReaderOf(fd: number): KernelReader {
   const buffer = Buffer.alloc(RECORD_BYTES_MAX);
   let open = true;
   const source: RecordSource = () => {
@@ -149,12 +156,10 @@ export function openKernelReader(path: string): KernelReader | { unreadable: str
       return ["EPIPE", "EINVAL"].includes(reasonOf(error)) ? "lost" : "end";
     }
   };
-  const reader = new KernelReader(source, () => {
+  return new KernelReader(source, () => {
     if (open) closeSync(fd);
     open = false;
   });
-  reader.skip();
-  return reader;
 }
 
 /**

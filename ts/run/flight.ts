@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { RecordAnswer } from "#native";
 
 /** Operations kept of a testcase that went wrong. */
-const KEPT_OPERATIONS = 200;
+export const KEPT_OPERATIONS = 200;
 
 /** Where a run's worker with that number (from 1) records, beside the run's journal. */
 export function flightPath(journal: string, worker: number): string {
@@ -36,11 +36,9 @@ export class FlightFile {
     return undefined;
   }
 
-  /** What the worker recorded of the last testcase: its last operations, and what it left in flight. */
-  async read(): Promise<RecordAnswer> {
-    // The addon is loaded only when something has gone wrong.
-    const { queryRecord } = await import("#native");
-    return queryRecord({ path: `/proc/self/fd/${this.fd}`, max: KEPT_OPERATIONS });
+  /** As {@link readFlight} has it. */
+  read(): Promise<RecordAnswer> {
+    return readFlight(this.fd);
   }
 
   /** Closes it; the run has ended in good order, so that a file with a name is of no more use. */
@@ -48,6 +46,13 @@ export class FlightFile {
     closeSync(this.fd);
     if (this.path !== undefined) rmSync(this.path, { force: true });
   }
+}
+
+/** What the worker recorded of the last testcase into the open file: its last operations, and what it left in flight. */
+export async function readFlight(fd: number): Promise<RecordAnswer> {
+  // The addon is loaded only when something has gone wrong.
+  const { queryRecord } = await import("#native");
+  return queryRecord({ path: `/proc/self/fd/${fd}`, max: KEPT_OPERATIONS });
 }
 
 /** What a record says beyond its operations, as TINFO lines: what was in flight at a death, and the test's own errors. */

@@ -17,12 +17,15 @@ export interface KernelSources {
   /** As {@link openKernelReader} answers. */
   reader: Pick<KernelReader, "drain" | "close"> | { unreadable: string };
   taint: () => bigint | undefined;
+  /** The taint when the testcase began, where that was earlier. */
+  taintBefore?: bigint;
   /** As `knownDevicesBehind` of linux/devices.ts has it, which is asked where this is absent. */
   devicesBehind?: (directory: string) => string[] | undefined;
 }
 
 export class KernelWindow {
-  private readonly taintBefore: bigint | undefined;
+  /** The kernel's taint at the beginning; undefined where it can't be read. */
+  readonly taintBefore: bigint | undefined;
   private held: Drained = { records: [], lost: 0 };
   private place: Extract<TestReport, { type: "place" }> | undefined;
   private readonly permitted = new Map<string, string>();
@@ -33,7 +36,7 @@ export class KernelWindow {
   constructor(
     private readonly sources: KernelSources = { reader: openKernelReader("/dev/kmsg"), taint: () => readTaint() },
   ) {
-    this.taintBefore = sources.taint();
+    this.taintBefore = sources.taintBefore ?? sources.taint();
   }
 
   /** Learns what the testcase uses and what it explains. */

@@ -4,6 +4,7 @@ import { TIMER_MAX_MS, within } from "../base/deadline.js";
 import { callerOf } from "../base/location.js";
 import { type Counters, count, type TestReport, zeroCounters } from "../events/events.js";
 import type { Death } from "../process/line-process.js";
+import { WORDS_OF_KILL, wordsOfDeath, wordsOfUnkillable } from "./ending.js";
 import type { RunRequest } from "./protocol.js";
 import type { Worker } from "./worker.js";
 
@@ -116,7 +117,7 @@ export async function supervise(
     case "done":
       break;
     case "died":
-      say("TBROK", cause.signal ? `Test killed by ${cause.signal}!` : `Child returned with ${cause.code}`);
+      say("TBROK", wordsOfDeath(cause));
       break;
     case "timeout":
     case "interrupted":
@@ -130,22 +131,12 @@ export async function supervise(
         for (const text of worker.kernelStacks()) report({ type: "raw", text });
       }
       killed = await killForSure(worker);
-      if (killed) {
-        say("TINFO", "If you are running on slow machine, try exporting LTP_TIMEOUT_MUL > 1");
-        say("TBROK", "Test killed! (timeout?)");
-      }
+      if (killed) for (const [result, text] of WORDS_OF_KILL) say(result, text);
       break;
   }
   const alive = cause.how === "done";
   if (!killed) {
-    for (const text of [
-      "Cannot kill test processes!",
-      ...worker.kernelStacks(),
-      "Congratulation, likely test hit a kernel bug.",
-      "Exiting uncleanly...",
-    ]) {
-      report({ type: "raw", text });
-    }
+    for (const text of wordsOfUnkillable(worker.kernelStacks())) report({ type: "raw", text });
     counters.failed += 1;
     summary = false;
   }

@@ -7,21 +7,18 @@
  */
 import { Socket } from "node:net";
 import { createInterface } from "node:readline";
-import { becomeProgram, startRecord } from "#native";
+import { startRecord } from "#native";
 import { writeAll } from "../base/lines.js";
-import { packaged } from "../base/package.js";
 import { peakBytes, restartPeak } from "../linux/memory.js";
-import { SIGNALS } from "../process/interruption.js";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
+import { abandon, leaveSignals, mustRemove } from "./orphan.js";
 import { encode, type ToWorker } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 
 const REQUESTS_FD = 3;
 const ANSWERS_FD = 4;
-
-let directory: string | undefined;
 
 function send(message: FromWorker): void {
   try {
@@ -30,21 +27,6 @@ function send(message: FromWorker): void {
     if ((error as NodeJS.ErrnoException).code === "EPIPE") abandon();
     throw error;
   }
-}
-
-/** Nobody listens any more. */
-function abandon(): never {
-  if (directory === undefined) process.exit(0);
-  try {
-    process.chdir("/");
-    removeTmpdir(directory);
-  } catch {
-    // The workload in libuv's thread pool still makes files or holds them open. A new program has no such threads.
-    becomeProgram(process.execPath, [packaged("dist", "ts", "run", "remove-main.js"), directory]);
-  }
-  // exit() would wait for the workload; the kernel ends it now.
-  process.kill(process.pid, "SIGKILL");
-  throw new Error("unreachable");
 }
 
 async function answer(request: ToWorker): Promise<void> {
@@ -81,7 +63,7 @@ async function answer(request: ToWorker): Promise<void> {
       legacy: (id) => send({ type: "legacy", id }),
       deadline: (seconds, over) => send({ type: "deadline", seconds, over }),
       directory: (path) => {
-        directory = path;
+        mustRemove(path);
         send({ type: "directory", path });
       },
     },
@@ -89,8 +71,7 @@ async function answer(request: ToWorker): Promise<void> {
   send({ type: "done", summary, peakBytes: peakBytes() });
 }
 
-// A service manager signals all processes of its group at once: the controller's signal decides, by the stream's end.
-for (const signal of SIGNALS) process.on(signal, () => {});
+leaveSignals();
 
 const [, , workingDirectory = "/"] = process.argv;
 try {

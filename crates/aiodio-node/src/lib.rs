@@ -2,8 +2,9 @@
 //! `ts/native/` is its typed front.
 
 use std::fs::{File, TryLockError};
+use std::io::{stderr, stdin, stdout};
 use std::mem::ManuallyDrop;
-use std::os::fd::{FromRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -29,12 +30,19 @@ pub fn lock_file(fd: i32) -> bool {
     !matches!(borrowed(fd).try_lock(), Err(TryLockError::WouldBlock))
 }
 
-/// Becomes another program: all threads of this process end, with what they were doing, before it begins (`execve(2)`). Returns only
-/// where that is impossible, with the reason.
+/// Becomes another program, with the same standard streams: all threads of this process end, with what they were doing, before it
+/// begins (`execve(2)`). Returns only where that is impossible, with the reason.
 #[napi]
 #[must_use]
 pub fn become_program(program: String, arguments: Vec<String>) -> String {
-    std::process::Command::new(program).args(arguments).exec().to_string()
+    let mut command = std::process::Command::new(program);
+    command.args(arguments);
+    // Node keeps its streams from programs that it becomes; copies go through.
+    let copy = |stream: BorrowedFd<'_>| stream.try_clone_to_owned();
+    if let (Ok(input), Ok(output), Ok(error)) = (copy(stdin().as_fd()), copy(stdout().as_fd()), copy(stderr().as_fd())) {
+        command.stdin(input).stdout(output).stderr(error);
+    }
+    command.exec().to_string()
 }
 
 fn answered(answer: Option<Result<String>>, name: &str) -> napi::Result<String> {

@@ -1,4 +1,0 @@
-#!/usr/bin/env node
-import { standalone } from "./shared/standalone.js";
-
-await standalone();
