@@ -11,7 +11,8 @@ import { filesystems, imageOf } from "../support/filesystems.js";
 const btrfs = filesystems().find(({ name }) => name === "btrfs");
 const directory = btrfs?.directory ?? "";
 
-test.runIf(btrfs && imageOf(directory))("a checksum that fails on its filesystem is TFAIL", async () => {
+/** A testcase meanwhile reads a block whose checksum is wrong; `end` is what becomes of it then. */
+async function besideBadChecksum(end: NodeJS.Signals) {
   const damaged = join(directory, "damaged");
   const content = randomBytes(4096);
   const fd = openSync(damaged, "w");
@@ -28,12 +29,27 @@ test.runIf(btrfs && imageOf(directory))("a checksum that fails on its filesystem
   const [worker = 0] = childrenOf(running.pid);
   process.kill(worker, "SIGSTOP");
   const read = spawnSync("dd", [`if=${damaged}`, "of=/dev/null", "bs=4k"], { encoding: "utf8" });
+  process.kill(worker, end);
   process.kill(worker, "SIGCONT");
   expect(read.stderr).toContain("Input/output error");
-  const { all, exitCode } = await running;
+  return running;
+}
+
+const withImage = test.runIf(btrfs && imageOf(directory));
+
+withImage("a checksum that fails on its filesystem is TFAIL", async () => {
+  const { all, exitCode } = await besideBadChecksum("SIGCONT");
   expect(all).toMatch(/^aiocp\.ts:\d+: TPASS: Files are identical$/m);
   expect(all).toMatch(/^command-main\.ts:\d+: TFAIL: kernel: BTRFS warning \(device loop\d+\): csum failed/m);
   expect(all).toMatch(/^command-main\.ts:\d+: TINFO: kernel: btrfs-csum-failed: /m);
   expect(summaryOf(all)).toMatchObject({ passed: 1, broken: 0, warnings: 0 });
   expect(exitCode).toBe(1);
+});
+
+withImage("so it is where the testcase died before it could hear of it", async () => {
+  const { all, exitCode } = await besideBadChecksum("SIGKILL");
+  expect(all).toMatch(/^aftermath-main\.ts:\d+: TBROK: Test killed by SIGKILL!$/m);
+  expect(all).toMatch(/^aftermath-main\.ts:\d+: TFAIL: kernel: BTRFS warning \(device loop\d+\): csum failed/m);
+  expect(summaryOf(all)).toMatchObject({ passed: 0, broken: 1, warnings: 0 });
+  expect(exitCode).toBe(3);
 });

@@ -1,5 +1,6 @@
 /** The package's commands as child processes, as a user's shell starts them. */
 import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { execa } from "execa";
 import { expect } from "vitest";
@@ -16,12 +17,13 @@ export function plainEnvironment(extra: Record<string, string> = {}): Record<str
 
 const settings = { extendEnv: false, reject: false, all: true, stripFinalNewline: false } as const;
 
-/** A testcase as a command, as `aiodio-ltp exec` and the trees for kirk start it. */
+/** `aiodio-ltp`, or a testcase as a command, as `aiodio-ltp exec` and the trees for kirk start it. */
 export function commandLine(name: string, argv: readonly string[] = []): [string, ...string[]] {
+  if (name === "aiodio-ltp") return [process.execPath, join(root, "bin", "aiodio-ltp.js"), ...argv];
   return [execPath(), process.execPath, root, name, ...argv];
 }
 
-/** Starts a testcase as a command; the result never rejects. */
+/** Starts a command; the result never rejects. */
 export function command(name: string, argv: string[], env: Record<string, string> = {}) {
   const [program, ...words] = commandLine(name, argv);
   return execa(program, words, {
