@@ -25,8 +25,10 @@ async function start(rules: readonly string[] = []): Promise<Faultfs> {
 
 /** Runs a shell command in the filesystem's root. */
 async function shell(faultfs: Faultfs, command: string): Promise<string> {
-  const [program = "", ...args] = [...faultfs.enter, "sh", "-c", `cd ${faultfs.directory} && { ${command}; }`];
-  return (await execa(program, args, { all: true, reject: false })).all;
+  // In one pipe: of two, whoever reads both sees what was written in any order.
+  const script = `exec 2>&1; cd ${faultfs.directory} && { ${command}; }`;
+  const [program = "", ...args] = [...faultfs.enter, "sh", "-c", script];
+  return (await execa(program, args, { reject: false })).stdout;
 }
 
 /** The server process of one keeper; of a server, its watchdog. */
