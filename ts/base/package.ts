@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { UsageError } from "./errors.js";
 
 const require = createRequire(import.meta.url);
 const manifest = require.resolve("#package");
@@ -15,7 +16,7 @@ export const version: string = JSON.parse(readFileSync(manifest, "utf8")).versio
 /**
  * Path of `aiodio-exec`, which runs one testcase as a command: what is built here, else what the platform's package brings.
  *
- * @throws Error where there is neither
+ * @throws UsageError where there is neither
  */
 export function execPath(): string {
   const built = packaged("native", "aiodio-exec");
@@ -25,7 +26,9 @@ export function execPath(): string {
       return require.resolve(`aiodio-ltp-linux-${process.arch}-${libc}/aiodio-exec`);
     } catch {}
   }
-  throw new Error(`there is no aiodio-exec for ${process.arch} beside ${root}: install aiodio-ltp again`);
+  throw new UsageError(
+    `${root} has no aiodio-exec for ${process.arch}: install aiodio-ltp again, or build it (npm ci)`,
+  );
 }
 
 /** Path of a file of the package. */
