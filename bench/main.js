@@ -28,6 +28,7 @@ import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { call } from "#native";
+import { execPath } from "../dist/ts/base/package.js";
 import { provision, release, rerunWithPrivateMounts } from "../scripts/filesystems.js";
 
 const self = fileURLToPath(import.meta.url);
@@ -275,7 +276,9 @@ function copyAgainstLtp(directory, ltpAiocp) {
     const theirs = [];
     for (let pair = 0; pair < pairs; pair += 1) {
       theirs.push(timed(ltpAiocp, args, { TMPDIR: directory }).seconds);
-      ours.push(timed(process.execPath, ["bin/aiocp.js", ...args, "--fsync", fsync], { TMPDIR: directory }).seconds);
+      ours.push(
+        timed(execPath(), [process.execPath, root, "aiocp", ...args, "--fsync", fsync], { TMPDIR: directory }).seconds,
+      );
     }
     const [a, b] = [median(ours), median(theirs)];
     row(`aiocp ${args.slice(0, 4).join(" ")} --fsync ${fsync} / LTP's`, a / b, `${a.toFixed(2)} s / ${b.toFixed(2)} s`);

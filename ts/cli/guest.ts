@@ -51,8 +51,10 @@ export async function guest(flags: Flags, operands: readonly string[], system: S
   const { machine } = await prepareGuest(only, variants, "shell", disk, cache, tell(only));
   const { VirtualMachine } = await import("../guest/qemu.js");
   // On a terminal of its own settings the guest would see every Ctrl-C, which belongs to its shell.
+  // aiodio-exec is this machine's.
+  const single = isHost(only.architecture) ? ", or one testcase with aiodio-ltp.js exec aiocp" : "";
   system.terminal.err(
-    `${only.text}: disks are /dev/vda (sectors of 512) and /dev/vdb (4096), programs aiocp.js and so on; Ctrl-A X ends the guest\n`,
+    `${only.text}: disks are /dev/vda (sectors of 512) and /dev/vdb (4096); run lines with aiodio-ltp.js FILE${single}; Ctrl-A X ends the guest\n`,
   );
   const { code } = await new VirtualMachine(machine).end;
   const { output } = await runTool("stty", ["sane"], undefined, { stdin: 0 });
