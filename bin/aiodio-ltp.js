@@ -14,13 +14,14 @@ async function becomeTestcase() {
   process.exit(2);
 }
 
+let main;
 try {
   if (command === "exec") await becomeTestcase();
-  const { main } = await import("../dist/ts/cli/main.js");
-  process.exitCode = await main(process.argv.slice(2));
+  ({ main } = await import("../dist/ts/cli/main.js"));
 } catch (error) {
   const what = `not built (${error.message.split("\n")[0]}): run \`npm ci\` in its directory`;
   // Who runs a testcase looks for a result line.
   process.stderr.write(command === "exec" ? `aiodio_ltp.js:1: TBROK: ${what}\n` : `aiodio-ltp: ${what}\n`);
-  process.exitCode = command === "exec" ? 2 : 3;
+  process.exit(command === "exec" ? 2 : 3);
 }
+process.exitCode = await main(process.argv.slice(2));
