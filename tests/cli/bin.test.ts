@@ -71,6 +71,18 @@ describe.skipIf(!existsSync(packaged("dist/ts/cli/main.js")))("built", () => {
     expect(status).toBe(2);
   });
 
+  test("what a testcase has told to its end stands, though its process dies as it goes", () => {
+    const folder = temporaryFolder();
+    const place = join(folder, "dist/ts/run");
+    mkdirSync(place, { recursive: true });
+    const script =
+      'require("node:fs").writeSync(Number(process.argv[3]), "done 32\\n"); process.kill(process.pid, "SIGKILL");';
+    writeFileSync(join(place, "command-main.js"), script);
+    writeFileSync(join(place, "aftermath-main.js"), 'console.error("a second end");');
+    const { status, stderr } = spawnSync(execPath(), [process.execPath, folder, "aiocp"], { encoding: "utf8" });
+    expect({ status, stderr }).toEqual({ status: 32, stderr: "" });
+  });
+
   test.skipIf(!existsSync("/dev/full"))("output that cannot be written is no success", () => {
     expect(shell('"$1" "$2" list >/dev/full').status).toBe(3);
   });

@@ -9,7 +9,7 @@ import { constants } from "node:os";
 import { callerOf } from "../base/location.js";
 import { surroundingSeconds } from "../base/timing.js";
 import { count, type ResultType } from "../events/events.js";
-import { kernelReaderOf } from "../kernel/reader.js";
+import { kernelReaderOf, openKernelReader } from "../kernel/reader.js";
 import { sessionStacks } from "../linux/stacks.js";
 import { readTaint } from "../linux/taint.js";
 import { ProgramOutput } from "../report/program-output.js";
@@ -46,16 +46,13 @@ else {
   counters.failed += 1;
 }
 if (Number(flight) >= 0) {
-  const record = await readFlight(Number(flight));
-  if (!record.error && record.total > 0) {
-    for (const text of flightLines(record, true)) say({ result: "TINFO", text });
-  }
+  for (const text of flightLines(await readFlight(Number(flight)), true)) say({ result: "TINFO", text });
 }
 // What can't be killed still uses its directory.
 if (killed && directory !== undefined) await removeDirectory(directory);
 
 const kernel = new KernelWindow({
-  reader: Number(log) >= 0 ? kernelReaderOf(Number(log)) : { unreadable: "/dev/kmsg cannot be read" },
+  reader: Number(log) >= 0 ? kernelReaderOf(Number(log)) : openKernelReader("/dev/kmsg"),
   taint: () => readTaint(),
   ...(taint !== undefined && { taintBefore: BigInt(taint) }),
 });

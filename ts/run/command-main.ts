@@ -77,10 +77,7 @@ const { summary } = await execute(
 );
 const verdict = verdictOf(state.counters);
 if (verdict !== "TPASS" && verdict !== "TCONF") {
-  const record = queryRecord({ max: KEPT_OPERATIONS });
-  if (!record.error && record.total > 0) {
-    for (const text of flightLines(record, false)) say({ result: "TINFO", text });
-  }
+  for (const text of flightLines(queryRecord({ max: KEPT_OPERATIONS }), false)) say({ result: "TINFO", text });
 }
 for (const line of await kernel.end()) say(line);
 const status = output.end(state.counters, summary);
