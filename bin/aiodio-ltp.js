@@ -1,27 +1,27 @@
 #!/usr/bin/env node
-const [command, program, ...argv] = process.argv.slice(2);
+import { createRequire } from "node:module";
 
-/** The testcases' own supervisor takes this process's place. */
-async function becomeTestcase() {
-  const [{ programs }, { execPath, root }, { becomeProgram }] = await Promise.all([
-    import("../dist/ts/testcase/registry.js"),
-    import("../dist/ts/base/package.js"),
-    import("../native/index.js"),
-  ]);
-  if (!programs.has(program)) return;
-  const error = becomeProgram(execPath(), [process.execPath, root, program, ...argv]);
-  process.stderr.write(`aiodio_ltp.js:1: TBROK: ${execPath()}: ${error}: install aiodio-ltp again\n`);
+const require = createRequire(import.meta.url);
+const args = process.argv.slice(2);
+const exec = args[0] === "exec";
+
+/** What a testcase's command has to say for itself is a result line: that is what its readers look for. */
+function broken(text) {
+  process.stderr.write(`aiodio_ltp.js:1: TBROK: ${text}\n`);
   process.exit(2);
 }
 
 let main;
 try {
-  if (command === "exec") await becomeTestcase();
-  ({ main } = await import("../dist/ts/cli/main.js"));
+  if (exec) {
+    const failure = await require("../dist/exec.cjs").becomeTestcase(args.slice(1));
+    if (failure !== undefined) broken(failure);
+  }
+  ({ main } = require("../dist/main.cjs"));
 } catch (error) {
   const what = `not built (${error.message.split("\n")[0]}): run \`npm ci\` in its directory`;
-  // Who runs a testcase looks for a result line.
-  process.stderr.write(command === "exec" ? `aiodio_ltp.js:1: TBROK: ${what}\n` : `aiodio-ltp: ${what}\n`);
-  process.exit(command === "exec" ? 2 : 3);
+  if (exec) broken(what);
+  process.stderr.write(`aiodio-ltp: ${what}\n`);
+  process.exit(3);
 }
-process.exitCode = await main(process.argv.slice(2));
+process.exitCode = await main(args);

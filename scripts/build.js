@@ -27,7 +27,7 @@ if (spawnSync("cargo", ["--version"], { stdio: "ignore" }).status !== 0) {
   );
   process.exit(1);
 }
-if (!existsSync(tool("napi")) || !existsSync(tool("tsc"))) {
+if (!existsSync(tool("napi")) || !existsSync(tool("esbuild"))) {
   console.error("aiodio-ltp: the build tools are missing: run `npm ci` (with development dependencies)");
   process.exit(1);
 }
@@ -37,7 +37,7 @@ run(process.execPath, ["scripts/registry.js"]);
 const sources = sourcesDigest();
 run(tool("napi"), [
   ...["build", "--platform", "--release", "--manifest-path", "crates/aiodio-node/Cargo.toml"],
-  ...["--output-dir", "native", "--esm", "--js", "index.js", "--dts", "index.d.ts"],
+  ...["--output-dir", "native", "--js", "index.cjs", "--dts", "index.d.ts"],
 ]);
 // Linked as a whole, so that it starts in a millisecond on any libc.
 run("cargo", [
@@ -48,5 +48,5 @@ const target = process.env.CARGO_TARGET_DIR ?? join(root, "target");
 // Not over a file that is being run.
 rmSync(join(root, "native", "aiodio-exec"), { force: true });
 copyFileSync(join(target, "release", "aiodio-exec"), join(root, "native", "aiodio-exec"));
-run(tool("tsc"), ["-p", "tsconfig.build.json"]);
+run(process.execPath, ["scripts/bundle.js"]);
 writeFileSync(BUILT_FROM, sources);

@@ -8,7 +8,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { SUITES } from "../dist/ts/guest/name.js";
+import { SUITES } from "../dist/library.cjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const names = process.argv.length > 2 ? process.argv.slice(2) : SUITES.map((suite) => `amd64:${suite}`);

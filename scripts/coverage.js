@@ -72,7 +72,7 @@ function measure(base) {
   if (readdirSync(processes).length > 0) {
     run(join(root, "node_modules/.bin/c8"), [
       ...["report", "--temp-directory", processes, "--reporter", "json", "--reports-dir", join(base, "children")],
-      ...["--include", "dist/ts/**", "--exclude-after-remap=false", "--merge-async"],
+      ...["--include", "dist/**", "--exclude-after-remap=false", "--merge-async"],
     ]);
     addLines(files, `${base}/children/coverage-final.json`);
   }

@@ -7,8 +7,8 @@ import { fileURLToPath } from "node:url";
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Where the build keeps it. */
 export const BUILT_FROM = join(root, "dist", ".built-from");
-const FOLDERS = ["crates", "testcases", "ts"];
-const FILES = ["Cargo.lock", "Cargo.toml", "package.json", "tsconfig.build.json", "tsconfig.json"];
+const FOLDERS = ["crates", "scripts", "testcases", "ts"];
+const FILES = ["Cargo.lock", "Cargo.toml", "package-lock.json", "package.json", "tsconfig.json"];
 
 /** A digest of the names and contents of all sources. */
 export function sourcesDigest() {

@@ -30,7 +30,7 @@ test("not built: a testcase is TBROK, and no failure of the kernel", () => {
   expect(status).toBe(2);
 });
 
-describe.skipIf(!existsSync(packaged("dist/ts/cli/main.js")))("built", () => {
+describe.skipIf(!existsSync(packaged("dist/main.cjs")))("built", () => {
   test("statuses reach the shell", () => {
     expect(shell('"$1" "$2" --version')).toMatchObject({ status: 0, stdout: `${version}\n`, stderr: "" });
     expect(shell('"$1" "$2" --nope')).toMatchObject({ status: 2, stdout: "" });
@@ -54,16 +54,16 @@ describe.skipIf(!existsSync(packaged("dist/ts/cli/main.js")))("built", () => {
     [
       "its scripts are gone",
       {},
-      /^aiodio_exec\.rs:\d+: TBROK: not built \(\S+command-main\.js is not there\): run `npm ci`/,
+      /^aiodio_exec\.rs:\d+: TBROK: not built \(\S+command-main\.cjs is not there\): run `npm ci`/,
     ],
     [
       "Node fails, and again where that is told",
-      { "command-main.js": "process.exit(7);", "aftermath-main.js": "process.exit(8);" },
+      { "command-main.cjs": "process.exit(7);", "aftermath-main.cjs": "process.exit(8);" },
       /^aiodio_exec\.rs:\d+: TBROK: the testcase's end could not be told: Node ended with exit status: 8\n$/,
     ],
   ])("a testcase's command is TBROK, and no failure of the kernel, where %s", (_, scripts, message) => {
     const folder = temporaryFolder();
-    const place = join(folder, "dist/ts/run");
+    const place = join(folder, "dist");
     mkdirSync(place, { recursive: true });
     for (const [name, text] of Object.entries(scripts)) writeFileSync(join(place, name), text);
     const { status, stderr } = spawnSync(execPath(), [process.execPath, folder, "aiocp"], { encoding: "utf8" });
@@ -73,12 +73,12 @@ describe.skipIf(!existsSync(packaged("dist/ts/cli/main.js")))("built", () => {
 
   test("what a testcase has told to its end stands, though its process dies as it goes", () => {
     const folder = temporaryFolder();
-    const place = join(folder, "dist/ts/run");
+    const place = join(folder, "dist");
     mkdirSync(place, { recursive: true });
     const script =
       'require("node:fs").writeSync(Number(process.argv[3]), "done 32\\n"); process.kill(process.pid, "SIGKILL");';
-    writeFileSync(join(place, "command-main.js"), script);
-    writeFileSync(join(place, "aftermath-main.js"), 'console.error("a second end");');
+    writeFileSync(join(place, "command-main.cjs"), script);
+    writeFileSync(join(place, "aftermath-main.cjs"), 'console.error("a second end");');
     const { status, stderr } = spawnSync(execPath(), [process.execPath, folder, "aiocp"], { encoding: "utf8" });
     expect({ status, stderr }).toEqual({ status: 32, stderr: "" });
   });

@@ -5,9 +5,9 @@ import { execa } from "execa";
 import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
 import { UsageError } from "../../ts/base/errors.js";
-import { packaged } from "../../ts/base/package.js";
 import { Faultfs } from "../../ts/filesystem/faultfs.js";
 import { printed } from "../support/command.js";
+import { LIBRARY } from "../support/library.js";
 import { backingDirectory, expectNoTraces, mountsHere, traces } from "./fixture.js";
 
 const backing = backingDirectory();
@@ -132,7 +132,7 @@ async function abortConnections(): Promise<void> {
 /** A controller of its own process, so that it can be killed: what it made is idle. */
 async function victim(): Promise<{ controller: number; keeper: number; server: number }> {
   const script = `
-    import { Faultfs } from ${JSON.stringify(packaged("dist", "ts", "filesystem", "faultfs.js"))};
+    import { Faultfs } from ${LIBRARY};
     const { filesystem } = await Faultfs.start({ backing: ${JSON.stringify(backing)} });
     console.log(filesystem.pid);
     setInterval(() => {}, 1000);`;

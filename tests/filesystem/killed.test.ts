@@ -4,7 +4,7 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { packaged } from "../../ts/base/package.js";
+import { LIBRARY } from "../support/library.js";
 import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, MiB, mountsHere, traces } from "./fixture.js";
 
@@ -18,9 +18,7 @@ const MARK = "AIODIO_VICTIM";
 
 /** A controller that makes a filesystem and, unless it is idle, has a worker write to it until it is killed. */
 const controller = ({ variant, idle }: Moment) => `
-  import { Filesystem } from ${JSON.stringify(packaged("dist", "ts", "filesystem", "provision.js"))};
-  import { parseFilesystems } from ${JSON.stringify(packaged("dist", "ts", "filesystem", "variants.js"))};
-  import { Worker } from ${JSON.stringify(packaged("dist", "ts", "run", "worker.js"))};
+  import { Filesystem, parseFilesystems, Worker } from ${LIBRARY};
   const [variant] = parseFilesystems(${JSON.stringify(variant)});
   const options = { backing: ${JSON.stringify(backing)}, sizeBytes: ${384 * MiB}, dirtyBytes: ${32 * MiB} };
   const filesystem = await Filesystem.provision(variant, options);

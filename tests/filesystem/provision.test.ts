@@ -3,11 +3,11 @@ import { closeSync, openSync, readFileSync, readSync, writeSync } from "node:fs"
 import { basename, join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { limits } from "#native";
-import { packaged } from "../../ts/base/package.js";
 import type { CheckReport } from "../../ts/events/events.js";
 import { Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
 import { VARIANT_NAMES } from "../../ts/filesystem/variants.js";
 import { commandLine, printed } from "../support/command.js";
+import { LIBRARY } from "../support/library.js";
 import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, inside, MiB, mountsHere, provision, variant, withOnly } from "./fixture.js";
 
@@ -76,7 +76,7 @@ describe("one filesystem", () => {
   test("a worker remounts by itself, with its working directory on the filesystem", async () => {
     const filesystem = await provision("overlayfs", { backing });
     const script = `
-      import { remountAll } from ${JSON.stringify(packaged("dist", "ts", "linux", "mounts.js"))};
+      import { remountAll } from ${LIBRARY};
       import { openSync, readFileSync, writeFileSync } from "node:fs";
       process.chdir(${JSON.stringify(filesystem.directory)});
       writeFileSync("file", "kept");

@@ -5,13 +5,13 @@ import { execa } from "execa";
 import { describe, expect, test } from "vitest";
 import { attachLoop } from "#native";
 import { UsageError } from "../../ts/base/errors.js";
-import { packaged } from "../../ts/base/package.js";
 import type { RunEvent } from "../../ts/events/events.js";
 import { changedDevice, claimDevice, refuseSharing } from "../../ts/filesystem/device.js";
 import { defaultBacking, Filesystem, Unavailable } from "../../ts/filesystem/provision.js";
 import { runPlan } from "../../ts/run/scheduler.js";
 import { command, fakeSystem, temporaryFolder } from "../cli/fixture.js";
 import { eventsOf } from "../support/journal.js";
+import { LIBRARY } from "../support/library.js";
 import { needsFilesystems } from "../support/needs.js";
 import { backingDirectory, expectNoTraces, MiB, provision, variant, withOnly } from "./fixture.js";
 
@@ -67,7 +67,7 @@ describe("provisioning refuses", () => {
 
   test("a user who is not root", async () => {
     const script = `
-      import { Filesystem } from ${JSON.stringify(packaged("dist", "ts", "filesystem", "provision.js"))};
+      import { Filesystem } from ${LIBRARY};
       await Filesystem.provision({ name: "ext4", family: "ext4", mkfs: [], mount: [] }, { backing: "/tmp" })
         .catch((error) => console.log(error.name, error.message));`;
     const nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];

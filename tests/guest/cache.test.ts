@@ -4,8 +4,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { root } from "../../ts/base/package.js";
 import { ago, Cache, cacheDirectory, daysSince } from "../../ts/guest/cache.js";
+import { LIBRARY } from "../support/library.js";
 
 function newCache(): Cache {
   const directory = mkdtempSync(join(tmpdir(), "cache-"));
@@ -123,7 +123,7 @@ test("renewed, what can't be fetched leaves the old one", async () => {
 describe("what another process uses", () => {
   /** A process that says that it uses the cache and lives until its input ends. */
   const user = async (cache: Cache) => {
-    const script = `import("${root}/dist/ts/guest/cache.js").then(({ Cache }) => {
+    const script = `import(${LIBRARY}).then(({ Cache }) => {
       new Cache(process.argv[1]).use(); console.log("used"); process.stdin.resume(); });`;
     const child = spawn(process.execPath, ["-e", script, cache.directory], { stdio: ["pipe", "pipe", "inherit"] });
     const gone = once(child, "exit");

@@ -10,7 +10,7 @@ import { ARCHITECTURES, type Architecture } from "../../ts/guest/architectures.j
 import { initramfs, initScript } from "../../ts/guest/init.js";
 import { pageSizeOf } from "../../ts/guest/kernel.js";
 import { parseGuest } from "../../ts/guest/name.js";
-import { commonDirectory, oldNote } from "../../ts/guest/prepare.js";
+import { oldNote } from "../../ts/guest/prepare.js";
 import { type MachineOptions, qemuArguments } from "../../ts/guest/qemu.js";
 import { needs } from "../support/needs.js";
 
@@ -85,15 +85,6 @@ test.each([
   ["CONFIG_HAVE_PAGE_SIZE_4KB=y", undefined],
 ])("%j has pages of %s", (config, size) => {
   expect(pageSizeOf(config)).toBe(size);
-});
-
-test.each([
-  ["/a/node_modules/aiodio-ltp", "/a/node_modules/zod", "/a/node_modules"],
-  ["/repo", "/repo/node_modules/zod/index.js", "/repo"],
-  ["/a/b", "/a/bc", "/a"],
-  ["/a", "/b", "/"],
-])("%s and %s are in %s", (one, other, common) => {
-  expect(commonDirectory(one, other)).toBe(common);
 });
 
 test("the calibration is the best of its rounds, by the clock that it is given", () => {

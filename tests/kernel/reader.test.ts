@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { root } from "../../ts/base/package.js";
 import { KernelClock, KernelReader, openKernelReader, parseRecord } from "../../ts/kernel/reader.js";
+import { LIBRARY } from "../support/library.js";
 import { FakeLog } from "./fixture.js";
 
 const parse = (text: string) => parseRecord(Buffer.from(text, "latin1"));
@@ -143,7 +143,7 @@ describe("opening", () => {
   });
 
   test.skipIf(process.getuid?.() !== 0)("an open log neither blocks nor keeps a process", () => {
-    const script = `import { openKernelReader } from ${JSON.stringify(join(root, "dist/ts/kernel/reader.js"))};
+    const script = `import { openKernelReader } from ${LIBRARY};
       const [reader, left] = [openKernelReader("/dev/kmsg"), openKernelReader("/dev/kmsg")];
       reader.drain();
       reader.close();

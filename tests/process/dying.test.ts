@@ -3,12 +3,11 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execa } from "execa";
 import { expect, test } from "vitest";
-import { packaged } from "../../ts/base/package.js";
 import { goneOf, plainEnvironment } from "../support/command.js";
+import { LIBRARY } from "../support/library.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 const directory = temporaryDirectory("dying");
-const RUN = packaged("dist", "ts", "process", "run.js");
 
 test.each([
   ["a tool", "runTool", (words: string[]) => [words[0], words.slice(1), 90]],
@@ -17,7 +16,7 @@ test.each([
 ])("%s dies with the process that started it, even by SIGKILL", async (_, start, argumentsOf) => {
   const file = join(directory, start);
   const words = ["sh", "-c", `echo $$ >${file}.new; mv ${file}.new ${file}; exec sleep 1000`];
-  const script = `import { ${start} } from ${JSON.stringify(RUN)}; await ${start}(...${JSON.stringify(argumentsOf(words))});`;
+  const script = `import { ${start} } from ${LIBRARY}; await ${start}(...${JSON.stringify(argumentsOf(words))});`;
   const starter = execa(process.execPath, ["--input-type=module", "-e", script], {
     ...{ env: plainEnvironment(), extendEnv: false, reject: false },
   });

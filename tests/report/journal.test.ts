@@ -107,7 +107,7 @@ test("of two runs only one may write, and the other is told so", async () => {
 
 test("a run that was killed holds its journal no longer", async () => {
   await write();
-  const addon = JSON.stringify(createRequire(import.meta.url).resolve("#native"));
+  const addon = JSON.stringify(createRequire(import.meta.url).resolve("#addon"));
   const holder = `
     import { openSync } from "node:fs";
     const { lockFile } = await import(${addon});

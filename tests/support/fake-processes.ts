@@ -127,7 +127,7 @@ export class FakeProcess {
   private readonly counts = new Map<Message, number>();
 
   constructor(argv: readonly string[]) {
-    this.role = argv.some((word) => word.endsWith("keeper-main.js")) ? "keeper" : "worker";
+    this.role = argv.some((word) => word.endsWith("keeper-main.cjs")) ? "keeper" : "worker";
     this.number = fakes.processes.filter(({ role }) => role === this.role).length + 1;
     fakes.processes.push(this);
     // No process of the machine: whoever asks the kernel about it finds nothing.

@@ -1,6 +1,5 @@
 /** Which line of the TypeScript source is calling: the `file:line` of a result line. */
 import { readFileSync } from "node:fs";
-import { SourceMap } from "node:module";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -9,21 +8,27 @@ export interface Location {
   line: number;
 }
 
-const maps = new Map<string, SourceMap | undefined>();
-
-/** The map beside a compiled file, read when its first line is asked for: most files never are. */
-function sourceMapOf(path: string): SourceMap | undefined {
-  if (!maps.has(path)) {
-    let map: SourceMap | undefined;
-    try {
-      map = new SourceMap(JSON.parse(readFileSync(`${path}.map`, "utf8")));
-    } catch {}
-    maps.set(path, map);
-  }
-  return maps.get(path);
+/** From where each line of a built file is (`scripts/bundle.js`): the number of its source and the line in it, in pairs. */
+interface Lines {
+  sources: string[];
+  lines: number[];
 }
 
-/** Where the function `above` was called from, in the source where a source map lies beside the running file. */
+const tables = new Map<string, Lines | undefined>();
+
+/** The table beside a built file, read when its first line is asked for. */
+function linesOf(path: string): Lines | undefined {
+  if (!tables.has(path)) {
+    let table: Lines | undefined;
+    try {
+      table = JSON.parse(readFileSync(`${path}.lines`, "utf8"));
+    } catch {}
+    tables.set(path, table);
+  }
+  return tables.get(path);
+}
+
+/** Where the function `above` was called from, in the source where the running file was built. */
 export function callerOf(above: (...args: never[]) => unknown): Location {
   const { prepareStackTrace, stackTraceLimit } = Error;
   const holder: { stack?: unknown } = {};
@@ -40,8 +45,8 @@ export function callerOf(above: (...args: never[]) => unknown): Location {
   const url = site?.getFileName() ?? "unknown";
   const path = url.startsWith("file:") ? fileURLToPath(url) : url;
   const line = site?.getLineNumber() ?? 0;
-  const origin = sourceMapOf(path)?.findEntry(line - 1, (site?.getColumnNumber() ?? 1) - 1);
-  return origin && "originalLine" in origin
-    ? { file: basename(origin.originalSource), line: origin.originalLine + 1 }
-    : { file: basename(path), line };
+  const table = linesOf(path);
+  const place = 2 * (line - 1);
+  const source = table?.sources[table.lines[place] ?? -1];
+  return { file: source ?? basename(path), line: (source && table?.lines[place + 1]) || line };
 }

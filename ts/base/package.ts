@@ -31,6 +31,11 @@ export function execPath(): string {
   );
 }
 
+/** Path of a program of this package that Node runs, as it was built: `worker` is made of a `worker-main.ts`. */
+export function programPath(name: string): string {
+  return packaged("dist", `${name}-main.cjs`);
+}
+
 /** Path of a file of the package. */
 export function packaged(...parts: string[]): string {
   return join(root, ...parts);

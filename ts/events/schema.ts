@@ -1,5 +1,5 @@
 /** What a line of a journal may be. Only reading validates: a journal may come from a crash or another version. */
-import { z } from "zod";
+import * as z from "zod";
 import type { RunEvent } from "./events.js";
 
 const key = z.string();

@@ -2,12 +2,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { type FaultReport, faultsFired, setFaultRules } from "#native";
-import { packaged } from "../base/package.js";
+import { programPath } from "../base/package.js";
 import { MountError } from "../linux/mounts.js";
 import { unshielded } from "../process/oom.js";
 import type { ServerStart } from "./server-protocol.js";
 
-const SERVER_MAIN = packaged("dist", "ts", "faultfs", "server-main.js");
+const SERVER_MAIN = programPath("server");
 
 export class FaultfsServer {
   /** Settles when the process is gone, and with it all that was stored. */

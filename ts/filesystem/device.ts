@@ -218,12 +218,7 @@ function mountOf(numbers: ReadonlySet<string>): string | undefined {
 /** What formatting would destroy; empty for a blank device. */
 async function contentOf(device: Device): Promise<string[]> {
   if (findTool("wipefs") === undefined) return [`what it holds, which is unknown: ${missingTool("wipefs")}`];
-  // It takes long to load, and only a run on a device needs it.
-  const { z } = await import("zod");
-  const [text, maybe] = [z.string(), z.string().nullish()];
-  const wipefsOutput = z.object({
-    signatures: z.array(z.object({ device: text, type: text, label: maybe, uuid: maybe })),
-  });
+  const { wipefsOutput } = await import("./wipefs.js");
   const { path, partitions } = device;
   const found: string[] = [];
   for (const node of [path, ...partitions.map((name) => join("/dev", basename(name)))]) {

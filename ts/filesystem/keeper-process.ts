@@ -2,11 +2,11 @@
 
 import { within } from "../base/deadline.js";
 import { jsonLine } from "../base/lines.js";
-import { packaged } from "../base/package.js";
+import { programPath } from "../base/package.js";
 import { LineProcess } from "../process/line-process.js";
 import type { FromKeeper, ToKeeper } from "./keeper-protocol.js";
 
-const KEEPER_MAIN = packaged("dist", "ts", "filesystem", "keeper-main.js");
+const KEEPER_MAIN = programPath("keeper");
 
 /** A keeper that could not do what was asked. */
 export class KeeperError extends Error {

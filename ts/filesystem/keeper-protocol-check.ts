@@ -1,5 +1,5 @@
 /** Checks what comes from a keeper: it may have been killed in the middle of an answer. */
-import { z } from "zod";
+import * as z from "zod";
 import { checkResult } from "../events/schema.js";
 import type { FromKeeper } from "./keeper-protocol.js";
 

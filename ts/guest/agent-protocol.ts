@@ -26,7 +26,7 @@
  * agent's to send ({@link misplaced}) is dropped, too, which is told once. An agent that does not understand its controller refuses with `ended` and its
  * reason, and runs nothing of it; a torn line before the end of the stream is no request.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { version } from "../base/package.js";
 import type { MachineFacts, PlannedRun, RunEvent } from "../events/events.js";
 import { checkEvent, machineSchema, plannedRunSchema } from "../events/schema.js";

@@ -1,7 +1,6 @@
 /** Everything that a guest is started from, fetched and built where it is missing. */
-import { readFileSync, realpathSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join, relative, sep } from "node:path";
+import { realpathSync } from "node:fs";
+import { join } from "node:path";
 import { root as packageRoot } from "../base/package.js";
 import type { Variant } from "../filesystem/variants.js";
 import type { KnownFacts } from "../kernel/known-issues.js";
@@ -49,11 +48,10 @@ export async function prepareGuest(
   const boot = { kernel: kernel.image, busybox: root.busybox };
   const accelerator = await chooseAccelerator(architecture, boot, fetched, tell);
   const { modules } = await modulesInOrder(kernel.modules, modulesFor(variants, kernel.modules));
-  const shared = sharedPackage();
-  const inGuest = (...path: string[]) => join(PACKAGE_MOUNT, relative(shared.directory, shared.root), ...path);
+  const inGuest = (...path: string[]) => join(PACKAGE_MOUNT, ...path);
   const does: Purpose =
     purpose === "agent"
-      ? { is: "agent", node: root.node, path: inGuest("dist", "ts", "guest", "agent-main.js") }
+      ? { is: "agent", node: root.node, path: inGuest("dist", "agent-main.cjs") }
       : { is: "shell", bin: inGuest("bin") };
   const machine: MachineOptions = {
     architecture,
@@ -61,7 +59,7 @@ export async function prepareGuest(
     kernel: kernel.image,
     initramfs: initramfs({ busybox: root.busybox, modules, purpose: does, addon, config: kernel.config }),
     root: root.directory,
-    package: shared.directory,
+    package: realpathSync(packageRoot),
     memoryBytes: MEMORY_BYTES,
     disk,
     interactive: purpose === "shell",
@@ -82,23 +80,4 @@ export function oldNote({ text }: GuestName, kernel: string | undefined, root: s
     const remedy = `\`aiodio-ltp guest prepare ${text} --refresh\` brings today's`;
     return [`its ${what} was fetched ${ago(daysSince(time))}: ${remedy}`];
   });
-}
-
-/** The lowest directory that holds this package and what it imports: npm puts that beside it or into it. */
-function sharedPackage(): { directory: string; root: string } {
-  const root = realpathSync(packageRoot);
-  const manifest = join(root, "package.json");
-  const { dependencies = {} }: { dependencies?: Record<string, string> } = JSON.parse(readFileSync(manifest, "utf8"));
-  const require = createRequire(manifest);
-  const places = Object.keys(dependencies).map((name) => realpathSync(require.resolve(name)));
-  return { directory: [root, ...places].reduce(commonDirectory), root };
-}
-
-/** The directory that both are below, or the first where the second is in it. */
-export function commonDirectory(one: string, other: string): string {
-  let directory = one;
-  while (other !== directory && !other.startsWith(directory === sep ? sep : directory + sep)) {
-    directory = dirname(directory);
-  }
-  return directory;
 }

@@ -8,7 +8,7 @@
  * os-autoinst-distri-opensuse): an excuse that it would not accept must be none here.
  */
 import { readFileSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import { reasonOf, UsageError } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
 import type { MachineFacts, PlannedRun, Verdict } from "../events/events.js";

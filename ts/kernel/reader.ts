@@ -98,7 +98,11 @@ export class KernelReader {
       const next = this.source();
       if (next === "end") break;
       // How many is in the next record's number.
-      if (next === "lost") continue;
+      if (next === "lost") {
+        // ... which says nothing to who has not read one before.
+        if (this.#expected < 0) lost += 1;
+        continue;
+      }
       const record = parseRecord(next);
       if (record.sequence >= 0) {
         if (this.#expected >= 0 && record.sequence > this.#expected) lost += record.sequence - this.#expected;

@@ -6,7 +6,7 @@
  *   environments that they are for
  */
 import { readFileSync } from "node:fs";
-import { z } from "zod";
+import * as z from "zod";
 import { firstOf, reasonOf, UsageError } from "../base/errors.js";
 import type { Parse } from "./known-issues.js";
 

@@ -37,31 +37,34 @@ const say = ({ result, text }: { result: ResultType; text: string }) => {
 };
 
 const killed = how !== "killed" || number === "1";
-if (how === "exit") say({ result: "TBROK", text: wordsOfDeath({ code: Number(number), signal: null }) });
-else if (how === "signal")
-  say({ result: "TBROK", text: wordsOfDeath({ code: null, signal: signalName(Number(number)) }) });
-else if (killed) for (const [result, text] of WORDS_OF_KILL) say({ result, text });
-else {
-  for (const text of wordsOfUnkillable(sessionStacks(Number(pid)))) raw(text);
-  counters.failed += 1;
-}
-if (Number(flight) >= 0) {
-  for (const text of flightLines(await readFlight(Number(flight)), true)) say({ result: "TINFO", text });
-}
-// What can't be killed still uses its directory.
-if (killed && directory !== undefined) await removeDirectory(directory);
 
-const kernel = new KernelWindow({
-  reader: Number(log) >= 0 ? kernelReaderOf(Number(log)) : openKernelReader("/dev/kmsg"),
-  taint: () => readTaint(),
-  ...(taint !== undefined && { taintBefore: BigInt(taint) }),
-});
-if (directory !== undefined) kernel.hear({ type: "place", directory, pid: Number(pid) });
-for (const [rule, because] of Object.entries(permitted)) kernel.hear({ type: "permit", rule, because });
-for (const line of await kernel.end()) say(line);
-const status = output.end(counters, killed);
-teller.done(status);
-process.exit(status);
+async function run(): Promise<number> {
+  if (how === "exit") say({ result: "TBROK", text: wordsOfDeath({ code: Number(number), signal: null }) });
+  else if (how === "signal")
+    say({ result: "TBROK", text: wordsOfDeath({ code: null, signal: signalName(Number(number)) }) });
+  else if (killed) for (const [result, text] of WORDS_OF_KILL) say({ result, text });
+  else {
+    for (const text of wordsOfUnkillable(sessionStacks(Number(pid)))) raw(text);
+    counters.failed += 1;
+  }
+  if (Number(flight) >= 0) {
+    for (const text of flightLines(await readFlight(Number(flight)), true)) say({ result: "TINFO", text });
+  }
+  // What can't be killed still uses its directory.
+  if (killed && directory !== undefined) await removeDirectory(directory);
+
+  const kernel = new KernelWindow({
+    reader: Number(log) >= 0 ? kernelReaderOf(Number(log)) : openKernelReader("/dev/kmsg"),
+    taint: () => readTaint(),
+    ...(taint !== undefined && { taintBefore: BigInt(taint) }),
+  });
+  if (directory !== undefined) kernel.hear({ type: "place", directory, pid: Number(pid) });
+  for (const [rule, because] of Object.entries(permitted)) kernel.hear({ type: "permit", rule, because });
+  for (const line of await kernel.end()) say(line);
+  const status = output.end(counters, killed);
+  teller.done(status);
+  return status;
+}
 
 function signalName(signal: number): NodeJS.Signals {
   const known = Object.entries(constants.signals).find(([, value]) => value === signal);
@@ -77,3 +80,5 @@ async function removeDirectory(path: string): Promise<void> {
   const gone = removal.hung ? await stopForSure(worker) : await endForSure(worker);
   if (!gone) worker.abandon();
 }
+
+void run().then(process.exit);

@@ -1,7 +1,7 @@
 /** What a process does that touches the filesystem under test when nobody watches it any more: it leaves nothing. */
 import { Socket } from "node:net";
 import { becomeProgram } from "#native";
-import { packaged } from "../base/package.js";
+import { programPath } from "../base/package.js";
 import { SIGNALS } from "../process/interruption.js";
 import { removeTmpdir } from "../testcase/tmpdir.js";
 
@@ -31,7 +31,7 @@ export function abandon(): never {
     removeTmpdir(directory);
   } catch {
     // The workload in libuv's thread pool still makes files or holds them open. A new program has no such threads.
-    becomeProgram(process.execPath, [packaged("dist", "ts", "run", "remove-main.js"), directory]);
+    becomeProgram(process.execPath, [programPath("remove"), directory]);
   }
   // exit() would wait for the workload; the kernel ends it now.
   process.kill(process.pid, "SIGKILL");

@@ -1,5 +1,5 @@
 /** Checks what comes from a worker: it may have died in the middle of a message, or be another version's. */
-import { z } from "zod";
+import * as z from "zod";
 import { RESULT_BITS, type ResultType } from "../events/events.js";
 
 const resultType = z.enum(Object.keys(RESULT_BITS) as [ResultType, ...ResultType[]]);

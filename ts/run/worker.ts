@@ -1,10 +1,10 @@
 /** The controller's handle of one local worker process: start it, talk to it, end it. */
-import { packaged } from "../base/package.js";
+import { programPath } from "../base/package.js";
 import { type Death, LineProcess } from "../process/line-process.js";
 import { encode, FLIGHT_FD, type ToWorker, TRACE_FD } from "./protocol.js";
 import type { FromWorker } from "./protocol-check.js";
 
-const WORKER_MAIN = packaged("dist", "ts", "run", "worker-main.js");
+const WORKER_MAIN = programPath("worker");
 
 /** What a worker says while one request is under way. */
 export interface Listener {

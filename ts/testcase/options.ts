@@ -2,9 +2,9 @@
  * A testcase's command line: LTP's generic options (`-h -V -D -i -I`) and the testcase's own, with getopt's rules and
  * LTP's words for what is wrong.
  */
-import { randomBytes } from "node:crypto";
 import { parseArgs } from "node:util";
 import { parseInteger, parseSeconds, parseSeed, parseSize } from "../base/numbers.js";
+import { randomNumber } from "../base/random.js";
 import { MARKS, withVariables } from "../base/variables.js";
 
 /** One option of a testcase. A key of one letter is a short option (`-b`), a longer one a long option (`--engine`). */
@@ -101,7 +101,7 @@ export function seed(): Option<bigint | undefined> {
 
 /** The seed given, or a random one. */
 export function chooseSeed(given: bigint | undefined): bigint {
-  return given ?? randomBytes(8).readBigUInt64LE();
+  return given ?? randomNumber();
 }
 
 /** What the command line asks for, or what is wrong with it. */

@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     };
     let mut arguments = vec![program];
     arguments.extend(words);
-    let status = Run { node, scripts: PathBuf::from(package).join("dist/ts/run") }.testcase(&arguments);
+    let status = Run { node, scripts: PathBuf::from(package).join("dist") }.testcase(&arguments);
     ExitCode::from(status.unwrap_or_else(|error| broken(&format!("the testcase cannot be watched: {error}"))))
 }
 
@@ -103,22 +103,29 @@ impl Told {
 
 impl Run {
     fn testcase(&self, arguments: &[OsString]) -> std::io::Result<u8> {
-        let script = self.scripts.join("command-main.js");
+        let script = self.scripts.join("command-main.cjs");
         if !script.exists() {
             return Ok(broken(&format!("not built ({} is not there): run `npm ci` in the package's directory", script.display())));
         }
         let shielded = shield_from_oom();
         let mut signals = Signals::listen()?;
-        // What the testcase's process records, and where the kernel's log is now: for whoever comes after it.
+        // What the testcase's process records, and where the kernel's log is now: for itself, and for whoever comes after it.
         let flight = rustix::fs::memfd_create("aiodio-flight", MemfdFlags::CLOEXEC).ok();
-        let log = kernel_log();
+        let [heard, log] = [kernel_log(), kernel_log()];
         let mut told = Told {
             until: Instant::now().checked_add(start_limit()),
             around: Some("before it began".to_owned()),
             state: String::new(),
             done: None,
         };
-        let mut watch = Watch::start(&self.node, &script, &[number(flight.as_ref())], arguments, &held(&[&flight]), shielded)?;
+        let mut watch = Watch::start(
+            &self.node,
+            &script,
+            &[number(flight.as_ref()), number(heard.as_ref())],
+            arguments,
+            &held(&[&flight, &heard]),
+            shielded,
+        )?;
         let end = loop {
             match watch.next(&mut signals, told.until)? {
                 News::Fact(fact) => told.hear(&fact),
@@ -170,7 +177,7 @@ impl Run {
         let arguments = [OsString::from(told.state)];
         let mut after = Watch::start(
             &self.node,
-            &self.scripts.join("aftermath-main.js"),
+            &self.scripts.join("aftermath-main.cjs"),
             &facts,
             &arguments,
             &held(&[&flight, &log]),
@@ -194,7 +201,7 @@ impl Run {
     /// Where in the kernel the process and its children are.
     fn stacks(&self, watch: &Watch, signals: &mut Signals) -> std::io::Result<()> {
         let mut shown =
-            Watch::start(&self.node, &self.scripts.join("stacks-main.js"), &[watch.pid().to_string()], &[], &[], false)?;
+            Watch::start(&self.node, &self.scripts.join("stacks-main.cjs"), &[watch.pid().to_string()], &[], &[], false)?;
         let until = Instant::now().checked_add(KILL_WAIT);
         loop {
             match shown.next(signals, until)? {
@@ -222,9 +229,13 @@ fn kill(watch: &mut Watch, signals: &mut Signals) -> std::io::Result<bool> {
     Ok(false)
 }
 
-/// The kernel's log at its present end, which is where the process after the testcase's reads from.
+/// The kernel's log at its present end, which is where its reader begins. None where it can't be read, which that one explains.
 fn kernel_log() -> Option<OwnedFd> {
     let log = rustix::fs::open(Path::new("/dev/kmsg"), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    // Containers put other things in its place, a console for example.
+    if rustix::fs::fstat(&log).ok()?.st_rdev != rustix::fs::makedev(1, 11) {
+        return None;
+    }
     rustix::fs::seek(&log, SeekFrom::End(0)).ok()?;
     Some(log)
 }
