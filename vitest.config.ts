@@ -41,8 +41,6 @@ process.on("exit", () => {
 });
 
 export default defineConfig({
-  // The source of what the built package imports by the same name.
-  resolve: { alias: { "#native": join(import.meta.dirname, "ts/native/index.ts") } },
   test: {
     env: { TMPDIR, XDG_STATE_HOME },
     setupFiles: ["./tests/support/coverage.ts"],

@@ -27,8 +27,7 @@ import {
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { call } from "#native";
-import { execPath } from "../dist/library.cjs";
+import { call, execPath } from "../dist/library.cjs";
 import { provision, release, rerunWithPrivateMounts } from "../scripts/filesystems.js";
 
 const self = fileURLToPath(import.meta.url);

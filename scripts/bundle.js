@@ -21,7 +21,6 @@ const SETTINGS = {
   sourcesContent: false,
   metafile: true,
   logLevel: "warning",
-  alias: { "#native": "./ts/native/index.ts" },
   external: ["#addon", "#package"],
   define: { "import.meta.url": "__filename" },
 };

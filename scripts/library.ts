@@ -1,4 +1,5 @@
 /** What scripts, benches and tests take of the package beside its programs; built with it, and no part of it. */
+export { call } from "#native";
 export { execPath } from "../ts/base/package.js";
 export { Faultfs } from "../ts/filesystem/faultfs.js";
 export { Filesystem } from "../ts/filesystem/provision.js";
