@@ -52,14 +52,10 @@ fn part(key: Key, range: &Range<u64>, contents: &[Content], memory: &[u8], findi
     }
     let mut offset = range.start + head.len() as u64;
     let (whole, tail) = rest.as_chunks::<SECTOR_BYTES>();
-    let whole_stamps = match *contents {
-        [Content::Stamp(generation)] => Some((generation, 0)),
-        [Content::Moved { generation, by }] if by % SECTOR as i64 == 0 => Some((generation, by)),
-        _ => None,
-    };
-    if let Some((generation, by)) = whole_stamps {
+    if let [only] = contents
+        && let Some((key, by)) = whole_stamps(key, *only)
+    {
         // The way that nearly all data take, at memory speed: one crc for a sector, and nothing is generated to compare it with.
-        let key = Key { generation, ..key };
         for found in whole {
             if !key.at(offset.wrapping_add_signed(-by) / SECTOR).matches(found) {
                 findings.add(explain(key, contents, offset, found), 1);
@@ -74,6 +70,28 @@ fn part(key: Key, range: &Range<u64>, contents: &[Content], memory: &[u8], findi
     }
     if !tail.is_empty() {
         piece(key, offset, contents, tail, findings);
+    }
+}
+
+/// Whose sectors are whole stamps, and by how many bytes they are moved.
+fn whole_stamps(key: Key, content: Content) -> Option<(Key, i64)> {
+    match content {
+        Content::Stamp(generation) => Some((Key { generation, ..key }, 0)),
+        Content::Moved { generation, by } if by % SECTOR as i64 == 0 => Some((Key { generation, ..key }, by)),
+        _ => None,
+    }
+}
+
+/// Whether memory is all of one content. Whole stamps are not generated to be compared.
+fn is_all(key: Key, content: Content, offset: u64, memory: &[u8]) -> bool {
+    let (sectors, rest) = memory.as_chunks::<SECTOR_BYTES>();
+    match whole_stamps(key, content) {
+        Some((key, by)) if rest.is_empty() && offset.is_multiple_of(SECTOR) => {
+            let first = offset.wrapping_add_signed(-by) / SECTOR;
+            sectors.iter().zip(first..).all(|(found, sector)| key.at(sector).matches(found))
+        }
+        _ if content == Content::Zeros => is_zero(memory),
+        _ => content == Content::Anything || bytes_of(key, content, offset, memory.len()) == memory,
     }
 }
 
@@ -94,11 +112,7 @@ fn blocks(key: Key, range: &Range<u64>, contents: &[Content], memory: &[u8], blo
 
 /// A block that must be one of the contents as a whole.
 fn one_of(key: Key, block: &Range<u64>, contents: &[Content], found: &[u8], findings: &mut Findings) {
-    if contents.contains(&Content::Anything) {
-        return;
-    }
-    let rights: Vec<Vec<u8>> = contents.iter().map(|content| bytes_of(key, *content, block.start, found.len())).collect();
-    if rights.iter().any(|right| right == found) {
+    if contents.iter().any(|content| is_all(key, *content, block.start, found)) {
         return;
     }
     let before = findings.sectors_bad;
@@ -107,6 +121,7 @@ fn one_of(key: Key, block: &Range<u64>, contents: &[Content], found: &[u8], find
         return;
     }
     // Each byte may be what it is, but not all of them at once. What most of the block is counts as right, of equals the newest.
+    let rights: Vec<Vec<u8>> = contents.iter().map(|content| bytes_of(key, *content, block.start, found.len())).collect();
     let sectors = |memory: &[u8]| memory.chunks(SECTOR_BYTES).map(<[u8]>::to_vec).collect::<Vec<_>>();
     let found = sectors(found);
     let fitting = |right: &[u8]| found.iter().zip(sectors(right)).filter(|(found, right)| *found == right).count();
@@ -125,12 +140,12 @@ fn one_of(key: Key, block: &Range<u64>, contents: &[Content], found: &[u8], find
     }
 }
 
-/// A sector or a part of one.
+/// A sector or a part of one: one of the contents, else a mixture of them.
 fn piece(key: Key, offset: u64, contents: &[Content], found: &[u8], findings: &mut Findings) {
-    let rights: Vec<Vec<u8>> = contents.iter().map(|content| bytes_of(key, *content, offset, found.len())).collect();
-    if rights.iter().any(|right| right == found) {
+    if contents.iter().any(|content| is_all(key, *content, offset, found)) {
         return;
     }
+    let rights: Vec<Vec<u8>> = contents.iter().map(|content| bytes_of(key, *content, offset, found.len())).collect();
     let mixture = (0..found.len()).all(|at| rights.iter().any(|right| right[at] == found[at]));
     if !mixture {
         findings.add(explain(key, contents, offset, found), 1);
