@@ -158,16 +158,21 @@ impl Transfers<'_> {
         }
     }
 
-    /// Waits for all, checks their results, and gives the buffers back in the file's order. False when one was not done in full.
+    /// Waits for all, and judges them.
     fn reap(queue: &mut Queue, round: u64, findings: &mut Findings) -> Result<(Vec<Buffer>, bool)> {
         let mut done = Vec::new();
         queue.wait(usize::MAX, &mut done)?;
+        Ok(Self::results(done, round, findings))
+    }
+
+    /// Checks the results, and gives the buffers back in the file's order. False when one was not done in full.
+    fn results(mut done: Vec<Completion>, round: u64, findings: &mut Findings) -> (Vec<Buffer>, bool) {
         done.sort_unstable_by_key(|completion| completion.offset);
         let mut all = true;
         for Completion { op, offset, bytes, result, .. } in &done {
             all &= findings.transfer(*op, round, *offset, *bytes, *result, "O_DIRECT");
         }
-        Ok((done.into_iter().map(|completion| completion.buffer).collect(), all))
+        (done.into_iter().map(|completion| completion.buffer).collect(), all)
     }
 
     /// A failure is a finding, not an error: it is one of the things that the race brings about.
@@ -253,12 +258,13 @@ fn one(
 ) -> Result<Buffers> {
     let before = scribbler.moment();
     transfers.push(writes, Op::Write, from, round as u32);
-    let (from, all) = Transfers::reap(writes, round, &mut outcome.findings)?;
+    let mut done = Vec::new();
+    let met = overlap::transfer(writes, &mut done, scribbler, || ())?;
+    let (from, all) = Transfers::results(done, round, &mut outcome.findings);
     let after = scribbler.moment();
-    let changed = after.strides - before.strides;
     outcome.rounds += 1;
-    outcome.overlaps += u64::from(changed > 0);
-    outcome.bytes_changed += changed * scribble::STRIDE_BYTES;
+    outcome.overlaps += u64::from(met);
+    outcome.bytes_changed += (after.strides - before.strides) * scribble::STRIDE_BYTES;
     transfers.fsync(writes, round, &mut outcome.findings)?;
     if !all {
         return Ok((from, into));

@@ -29,9 +29,17 @@ pub(crate) struct Side {
 
 /// How many calls of a side had begun at a moment, and how many had ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Look {
-    begun: u64,
-    ended: u64,
+pub(crate) struct Look {
+    /// Not less than [`Self::ended`].
+    pub(crate) begun: u64,
+    /// Of those that had begun.
+    pub(crate) ended: u64,
+}
+
+/// What acts while transfers are under way. What it does is counted: calls, or writes to memory, which are over as they are counted.
+pub(crate) trait Other {
+    /// What it has done so far.
+    fn look(&self) -> Look;
 }
 
 impl Side {
@@ -54,7 +62,9 @@ impl Side {
     pub(crate) fn begun(&self) -> u64 {
         self.begun.load(Ordering::SeqCst)
     }
+}
 
+impl Other for Side {
     fn look(&self) -> Look {
         // In this order, so that a call that ends in between is not taken for one under way.
         let begun = self.begun();
@@ -69,9 +79,14 @@ impl Look {
     }
 }
 
-/// Submits what is staged and waits for all of it. `submitted` is called when it is with the kernel. Returns whether a call of the
-/// other side was under way meanwhile.
-pub(crate) fn transfer(queue: &mut Queue, done: &mut Vec<Completion>, other: &Side, submitted: impl FnOnce()) -> Result<bool> {
+/// Submits what is staged and waits for all of it. `submitted` is called when it is with the kernel. Returns whether the other side
+/// acted meanwhile.
+pub(crate) fn transfer(
+    queue: &mut Queue,
+    done: &mut Vec<Completion>,
+    other: &impl Other,
+    submitted: impl FnOnce(),
+) -> Result<bool> {
     let before = other.look();
     queue.submit()?;
     let mut earlier = other.look();

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use serde::Deserialize;
 
+use super::overlap::{Look, Other};
 use crate::buffer::{Window, page_bytes};
 use crate::error::{Errno, Error, Result, Step};
 use crate::random::mix;
@@ -148,6 +149,14 @@ unsafe fn scribble(control: &Control, start: *mut u64, words: usize, seed: u64, 
         if !alive() {
             return;
         }
+    }
+}
+
+impl Other for Scribbler {
+    /// A stride that is written counts; one that is begun may not have touched anything yet.
+    fn look(&self) -> Look {
+        let Moment { strides, .. } = self.moment();
+        Look { begun: strides, ended: strides }
     }
 }
 
