@@ -9,101 +9,37 @@
 //   DISK_DIR=DIR   where copies are compared with fio's (default: the temporary directory). On a loop device the time of
 //                  a single request depends on which core its kernel thread wakes up on, for fio as for us: 2:1 and more
 //   FILESYSTEM=X   ext4 (default), xfs or btrfs for the loop mount
-//   FILES=a,b      runtest files that the section suites compares (default: all of LTP's aio and dio files)
-//   ONLY=a,b       sections: part1, copy, fio, overhead, lines, memory, suites (15 minutes for LTP's programs alone)
+//   FILES=a,b      runtest files that the sections suites and each compare (default: all of LTP's aio and dio files)
+//   LINES=REGEX    the IDs that the section each measures (default: all)
+//   OUTPUT=FILE    where the section each writes what it measured
+//   ONLY=a,b       sections: part1, copy, fio, overhead, lines, memory, suites (15 minutes for LTP's programs alone), and each,
+//                  which is left out unless it is named: every line by itself, in PAIRS pairs, takes hours
 import { spawn, spawnSync } from "node:child_process";
-import {
-  copyFileSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { call, execPath } from "../dist/library.cjs";
 import { provision, release, rerunWithPrivateMounts } from "../scripts/filesystems.js";
+import { each } from "./each.js";
+import { buildLtp, installPrograms, LTP_FILES } from "./ltp.js";
+import { MIB, median, root, row, timed } from "./measure.js";
 
 const self = fileURLToPath(import.meta.url);
-const root = dirname(dirname(self));
 /** Nothing kept, and no more said than what went wrong. */
 const QUIET = ["--no-journal", "--reporter", "quiet"];
 const PART1 = "ltp-aiodio.part1";
-const MIB = 2 ** 20;
 const rounds = Number(process.env.ROUNDS ?? 3);
 const pairs = Number(process.env.PAIRS ?? 5);
 const sections = process.env.ONLY?.split(",");
-
-function median(values) {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = Math.floor(sorted.length / 2);
-  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
-function row(name, ratio, detail) {
-  console.log(`${name.padEnd(44)} ${ratio.toFixed(2).padStart(6)}   ${detail}`);
-}
-
-/** Wall time in seconds of a command that must succeed. */
-function timed(command, args, env = {}) {
-  const started = process.hrtime.bigint();
-  const { status, error, stdout, stderr } = spawnSync(command, args, {
-    cwd: root,
-    env: { ...process.env, ...env },
-    encoding: "utf8",
-    maxBuffer: 256 * MIB,
-  });
-  const seconds = Number(process.hrtime.bigint() - started) / 1e9;
-  if (error) throw error;
-  if (status !== 0) throw new Error(`${command} ${args.join(" ")} exited with ${status}:\n${stdout}${stderr}`);
-  return { seconds, stdout };
-}
-
-/** Where LTP has the programs of its aio and dio runtest files. */
-const LTP_PROGRAMS = ["io/ltp-aiodio", "io/direct_io", "io/aio", "fs/fsx-linux"].map(
-  (path) => `testcases/kernel/${path}`,
-);
-
-/** LTP's tree with the programs built, in a copy unless they are there already. */
-function buildLtp(source, work) {
-  if (existsSync(join(source, "testcases/kernel/fs/fsx-linux/fsx-linux"))) return source;
-  const tree = join(work, "ltp");
-  cpSync(source, tree, { recursive: true });
-  for (const [command, ...args] of [
-    ["make", "autotools"],
-    ["./configure"],
-    ...LTP_PROGRAMS.map((path) => ["make", "-C", path]),
-  ]) {
-    const { status, stderr } = spawnSync(command, args, { cwd: tree, encoding: "utf8" });
-    if (status !== 0) throw new Error(`building LTP: ${command} ${args.join(" ")} failed:\n${stderr}`);
-  }
-  return tree;
-}
-
-/** The executable files at any depth. */
-function executables(directory) {
-  return readdirSync(directory, { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .filter((path) => statSync(path).mode & 0o111 && !path.endsWith(".sh"));
-}
 
 /** An LTPROOT of LTP's own programs with these runtest files, and kirk to run it; undefined where something is missing. */
 function kirkWithLtp(work, tree, files) {
   const kirk = process.env.KIRK ?? "kirk";
   if (!tree || spawnSync(kirk, ["--version"]).error) return undefined;
   const ltproot = mkdtempSync(join(work, "ltproot-"));
-  mkdirSync(join(ltproot, "testcases/bin"), { recursive: true });
+  installPrograms(tree, join(ltproot, "testcases/bin"));
   mkdirSync(join(ltproot, "runtest"));
-  for (const program of LTP_PROGRAMS.flatMap((path) => executables(join(tree, path)))) {
-    copyFileSync(program, join(ltproot, "testcases/bin", basename(program)));
-  }
   for (const file of files) copyFileSync(join(root, "runtest", file), join(ltproot, "runtest", file));
   const temporary = join(ltproot, "kirk");
   mkdirSync(temporary);
@@ -120,8 +56,7 @@ function statuses(report) {
 
 /** Every runtest file, by LTP's programs under kirk and by ours: once each, since that takes a quarter of an hour. */
 function suites(work, directory, tree) {
-  const all = ["ltp-aiodio.part1", "ltp-aiodio.part2", "ltp-aiodio.part3", "ltp-aiodio.part4", "dio", "ltp-aio-stress"];
-  const files = process.env.FILES?.split(",") ?? [...all, "dma_thread_diotest"];
+  const files = process.env.FILES?.split(",") ?? LTP_FILES;
   const theirs = kirkWithLtp(work, tree, files);
   if (!theirs) {
     console.log("suites: left out, it needs LTP_SRC= and kirk (pip install kirk, KIRK=)");
@@ -352,7 +287,8 @@ async function main() {
   const work = mkdtempSync(join(tmpdir(), "aiodio-bench-"));
   let directory;
   try {
-    directory = provision(work, process.env.FILESYSTEM ?? "ext4", 2048 * MIB);
+    const filesystem = process.env.FILESYSTEM ?? "ext4";
+    directory = provision(work, filesystem, 2048 * MIB);
     const ltp = process.env.LTP_SRC ? buildLtp(process.env.LTP_SRC, work) : undefined;
     const ltpAiocp = ltp && join(ltp, "testcases/kernel/io/ltp-aiodio/aiocp");
     const wanted = (name) => !sections || sections.includes(name);
@@ -363,6 +299,14 @@ async function main() {
     if (wanted("lines")) lines(work);
     if (wanted("memory")) await memory(directory);
     if (wanted("suites")) suites(work, directory, ltp);
+    if (sections?.includes("each")) {
+      if (!ltp) throw new Error("each: it needs LTP_SRC=");
+      const { FILES, LINES = ".", OUTPUT } = process.env;
+      each(
+        { directory, filesystem, tree: ltp, work },
+        { files: FILES?.split(","), pattern: new RegExp(LINES), pairs, output: OUTPUT },
+      );
+    }
     return 0;
   } finally {
     if (directory) release(directory);
