@@ -30,7 +30,7 @@ describe("a command line", () => {
           hosts: [],
           erase: [],
         },
-        ...{ reporter: "progress", version: false, help: false },
+        ...{ reporters: [], version: false, help: false },
       },
     });
   });
@@ -41,7 +41,7 @@ describe("a command line", () => {
     ["--engine io_uring --timeout-mul .5 f", { engine: "io_uring", timeoutMul: 0.5 }],
     [
       "--journal j --resume --reporter ltp --output o f",
-      { journal: "j", resume: "same", reporter: "ltp", output: "o" },
+      { journal: "j", resume: "same", reporters: [{ name: "ltp" }], output: "o" },
     ],
     ["--journal j --resume=force f", { journal: "j", resume: "force" }],
     ["--shuffle f", { shuffle: {} }],

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { JsonReporter } from "../../ts/report/json.js";
+import { DocumentReporter } from "../../ts/report/document.js";
+import { kirkReport } from "../../ts/report/json.js";
 import { Results } from "../../ts/report/results.js";
 import { plan, play, runEvents } from "./fixture.js";
 
@@ -8,7 +9,7 @@ function report(events: ReturnType<typeof runEvents>): string {
   let text = "";
   play(
     results,
-    new JsonReporter(results, (part) => {
+    new DocumentReporter(results, kirkReport, (part) => {
       text += part;
     }),
     events,

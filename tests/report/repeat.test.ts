@@ -6,7 +6,8 @@ import { shellWord } from "../../ts/base/quoting.js";
 import type { RunEvent, RunStart } from "../../ts/events/events.js";
 import { makePlan } from "../../ts/plan/plan.js";
 import { parseRuntest } from "../../ts/plan/runtest.js";
-import { JsonReporter } from "../../ts/report/json.js";
+import { DocumentReporter } from "../../ts/report/document.js";
+import { kirkReport } from "../../ts/report/json.js";
 import { LtpReporter } from "../../ts/report/ltp-reporter.js";
 import { ProgressReporter } from "../../ts/report/progress.js";
 import { QuietReporter } from "../../ts/report/quiet.js";
@@ -50,7 +51,7 @@ test("is under each failure of every reporter, with the seed it took", () => {
 test("is in kirk's report with the seed, and only of what did not pass", () => {
   let text = "";
   const results = new Results(true);
-  const reporter = new JsonReporter(results, (report) => {
+  const reporter = new DocumentReporter(results, kirkReport, (report) => {
     text = report;
   });
   play(results, reporter, events());

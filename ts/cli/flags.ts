@@ -14,6 +14,7 @@ export type Command =
   | "guest"
   | "agent"
   | "explain"
+  | "report"
   | "exec"
   | "install-ltproot";
 
@@ -45,6 +46,11 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
     text: "tell what a run's journal (default: of the last one that was kept) and flight records hold of what went wrong, or of the testcase ID",
   },
   {
+    name: "report",
+    usage: "report [JOURNAL] --reporter NAME[=FILE]",
+    text: "show a run again, or write its reports, from its journal (default: of the last one that was kept)",
+  },
+  {
     name: "selftest",
     usage: "selftest [--faults LIST] [--testcases LIST] [--ltp DIR]",
     text: "plant each known fault under each testcase, on a filesystem that lies, and show what is noticed",
@@ -57,8 +63,17 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
   { name: "install-ltproot", usage: "install-ltproot DIR", text: "write a tree that kirk and openQA run unchanged" },
 ];
 
-export const REPORTERS = ["progress", "ltp", "json", "quiet"] as const;
+/** Who draws on the terminal, and what is written when the run is over. */
+export const REPORTERS = ["progress", "quiet", "ltp", "json", "junit", "tap", "markdown", "github"] as const;
+/** Those that show how the run goes on, and have no place but the terminal. */
+const LIVE: readonly string[] = ["progress", "quiet"];
 export const LEVELS = ["cache", "disk", "remount", "full"] as const;
+
+/** `--reporter NAME[=FILE]`; without a file it is for standard output. */
+export interface WantedReporter {
+  name: (typeof REPORTERS)[number];
+  file?: string;
+}
 
 /** What the options come to. */
 export interface Flags {
@@ -103,7 +118,7 @@ export interface Flags {
   resume: false | "same" | "force";
   trace: boolean;
   refresh: boolean;
-  reporter: (typeof REPORTERS)[number];
+  reporters: WantedReporter[];
   output?: string;
   /** For `selftest`. */
   faults?: string;
@@ -458,11 +473,19 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "reporter",
-    value: "NAME",
-    commands: ["run"],
-    text: "progress (default), ltp (raw result lines), json (kirk's report), quiet (failures and one line)",
+    value: "NAME[=FILE]",
+    repeatable: true,
+    commands: ["run", "report"],
+    text: "progress (default), quiet (failures and one line), ltp (raw result lines), or at the end json (kirk's report), junit (XML), tap (version 14), markdown, github (annotations); with =FILE into a file, beside what is on the terminal; may be repeated",
     set: (flags, value) => {
-      flags.reporter = oneOf("--reporter", value, REPORTERS);
+      const [name = "", ...rest] = value.split("=");
+      const reporter = oneOf("--reporter", name, REPORTERS);
+      if (rest.length === 0) {
+        flags.reporters.push({ name: reporter });
+        return;
+      }
+      if (LIVE.includes(name)) throw new UsageError(`--reporter: ${name} is for the terminal: drop =${rest.join("=")}`);
+      flags.reporters.push({ name: reporter, file: filled(`--reporter ${name}`, rest.join("=")) });
     },
   },
   {
@@ -545,7 +568,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     guests: [],
     hosts: [],
     erase: [],
-    reporter: "progress",
+    reporters: [],
     version: false,
     help: false,
   };
@@ -639,7 +662,8 @@ export function wrap(text: string, width: number): string[] {
 }
 
 function row(left: string, text: string): string {
-  const lines = wrap(text, HELP_COLUMNS - HELP_INDENT);
+  // A long spelling has a line of its own.
+  const lines = [...(left.length + 3 > HELP_INDENT ? [""] : []), ...wrap(text, HELP_COLUMNS - HELP_INDENT)];
   return lines
     .map((line, index) => `${(index === 0 ? `  ${left}` : "").padEnd(HELP_INDENT)}${line}`.trimEnd())
     .join("\n");

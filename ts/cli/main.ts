@@ -48,6 +48,8 @@ async function dispatch({ command, flags, operands }: CommandLine, system: Syste
       return (await import("./selftest.js")).selftest(flags, operands, system);
     case "explain":
       return (await import("./explain.js")).explain(operands, system);
+    case "report":
+      return (await import("./report.js")).report(flags, operands, system);
     case "exec":
       return (await import("./exec.js")).exec(operands);
     case "install-ltproot":

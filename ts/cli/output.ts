@@ -1,4 +1,4 @@
-/** The file of `--output`. */
+/** Files that a run writes when it is over. */
 import { accessSync, constants, lstatSync, statSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
@@ -7,16 +7,17 @@ import { replaceFile } from "../base/files.js";
 /**
  * The path. Told before the run, not after hours of it.
  *
+ * @param option who wants it, for the message
  * @throws UsageError it can't be written
  */
-export function checkOutput(path: string): string {
+export function checkOutput(option: string, path: string): string {
   try {
     if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-      throw new UsageError(`--output: ${path} is a directory`);
+      throw new UsageError(`${option}: ${path} is a directory`);
     accessSync(isReplaceable(path) ? dirname(path) : path, constants.W_OK);
   } catch (error) {
     if (error instanceof UsageError) throw error;
-    throw new UsageError(`--output: cannot write ${path} (${reasonOf(error)}): name a file in a writable directory`);
+    throw new UsageError(`${option}: cannot write ${path} (${reasonOf(error)}): name a file in a writable directory`);
   }
   return path;
 }

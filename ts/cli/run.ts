@@ -24,22 +24,21 @@ import { formatSkipped } from "../report/summary.js";
 import { programs } from "../testcase/registry.js";
 import { checkDirectory, chosenDirectory } from "./directory.js";
 import { EventPath } from "./event-path.js";
-import { COMMANDS, type Flags } from "./flags.js";
+import { COMMANDS, type Flags, type WantedReporter } from "./flags.js";
 import { type Elsewhere, elsewhereOf } from "./guests.js";
 import { keepRun, latestJournal } from "./kept-runs.js";
 import { dropLeftBehind, recordLeftBehind } from "./left-behind.js";
 import { loadKnownIssues, loadSkipList, skippedOf } from "./lists.js";
-import { checkOutput } from "./output.js";
 import { repeatOf } from "./repeat.js";
-import { makeReporters } from "./reporters.js";
+import { keepsLogs, makeReporters, wantedReporters } from "./reporters.js";
 import { refuseBadSettings, storageOf } from "./storage.js";
 import type { System } from "./system.js";
 
 export async function run(flags: Flags, operands: readonly string[], system: System): Promise<number> {
   const { cwd } = system;
   checkTogether(flags, operands);
-  const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
-  const results = new Results(flags.reporter === "json" || output !== undefined);
+  const wanted = wantedReporters(flags, cwd);
+  const results = new Results(keepsLogs(wanted));
   const named = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
   const journalPath = named ?? (flags.resume ? latestJournal(system.env) : undefined);
   const resumed =
@@ -48,7 +47,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
       : undefined;
   results.doubtUnchecked();
   try {
-    return await runOn({ results, output, journalPath, resumed }, flags, operands, system);
+    return await runOn({ results, wanted, journalPath, resumed }, flags, operands, system);
   } finally {
     resumed?.journal.close();
   }
@@ -58,7 +57,7 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
 interface Ground {
   /** They hold what earlier parts of the run have brought. */
   results: Results;
-  output: string | undefined;
+  wanted: readonly WantedReporter[];
   /** Of the journal that the user wants; absent where the run is only kept. */
   journalPath: string | undefined;
   resumed: { journal: Journal; history: History } | undefined;
@@ -131,7 +130,7 @@ async function planRun(
   for (const line of formatSkipped(skipped)) note(line);
 
   const plan = withoutSkipped(all, skipped, flags);
-  results.required = flags.forbidConf ? new Set(plan.map(({ key }) => key)) : requiredKeys(plan, flags.require);
+  const required = flags.forbidConf ? "all" : [...requiredKeys(plan, flags.require)];
   refuseOtherPlaces(plan, elsewhere, filesystems);
   const directory = chosenDirectory(flags.directory, system.env, cwd);
 
@@ -140,7 +139,7 @@ async function planRun(
   const devices = storage?.devices.map(({ path }) => path) ?? [];
   const repeat = repeatOf(flags, devices, own ? directory : undefined, files);
   const next = runStart(flags, {
-    ...{ workers, plan: all, skipped, directory, shuffleSeed, repeat, devices },
+    ...{ workers, plan: all, skipped, directory, shuffleSeed, repeat, devices, required },
     made: filesystems !== undefined,
   });
   if (history && results.start && journalPath !== undefined) {
@@ -198,7 +197,7 @@ interface Executed {
 
 /** Opens what the events go to, runs what is left of the plan, and tells the end. */
 async function execute(
-  { results, output, journalPath, resumed }: Ground,
+  { results, wanted, journalPath, resumed }: Ground,
   planned: Planned,
   flags: Flags,
   system: System,
@@ -213,7 +212,7 @@ async function execute(
       return undefined;
     });
   }
-  const reporters = await makeReporters(flags, output, results, system, journal && { path: journal.path, kept });
+  const reporters = await makeReporters(wanted, results, system, journal && { path: journal.path, kept });
   const events = new EventPath(journal, kept, results, reporters, terminal, planned);
   const { abort, emit } = events;
   const kernelLog = openKernelLog(system.kernelLog);
@@ -397,10 +396,11 @@ function runStart(
     shuffleSeed: string | undefined;
     devices: string[];
     skipped: NonNullable<RunStart["skipped"]>;
+    required: NonNullable<RunStart["required"]>;
     made: boolean;
   },
 ): RunStart {
-  const { shuffleSeed, made, skipped, devices, ...run } = parts;
+  const { shuffleSeed, made, skipped, devices, required, ...run } = parts;
   return {
     type: "run-start",
     time: new Date().toISOString(),
@@ -411,6 +411,7 @@ function runStart(
     ...(made && (devices.length > 0 ? { devices } : { sizeBytes })),
     ...(shuffleSeed !== undefined && { shuffleSeed }),
     machine: machineFacts(),
+    ...(required.length > 0 && { required }),
     ...(skipped.length > 0 && { skipped }),
   };
 }

@@ -36,7 +36,7 @@ export async function selftest(
 ): Promise<number> {
   if (operands.length > 0) throw new UsageError("selftest takes no files: choose with --faults and --testcases");
   const { terminal, env, signals, cwd } = system;
-  const output = flags.output === undefined ? undefined : checkOutput(resolve(cwd, flags.output));
+  const output = flags.output === undefined ? undefined : checkOutput("--output", resolve(cwd, flags.output));
   const faults = chosen("--faults", flags.faults, FAULT_CASES);
   const all = await allSubjects();
   const subjects = chosen("--testcases", flags.testcases, all);

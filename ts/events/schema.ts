@@ -83,6 +83,7 @@ const event = z.discriminatedUnion("type", [
         machines: z.enum(["--guest", "--host"]).optional(),
       })
       .optional(),
+    required: z.union([z.array(key), z.literal("all")]).optional(),
     skipped: z.array(z.object({ reason: z.string(), keys: z.array(key) })).optional(),
   }),
   z.object({ type: z.literal("test-start"), time, key, worker: whole }),

@@ -1,5 +1,5 @@
 /** kirk's report, complete, so that what reads kirk's results.json (openQA, HTML scripts) reads ours. */
-import type { MachineFacts, PlannedRun, Reporter, RunEvent } from "../events/events.js";
+import type { MachineFacts, PlannedRun } from "../events/events.js";
 import { formatLogLine, formatSummary } from "./ltp.js";
 import { repeatCommand } from "./repeat.js";
 import type { EndedTest, Results } from "./results.js";
@@ -64,7 +64,7 @@ function environment(machine: MachineFacts): object {
 }
 
 /**
- * The report as text. What was interrupted or not run is not in it, as with kirk.
+ * The report as text; the results must keep their logs. What was interrupted or not run is not in it, as with kirk.
  *
  * `test_fqn` is the bare ID, as kirk has it, where that is unique among what was planned; else the run's key, because
  * readers such as openQA keep one result a name: a failure must not be overwritten by a later pass of the same line on
@@ -88,18 +88,4 @@ export function kirkReport(results: Results): string {
     environment: results.machine ? environment(results.machine) : {},
   };
   return `${JSON.stringify(report, undefined, 4)}\n`;
-}
-
-/** Hands the report to `write` when the run is over. The results must keep their logs. */
-export class JsonReporter implements Reporter {
-  constructor(
-    readonly results: Results,
-    readonly write: (report: string) => void,
-  ) {}
-
-  event(_event: RunEvent): void {}
-
-  end(): void {
-    this.write(kirkReport(this.results));
-  }
 }

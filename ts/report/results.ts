@@ -58,8 +58,8 @@ export class Results {
   readonly #provisional = new Set<string>();
   /** What lists want not to be run, by key. */
   #skipped: ReadonlySet<string> = new Set();
-  /** How often a filesystem was not clean and no testcase can be blamed. */
-  #unblamed = 0;
+  /** The checks that found a filesystem not clean, for which no testcase can be blamed. */
+  readonly unblamed: Check[] = [];
   /** Facts of the guests that came up, by name. */
   readonly #guests = new Map<string, MachineFacts>();
   /** Known issues that nothing has needed. */
@@ -90,6 +90,7 @@ export class Results {
         this.#expected.clear();
         this.staleIssues = [];
         this.#skipped = new Set(event.skipped?.flatMap(({ keys }) => keys));
+        this.required = new Set(event.required === "all" ? event.plan.map(({ key }) => key) : event.required);
         for (const run of event.plan) {
           if (!this.#tests.has(run.key)) this.#tests.set(run.key, { run, log: [] });
         }
@@ -128,7 +129,7 @@ export class Results {
         break;
       case "check":
         if (event.result.clean) break;
-        if (event.suspects.length === 0) this.#unblamed += 1;
+        if (event.suspects.length === 0) this.unblamed.push(event);
         for (const key of event.suspects) this.#suspect(key, event);
         break;
       case "unchecked":
@@ -346,7 +347,7 @@ export class Results {
 
   /** How many testcases {@link trouble} has, and how many filesystems were not clean although no testcase had run there. */
   get unexpected(): number {
-    return this.trouble().length + this.#unblamed;
+    return this.trouble().length + this.unblamed.length;
   }
 
   /** Whether there is no trouble, but only because nothing passed either. */
