@@ -14,6 +14,7 @@ const NOT_UNIT = [
   "tests/cli/guests.test.ts",
   "tests/cli/install-ltproot.test.ts",
   "tests/cli/kept-runs.test.ts",
+  "tests/cli/merge.test.ts",
   "tests/cli/report.test.ts",
   "tests/cli/run.test.ts",
   "tests/cli/shadows.test.ts",

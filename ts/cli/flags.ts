@@ -3,6 +3,7 @@ import { parseArgs } from "node:util";
 import { UsageError } from "../base/errors.js";
 import { parseSeed, parseSize } from "../base/numbers.js";
 import { didYouMean } from "../base/suggest.js";
+import { parseShard, type Shard } from "../plan/shard.js";
 import { checkSeed } from "../plan/shuffle.js";
 import { ENGINES } from "../testcase/engines.js";
 
@@ -15,6 +16,8 @@ export type Command =
   | "agent"
   | "explain"
   | "report"
+  | "compare"
+  | "merge"
   | "exec"
   | "install-ltproot";
 
@@ -51,6 +54,16 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
     text: "show a run again, or write its reports, from its journal (default: of the last one that was kept)",
   },
   {
+    name: "compare",
+    usage: "compare OLD NEW",
+    text: "show what the runs of two journals have shown differently; exit status 1 where anything that passed does not any more",
+  },
+  {
+    name: "merge",
+    usage: "merge JOURNAL... -o FILE",
+    text: "make one journal of those of all parts of a run that --shard has cut",
+  },
+  {
     name: "selftest",
     usage: "selftest [--faults LIST] [--testcases LIST] [--ltp DIR]",
     text: "plant each known fault under each testcase, on a filesystem that lies, and show what is noticed",
@@ -84,6 +97,10 @@ export interface Flags {
   repeat: number;
   /** `{}` asks for a shuffle with any seed. */
   shuffle?: { seed?: string };
+  /** Run one part of the plan. */
+  shard?: Shard;
+  /** A journal that tells how long lines take. */
+  timings?: string;
   workers: number;
   bail: boolean;
   /** Patterns of what must pass: that it could not apply is a failure. */
@@ -223,6 +240,24 @@ export const FLAGS: readonly Flag[] = [
     text: "run in random order; the seed is shown, and the same seed gives the same order",
     set: (flags, value) => {
       flags.shuffle = value === "" ? {} : { seed: checkSeed(value) };
+    },
+  },
+  {
+    name: "shard",
+    value: "K/N",
+    commands: ["run"],
+    text: "run the K-th of N parts of it all; each line is in one of them, and `merge` makes one journal of theirs",
+    set: (flags, value) => {
+      flags.shard = parseShard(value);
+    },
+  },
+  {
+    name: "timings",
+    value: "JOURNAL",
+    commands: ["run"],
+    text: "make the parts of --shard take equally long, by what each line took in the run of JOURNAL",
+    set: (flags, value) => {
+      flags.timings = filled("--timings", value);
     },
   },
   {
@@ -490,9 +525,10 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "output",
+    short: "o",
     value: "FILE",
-    commands: ["run", "selftest"],
-    text: "write kirk's JSON report to FILE too; with --reporter json only there; of selftest, its table in Markdown",
+    commands: ["run", "selftest", "merge"],
+    text: "write kirk's JSON report to FILE too; with --reporter json only there; of selftest, its table in Markdown; of merge, the journal",
     set: (flags, value) => {
       flags.output = filled("--output", value);
     },

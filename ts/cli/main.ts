@@ -50,6 +50,10 @@ async function dispatch({ command, flags, operands }: CommandLine, system: Syste
       return (await import("./explain.js")).explain(operands, system);
     case "report":
       return (await import("./report.js")).report(flags, operands, system);
+    case "compare":
+      return (await import("./compare.js")).compare(operands, system);
+    case "merge":
+      return (await import("./merge.js")).merge(flags, operands, system);
     case "exec":
       return (await import("./exec.js")).exec(operands);
     case "install-ltproot":

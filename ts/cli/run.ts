@@ -15,9 +15,11 @@ import { machineFacts } from "../linux/machine.js";
 import { peakBytes } from "../linux/memory.js";
 import { filesByName, makePlan, requiredKeys } from "../plan/plan.js";
 import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
+import { type Shard, shardOf } from "../plan/shard.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { onInterrupt } from "../process/interruption.js";
-import { type History, Journal } from "../report/journal.js";
+import { linesOf, median } from "../report/compare.js";
+import { type History, Journal, readJournal } from "../report/journal.js";
 import { Results } from "../report/results.js";
 import { checkResumable } from "../report/resume.js";
 import { formatSkipped } from "../report/summary.js";
@@ -104,7 +106,8 @@ async function planRun(
   const note = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
   const known =
     flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues), note);
-  const { plan: all, shuffleSeed, files } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
+  const { plan: whole, shuffleSeed, files } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
+  const all = flags.shard && operands.length > 0 ? await partOf(whole, flags.shard, flags.timings, cwd) : whole;
 
   const left = all.some(({ key }) => !results.completed(key));
   const prepared =
@@ -344,17 +347,21 @@ function checkTogether(flags: Flags, operands: readonly string[]): void {
   if (flags.noJournal && (flags.journal !== undefined || flags.resume)) {
     throw new UsageError("--no-journal keeps nothing: drop it, or --journal and --resume");
   }
+  if (flags.timings !== undefined && !flags.shard) {
+    throw new UsageError("--timings makes the parts of --shard equal: add --shard K/N, or drop it");
+  }
   if (operands.length > 0) return;
   if (!flags.resume) {
     throw new UsageError(
       `no runtest file given: name a path, or one of ${packagedRuntests().join(", ")} (--help shows the rest)`,
     );
   }
-  const { select, skip, iterate, repeat, shuffle } = flags;
-  const shaping = [...select, ...skip].length > 0 || iterate !== 1 || repeat !== 1 || shuffle !== undefined;
+  const { select, skip, iterate, repeat, shuffle, shard } = flags;
+  const shaping =
+    [...select, ...skip].length > 0 || iterate !== 1 || repeat !== 1 || shuffle !== undefined || shard !== undefined;
   if (shaping) {
     throw new UsageError(
-      "--resume without FILE takes the plan from the journal: drop -s, -S, -i, --repeat and --shuffle",
+      "--resume without FILE takes the plan from the journal: drop -s, -S, -i, --repeat, --shuffle and --shard",
     );
   }
 }
@@ -389,9 +396,23 @@ function planOf(
   return { plan, shuffleSeed, files: filesByName(files) };
 }
 
+/** The part of the plan that `--shard` asks for. @throws UsageError there is none, or no such journal */
+async function partOf(
+  plan: readonly PlannedRun[],
+  shard: Shard,
+  timings: string | undefined,
+  cwd: string,
+): Promise<PlannedRun[]> {
+  if (timings === undefined) return shardOf(plan, shard);
+  const before = new Results();
+  await readJournal(resolve(cwd, timings), (event) => before.add(event));
+  const seconds = [...linesOf(before)].map(([name, line]): [string, number] => [name, median(line.seconds)]);
+  return shardOf(plan, shard, new Map(seconds));
+}
+
 /** @param made whether filesystems are made for the run */
 function runStart(
-  { engine, verify, sizeBytes = DEFAULT_SIZE_BYTES }: Flags,
+  { engine, verify, shard, sizeBytes = DEFAULT_SIZE_BYTES }: Flags,
   parts: Pick<RunStart, "workers" | "plan" | "directory" | "repeat"> & {
     shuffleSeed: string | undefined;
     devices: string[];
@@ -406,6 +427,7 @@ function runStart(
     time: new Date().toISOString(),
     version,
     ...run,
+    ...(shard !== undefined && { shard: `${shard.index}/${shard.of}` }),
     ...(engine !== undefined && { engine }),
     ...(verify !== undefined && { verify }),
     ...(made && (devices.length > 0 ? { devices } : { sizeBytes })),

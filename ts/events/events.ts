@@ -170,6 +170,8 @@ export type RunEvent =
        * in keys, and what the machines are that it runs on, where not on this one.
        */
       repeat?: { options: string[]; files: Record<string, string>; machines?: "--guest" | "--host" };
+      /** Which part of the whole plan it is, `K/N`; the plan is the part's. */
+      shard?: string;
       /** What must pass (`--require`), by key; "all" with `--forbid-conf`. */
       required?: string[] | "all";
       /** What of the plan known issues or a skip list want not to be run; what has run in an earlier part is not in it. */

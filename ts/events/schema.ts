@@ -83,6 +83,10 @@ const event = z.discriminatedUnion("type", [
         machines: z.enum(["--guest", "--host"]).optional(),
       })
       .optional(),
+    shard: z
+      .string()
+      .regex(/^\d+\/\d+$/)
+      .optional(),
     required: z.union([z.array(key), z.literal("all")]).optional(),
     skipped: z.array(z.object({ reason: z.string(), keys: z.array(key) })).optional(),
   }),

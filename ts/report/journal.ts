@@ -98,10 +98,10 @@ function syncName(path: string): void {
   } catch {}
 }
 
-function unreadable(path: string, error: unknown): UsageError {
+function unreadable(path: string, error: unknown, otherwise = ""): UsageError {
   const reason = reasonOf(error);
   if (reason === "ENOENT") {
-    return new UsageError(`no journal ${path}: name another, or drop --resume to begin a new run`);
+    return new UsageError(`no journal ${path}: name another${otherwise}`);
   }
   return new UsageError(`cannot read the journal ${path} (${reason}): name another`);
 }
@@ -171,7 +171,7 @@ export class Journal {
     try {
       fd = openSync(path, constants.O_WRONLY | constants.O_APPEND | flags, 0o666);
     } catch (error) {
-      if (flags === 0) throw unreadable(path, error);
+      if (flags === 0) throw unreadable(path, error, ", or drop --resume to begin a new run");
       throw new UsageError(
         `cannot write the journal ${path} (${reasonOf(error)}): name a file in a writable directory`,
       );
