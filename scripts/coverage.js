@@ -14,15 +14,15 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 /** Per cent of each room's lines, by the tests of all these rooms. */
 const FLOORS = {
   base: 95,
-  cli: 72,
+  cli: 79,
   events: 95,
-  filesystem: 88,
-  guest: 62,
-  kernel: 88,
+  filesystem: 94,
+  guest: 79,
+  kernel: 95,
   linux: 92,
-  plan: 90,
-  process: 90,
-  report: 86,
+  plan: 95,
+  process: 95,
+  report: 94,
   run: 92,
 };
 const TESTS = Object.keys(FLOORS).map((room) => `tests/${room}/`);
@@ -34,14 +34,18 @@ function run(command, args, env = process.env) {
   if (status !== 0) throw new Error(`${command} has failed`);
 }
 
-/** Adds to each file of ts/, by its path, how often each line was reached. */
+/**
+ * Adds to each file of ts/, by its path, how often each line was reached. The runner knows which lines can be; what a process tells of
+ * others (comments, blank lines) is left out.
+ */
 function addLines(files, report) {
   for (const [path, data] of Object.entries(JSON.parse(readFileSync(report, "utf8")))) {
     const name = relative(root, path);
     if (!name.startsWith("ts/")) continue;
-    const lines = files.get(name) ?? new Map();
+    const known = files.get(name);
+    const lines = known ?? new Map();
     for (const [line, hits] of Object.entries(coverage.createFileCoverage(data).getLineCoverage())) {
-      lines.set(line, (lines.get(line) ?? 0) + hits);
+      if (!known || known.has(line)) lines.set(line, (lines.get(line) ?? 0) + hits);
     }
     files.set(name, lines);
   }
