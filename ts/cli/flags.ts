@@ -77,7 +77,17 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
 ];
 
 /** Who draws on the terminal, and what is written when the run is over. */
-export const REPORTERS = ["progress", "quiet", "ltp", "json", "junit", "tap", "markdown", "github"] as const;
+export const REPORTERS = [
+  "progress",
+  "quiet",
+  "ltp",
+  "json",
+  "junit",
+  "tap",
+  "markdown",
+  "github",
+  "perfetto",
+] as const;
 /** Those that show how the run goes on, and have no place but the terminal. */
 const LIVE: readonly string[] = ["progress", "quiet"];
 export const LEVELS = ["cache", "disk", "remount", "full"] as const;
@@ -511,7 +521,7 @@ export const FLAGS: readonly Flag[] = [
     value: "NAME[=FILE]",
     repeatable: true,
     commands: ["run", "report"],
-    text: "progress (default), quiet (failures and one line), ltp (raw result lines), or at the end json (kirk's report), junit (XML), tap (version 14), markdown, github (annotations); with =FILE into a file, beside what is on the terminal; may be repeated",
+    text: "progress (default), quiet (failures and one line), ltp (raw result lines), or at the end json (kirk's report), junit (XML), tap (version 14), markdown, github (annotations), perfetto (a trace for ui.perfetto.dev); with =FILE into a file, beside what is on the terminal; may be repeated",
     set: (flags, value) => {
       const [name = "", ...rest] = value.split("=");
       const reporter = oneOf("--reporter", name, REPORTERS);

@@ -38,7 +38,7 @@ export function wantedReporters({ reporters, output }: Flags, cwd: string): Want
   const shown = files.filter(({ name, file }) => file === undefined && name !== "github");
   const [first, second] = shown;
   if (first && second) {
-    const remedy = second.name in DOCUMENTS ? `${second.name}=FILE` : `one of them only`;
+    const remedy = second.name in DOCUMENTS || second.name === "perfetto" ? `${second.name}=FILE` : `one of them only`;
     throw new UsageError(`--reporter: ${first.name} and ${second.name} both want standard output: give ${remedy}`);
   }
   return checked(first ? files : [{ name: "progress" }, ...files]);
@@ -91,6 +91,10 @@ async function makeReporter(
       const style = ltpStyle(env, file === undefined && terminal.tty);
       return new LtpReporter({ style, results, write: lineWriter(file, terminal) });
     }
+    case "perfetto": {
+      const { PerfettoReporter } = await import("../report/perfetto.js");
+      return new PerfettoReporter(results, documentWriter(file, terminal));
+    }
     case "json":
     case "junit":
     case "tap":
@@ -98,13 +102,18 @@ async function makeReporter(
     case "github": {
       const format = await (DOCUMENTS[name] as () => Promise<Format>)();
       const summary = name === "github" ? await jobSummary(results, env) : () => {};
+      const write = documentWriter(file, terminal);
       return new DocumentReporter(results, format, (text) => {
-        if (file === undefined) terminal.out(text);
-        else writeOutput(file, text);
+        write(text);
         summary();
       });
     }
   }
+}
+
+/** Where a report goes when the run is over. */
+function documentWriter(file: string | undefined, terminal: System["terminal"]): (text: string) => void {
+  return file === undefined ? (text) => terminal.out(text) : (text) => writeOutput(file, text);
 }
 
 /** Where lines go as they come. */

@@ -425,6 +425,7 @@ function runStart(
   return {
     type: "run-start",
     time: new Date().toISOString(),
+    monotonicSeconds: Number(process.hrtime.bigint()) / 1e9,
     version,
     ...run,
     ...(shard !== undefined && { shard: `${shard.index}/${shard.of}` }),

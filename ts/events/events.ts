@@ -150,6 +150,8 @@ export type RunEvent =
       type: "run-start";
       /** ISO 8601, wall clock. */
       time: string;
+      /** `CLOCK_MONOTONIC` at that time, which the kernel's stamps follow. */
+      monotonicSeconds?: number;
       version: string;
       directory: string;
       workers: number;

@@ -66,6 +66,7 @@ const event = z.discriminatedUnion("type", [
   z.object({
     type: z.literal("run-start"),
     time,
+    monotonicSeconds: z.number().optional(),
     version: z.string(),
     directory: z.string(),
     workers: whole,
