@@ -3,7 +3,8 @@
  * way, and what has become slower by more than runs differ by themselves.
  */
 import type { Verdict } from "../events/events.js";
-import type { EndedTest, Results } from "./results.js";
+import { reasonOf } from "./judged.js";
+import type { Results } from "./results.js";
 
 /** Below this, by Fisher's exact test, a rate is told to have changed; else it may be chance. */
 const CHANCE_MAX = 0.01;
@@ -73,11 +74,8 @@ export function median(values: readonly number[]): number {
   return (low + high) / 2;
 }
 
-/** Why it did not pass, without numbers, addresses and names of temporary files. */
-function reasonOf({ log, end }: EndedTest): string {
-  const line = log.find((one) => one.type === "line" && one.result === end.verdict);
-  return (line?.text ?? end.verdict).replaceAll(/\bLTP_\w+|0x[0-9a-f]+|\d+/gi, "…");
-}
+/** Without numbers, addresses and names of temporary files: what differs from run to run. */
+const lasting = (reason: string) => reason.replaceAll(/\bLTP_\w+|0x[0-9a-f]+|\d+/gi, "…");
 
 /** By name: the key without its iteration. */
 export function linesOf(results: Results): Map<string, LineResults> {
@@ -97,7 +95,7 @@ export function linesOf(results: Results): Map<string, LineResults> {
     if (end.verdict === "TCONF" && !results.required.has(run.key)) line.unfit += 1;
     else {
       line.bad += 1;
-      const reason = reasonOf(test);
+      const reason = lasting(reasonOf(test));
       if (!line.reasons.includes(reason)) line.reasons.push(reason);
     }
   }

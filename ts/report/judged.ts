@@ -57,7 +57,7 @@ export function judged(results: Results): Judged[] {
 }
 
 /** The first line that says why the verdict is what it is. */
-function reasonOf({ log, end }: EndedTest): string {
+export function reasonOf({ log, end }: EndedTest): string {
   const line = log.find((one) => one.type === "line" && one.result === end.verdict);
   if (line) return line.text;
   return end.verdict === "TCONF" ? "it tests nothing" : end.verdict;
