@@ -240,7 +240,11 @@ test("--shuffle shows its seed, and the seed brings the order back", async () =>
 
 describe("one clear error, status 2, nothing left behind", () => {
   test.each([
-    ["", {}, /^aiodio-ltp: no runtest file given: name a path, or one of .*ltp-aiodio.part1/],
+    [
+      "",
+      {},
+      /^aiodio-ltp: no runtest file given: name a path, a program, the ID of a line, or one of .*ltp-aiodio.part1/,
+    ],
     ["lsit", {}, /^aiodio-ltp: no runtest file "lsit" \(did you mean "list"\?\)/],
     ["missing", {}, /^aiodio-ltp: no runtest file "missing"/],
     ["work", {}, /^aiodio-ltp: work is a directory: name a runtest file in it\n$/],

@@ -25,7 +25,7 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
   {
     name: "run",
     usage: "[options] FILE...",
-    text: "run the lines of runtest files: paths, or names that `list` shows",
+    text: "run the lines of runtest files: paths, or names that `list` shows; or single lines by their IDs (AD033), or programs (aiocp)",
   },
   {
     name: "list",

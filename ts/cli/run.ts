@@ -14,7 +14,7 @@ import { knownDevicesBehind } from "../linux/devices.js";
 import { machineFacts } from "../linux/machine.js";
 import { peakBytes } from "../linux/memory.js";
 import { filesByName, makePlan, requiredKeys } from "../plan/plan.js";
-import { loadRuntest, packagedRuntests } from "../plan/resolve.js";
+import { loadRuntests, packagedRuntests } from "../plan/resolve.js";
 import { type Shard, shardOf } from "../plan/shard.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { onInterrupt } from "../process/interruption.js";
@@ -353,7 +353,7 @@ function checkTogether(flags: Flags, operands: readonly string[]): void {
   if (operands.length > 0) return;
   if (!flags.resume) {
     throw new UsageError(
-      `no runtest file given: name a path, or one of ${packagedRuntests().join(", ")} (--help shows the rest)`,
+      `no runtest file given: name a path, a program, the ID of a line, or one of ${packagedRuntests().join(", ")} (--help shows the rest)`,
     );
   }
   const { select, skip, iterate, repeat, shuffle, shard } = flags;
@@ -379,7 +379,7 @@ function planOf(
     return { plan, shuffleSeed, files: repeat?.files ?? {} };
   }
   const commands = COMMANDS.map(({ name }) => name).filter((name) => name !== "run");
-  const files = operands.map((operand) => loadRuntest(operand, cwd, commands));
+  const files = loadRuntests(operands, cwd, [...programs.keys()], commands);
   // A resumed run keeps its order: a new random seed would make it another plan.
   const shuffleSeed = flags.shuffle?.seed ?? history?.start.shuffleSeed ?? (flags.shuffle && randomSeed());
   const { select, skip, iterate, repeat } = flags;

@@ -1,4 +1,4 @@
-/** From what the user typed to a runtest file: a path, or the name of one of the package's own files. */
+/** From what the user typed to runtest lines: a path, one of the package's own files, a line of those by its ID, or a program. */
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join, normalize, resolve } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
@@ -16,6 +16,8 @@ export interface RuntestFile {
   suite: string;
   /** At least one. */
   lines: RuntestLine[];
+  /** These are some of its lines, by their IDs. */
+  part?: true;
 }
 
 /** LTP's largest runtest file has 100 KiB; beyond this it is something else. */
@@ -24,6 +26,49 @@ const FILE_BYTES_MAX = 16 * 1024 * 1024;
 /** Names of the package's own runtest files, sorted. */
 export function packagedRuntests(): string[] {
   return readdirSync(packaged("runtest")).sort();
+}
+
+/**
+ * What the arguments name, in their order. Lines that are named one after the other by their IDs are one file's.
+ *
+ * @param programs the programs that there are: one by its name is a line without options
+ * @param alsoMeant other words that the user may have misspelled
+ * @throws UsageError whatever is wrong with one of them
+ */
+export function loadRuntests(
+  words: readonly string[],
+  cwd: string,
+  programs: readonly string[],
+  alsoMeant: readonly string[],
+): RuntestFile[] {
+  const files: RuntestFile[] = [];
+  for (const word of words) {
+    const named = isFile(word, cwd) ? undefined : lineNamed(word, programs);
+    const last = files.at(-1);
+    if (!named) files.push(loadRuntest(word, cwd, [...programs, ...alsoMeant]));
+    else if (last?.part && named.part && last.path === named.path) last.lines.push(...named.lines);
+    else files.push(named);
+  }
+  return files;
+}
+
+/** A program, or the one line of the package's files that has this ID. */
+function lineNamed(word: string, programs: readonly string[]): RuntestFile | undefined {
+  if (programs.includes(word)) {
+    return { path: word, again: word, suite: word, lines: parseRuntest(`${word} ${word}\n`, word) };
+  }
+  const found = packagedRuntests().flatMap((name): RuntestFile[] => {
+    const path = join(packaged("runtest"), name);
+    const lines = parseRuntest(read(path, path), path).filter(({ id }) => id === word);
+    return lines.length > 0 ? [{ path, again: name, suite: name, lines, part: true }] : [];
+  });
+  const [first] = found;
+  // Files of ours repeat lines of LTP's.
+  if (new Set(found.flatMap(({ lines }) => lines.map(({ command }) => command))).size > 1) {
+    const files = found.map(({ suite }) => suite).join(" and ");
+    throw new UsageError(`${word} is a line of ${files}: name one of them, and add -s '^${word}$'`);
+  }
+  return first;
 }
 
 /**
@@ -36,6 +81,12 @@ export function loadRuntest(argument: string, cwd: string, alsoMeant: readonly s
   const lines = parseRuntest(read(path.absolute, path.shown), path.shown);
   if (lines.length === 0) throw new UsageError(`${path.shown} has no test lines: add some, or name another file`);
   return { path: path.shown, suite: basename(path.absolute), lines, ...again };
+}
+
+/** Whether it is a path, or one of the package's own files. */
+function isFile(argument: string, cwd: string): boolean {
+  const there = argument !== "" && statSync(resolve(cwd, argument), { throwIfNoEntry: false }) !== undefined;
+  return there || packagedRuntests().includes(basename(argument));
 }
 
 /** `packaged`: the name, where it is one of the package's own. */
@@ -54,7 +105,7 @@ function find(
     return { absolute: join(folder, name), shown: join(folder, name), packaged: name };
   }
   throw new UsageError(
-    `no runtest file "${argument}"${didYouMean(name, [...names, ...alsoMeant])}: give a path, or one of ${names.join(", ")}`,
+    `no runtest file "${argument}"${didYouMean(name, [...names, ...alsoMeant])}: give a path, a program, the ID of a line, or one of ${names.join(", ")}`,
   );
 }
 
