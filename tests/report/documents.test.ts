@@ -122,6 +122,22 @@ test("a run that ended before its plan bails out, and what was not run has not p
   expect(made(githubReport, events)).toContain("::warning title=3 testcases were not run::3 of 5");
 });
 
+test("an annotation is short, and ends with how to have it again", () => {
+  const events = everything().flatMap((event): RunEvent[] => {
+    if (event.type !== "line" || event.result !== "TFAIL") return [event];
+    const more = Array.from(
+      { length: 100 },
+      (_, line): RunEvent => ({ ...event, result: "TINFO", text: `line ${line}` }),
+    );
+    return [event, ...more];
+  });
+  const [annotation = ""] = made(githubReport, events).split("\n", 1);
+  const lines = annotation.split("%0A");
+  expect(lines).toHaveLength(9);
+  expect(lines.at(-2)).toBe("… and 96 more lines");
+  expect(lines.at(-1)).toBe("repeat: aiodio-ltp -s '^AD002$' part1");
+});
+
 test("what had to pass and could not apply is a failure", () => {
   const [start, ...rest] = runEvents();
   const events = [{ ...(start as RunEvent), required: "all" } as RunEvent, ...rest];

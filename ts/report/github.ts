@@ -4,6 +4,8 @@ import type { Results } from "./results.js";
 
 /** GitHub shows so many of each kind for a step. */
 const SHOWN_MAX = 10;
+/** Lines of an annotation: the job's page has more. */
+const LINES_MAX = 8;
 
 const escapeText = (text: string) => text.replaceAll("%", "%25").replaceAll("\r", "%0D").replaceAll("\n", "%0A");
 const escapeValue = (text: string) => escapeText(text).replaceAll(":", "%3A").replaceAll(",", "%2C");
@@ -12,13 +14,21 @@ function annotation(kind: "error" | "warning" | "notice", title: string, text: s
   return `::${kind} title=${escapeValue(title)}::${escapeText(text.trimEnd())}\n`;
 }
 
+/** The first lines, and the last, which is how to have it again. */
+function shortened(details: string): string {
+  const lines = details.trimEnd().split("\n");
+  const left = lines.length - LINES_MAX;
+  if (left <= 1) return details;
+  return [...lines.slice(0, LINES_MAX - 1), `… and ${left} more lines`, lines.at(-1)].join("\n");
+}
+
 /** The commands, one a line. What broke or failed is an error, what a known issue explains a notice. */
 export function githubReport(results: Results): string {
   const all = judged(results);
   const bad = all.filter(isBad);
   const lines = bad
     .slice(0, SHOWN_MAX - 1)
-    .map((one) => annotation("error", `${one.verdict} ${results.label(one.run)}`, one.details || one.why));
+    .map((one) => annotation("error", `${one.verdict} ${results.label(one.run)}`, shortened(one.details) || one.why));
   const others = bad.slice(SHOWN_MAX - 1);
   if (others.length > 0) {
     const names = others.map(({ run }) => results.label(run)).join("\n");
