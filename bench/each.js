@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
+import { loadRuntest } from "../dist/library.cjs";
 import { installPrograms, LTP_FILES } from "./ltp.js";
 import { median, root } from "./measure.js";
 
@@ -11,13 +12,7 @@ const SECONDS_MIN = 1;
 /** More often it is not. */
 const REPEATS_MAX = 50;
 
-function linesOf(file) {
-  const text = readFileSync(join(root, "runtest", file), "utf8");
-  return text
-    .split("\n")
-    .filter((line) => line !== "" && !line.startsWith("#"))
-    .map((line) => ({ file, id: line.split(" ", 1)[0], command: line.slice(line.indexOf(" ") + 1) }));
-}
+const linesOf = (file) => loadRuntest(file, root).lines.map(({ id, command }) => ({ file, id, command }));
 
 /** Seconds of LTP's program, one time after another; undefined where it does not pass. */
 function theirs({ command }, times, { programs, directory }) {

@@ -8,5 +8,6 @@ export { Cache } from "../ts/guest/cache.js";
 export { SUITES } from "../ts/guest/name.js";
 export { openKernelReader } from "../ts/kernel/reader.js";
 export { remountAll } from "../ts/linux/mounts.js";
+export { loadRuntest } from "../ts/plan/resolve.js";
 export { runCommand, runTool, startPeer } from "../ts/process/run.js";
 export { Worker } from "../ts/run/worker.js";

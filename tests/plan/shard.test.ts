@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { PlannedRun } from "../../ts/events/events.js";
-import { lineOf, parseShard, shardOf } from "../../ts/plan/shard.js";
+import { lineOf, type PlannedRun } from "../../ts/events/events.js";
+import { parseShard, shardOf } from "../../ts/plan/shard.js";
 
 function planOf(lines: number, iterations: number): PlannedRun[] {
   return Array.from({ length: iterations }, (_, round) =>

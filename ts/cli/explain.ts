@@ -5,7 +5,7 @@ import { UsageError } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
 import type { KernelFinding, RunEvent } from "../events/events.js";
 import { readJournal } from "../report/journal.js";
-import { formatLogLine } from "../report/ltp.js";
+import { formatLogLine, PLAIN } from "../report/ltp.js";
 import { explanation, Results, type TestResult } from "../report/results.js";
 import { formatRepeat, formatTest } from "../report/summary.js";
 import { flightLines } from "../run/flight.js";
@@ -81,12 +81,11 @@ function pick(tests: readonly TestResult[], wanted: string): TestResult[] {
 
 async function chapter(test: TestResult, story: Story, results: Results, journal: string): Promise<string[]> {
   const { run, log, end, worker } = test;
-  const plain = { colour: false, reproducible: false };
   const lines = [
     end ? formatTest({ run, log, end }, results, false).trimEnd() : `${run.key} did not end: ${run.command}`,
   ];
   const shown = end && !wentWrong(test) ? log : explanation(log);
-  lines.push(...shown.map((line) => `  ${formatLogLine(line, plain).trimEnd()}`));
+  lines.push(...shown.map((line) => `  ${formatLogLine(line, PLAIN).trimEnd()}`));
   if (wentWrong(test))
     lines.push(...[formatRepeat(test, results)].filter(Boolean).map((line) => `  ${line.trimEnd()}`));
   const flight = story.flight ?? (end || worker === undefined ? undefined : await recordLeftBehind(journal, worker));

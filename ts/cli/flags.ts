@@ -89,7 +89,7 @@ export const REPORTERS = [
   "perfetto",
 ] as const;
 /** Those that show how the run goes on, and have no place but the terminal. */
-const LIVE: readonly string[] = ["progress", "quiet"];
+export const LIVE: readonly string[] = ["progress", "quiet"];
 export const LEVELS = ["cache", "disk", "remount", "full"] as const;
 
 /** `--reporter NAME[=FILE]`; without a file it is for standard output. */

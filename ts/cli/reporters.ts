@@ -6,7 +6,7 @@ import { writeAll } from "../base/lines.js";
 import type { Reporter } from "../events/events.js";
 import { DocumentReporter, type Format } from "../report/document.js";
 import type { Results } from "../report/results.js";
-import type { Flags, WantedReporter } from "./flags.js";
+import { type Flags, LIVE, type WantedReporter } from "./flags.js";
 import { checkOutput, writeOutput } from "./output.js";
 import type { System } from "./system.js";
 
@@ -29,29 +29,29 @@ export function wantedReporters({ reporters, output }: Flags, cwd: string): Want
   const files = reporters.map(({ name, file }) => ({ name, ...(file !== undefined && { file: resolve(cwd, file) }) }));
   if (output !== undefined) {
     const json = files.findIndex(({ name, file }) => name === "json" && file === undefined);
-    checkOutput("--output", resolve(cwd, output));
     files.splice(Math.max(json, 0), json < 0 ? 0 : 1, { name: "json", file: resolve(cwd, output) });
     // As it has always been: nothing on the terminal then.
-    if (json >= 0) return checked(files);
+    if (json >= 0) return checked(files, resolve(cwd, output));
   }
   // Annotations are made to stand between other lines.
   const shown = files.filter(({ name, file }) => file === undefined && name !== "github");
   const [first, second] = shown;
   if (first && second) {
-    const remedy = second.name in DOCUMENTS || second.name === "perfetto" ? `${second.name}=FILE` : `one of them only`;
+    const remedy = LIVE.includes(second.name) ? "one of them only" : `${second.name}=FILE`;
     throw new UsageError(`--reporter: ${first.name} and ${second.name} both want standard output: give ${remedy}`);
   }
-  return checked(first ? files : [{ name: "progress" }, ...files]);
+  return checked(first ? files : [{ name: "progress" }, ...files], output && resolve(cwd, output));
 }
 
-function checked(wanted: WantedReporter[]): WantedReporter[] {
+/** @param output the file of `--output` */
+function checked(wanted: WantedReporter[], output: string | undefined): WantedReporter[] {
   const taken = new Map<string, string>();
   for (const { name, file } of wanted) {
     if (file === undefined) continue;
     const other = taken.get(file);
     if (other !== undefined) throw new UsageError(`--reporter: ${other} and ${name} both want ${file}: name another`);
     taken.set(file, name);
-    checkOutput(`--reporter ${name}`, file);
+    checkOutput(file === output ? "--output" : `--reporter ${name}`, file);
   }
   return wanted;
 }
@@ -74,11 +74,16 @@ async function makeReporter(
   { terminal, env }: Pick<System, "terminal" | "env">,
   journal: { path: string; kept: boolean } | undefined,
 ): Promise<Reporter> {
+  const document = await DOCUMENTS[name]?.();
+  if (document) {
+    const write = documentWriter(file, terminal);
+    const summary = name === "github" ? await jobSummary(results, env) : () => {};
+    return new DocumentReporter(results, document, (text) => {
+      write(text);
+      summary();
+    });
+  }
   switch (name) {
-    case "progress": {
-      const { ProgressReporter } = await import("../report/progress.js");
-      return new ProgressReporter({ terminal, results, journal });
-    }
     case "quiet": {
       const { QuietReporter } = await import("../report/quiet.js");
       return new QuietReporter(terminal, results);
@@ -95,18 +100,9 @@ async function makeReporter(
       const { PerfettoReporter } = await import("../report/perfetto.js");
       return new PerfettoReporter(results, documentWriter(file, terminal));
     }
-    case "json":
-    case "junit":
-    case "tap":
-    case "markdown":
-    case "github": {
-      const format = await (DOCUMENTS[name] as () => Promise<Format>)();
-      const summary = name === "github" ? await jobSummary(results, env) : () => {};
-      const write = documentWriter(file, terminal);
-      return new DocumentReporter(results, format, (text) => {
-        write(text);
-        summary();
-      });
+    default: {
+      const { ProgressReporter } = await import("../report/progress.js");
+      return new ProgressReporter({ terminal, results, journal });
     }
   }
 }

@@ -19,7 +19,7 @@ import { type Shard, shardOf } from "../plan/shard.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { onInterrupt } from "../process/interruption.js";
 import { linesOf, median } from "../report/compare.js";
-import { type History, Journal, readJournal } from "../report/journal.js";
+import { type History, Journal, readResults } from "../report/journal.js";
 import { Results } from "../report/results.js";
 import { checkResumable } from "../report/resume.js";
 import { formatSkipped } from "../report/summary.js";
@@ -107,7 +107,7 @@ async function planRun(
   const known =
     flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues), note);
   const { plan: whole, shuffleSeed, files } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
-  const all = flags.shard && operands.length > 0 ? await partOf(whole, flags.shard, flags.timings, cwd) : whole;
+  const all = flags.shard ? await partOf(whole, flags.shard, flags.timings, cwd) : whole;
 
   const left = all.some(({ key }) => !results.completed(key));
   const prepared =
@@ -404,8 +404,7 @@ async function partOf(
   cwd: string,
 ): Promise<PlannedRun[]> {
   if (timings === undefined) return shardOf(plan, shard);
-  const before = new Results();
-  await readJournal(resolve(cwd, timings), (event) => before.add(event));
+  const before = await readResults(resolve(cwd, timings));
   const seconds = [...linesOf(before)].map(([name, line]): [string, number] => [name, median(line.seconds)]);
   return shardOf(plan, shard, new Map(seconds));
 }

@@ -61,6 +61,9 @@ export interface PlannedRun {
   command: string;
 }
 
+/** What a line is called in all its iterations: its key without the number of one. */
+export const lineOf = ({ key }: Pick<PlannedRun, "key">): string => key.replace(/#\d+$/, "");
+
 /** Facts of the machine, taken once a run. */
 export interface MachineFacts {
   /** `uname -r`. */

@@ -43,10 +43,11 @@ export function loadRuntests(
 ): RuntestFile[] {
   const files: RuntestFile[] = [];
   for (const word of words) {
-    const named = isFile(word, cwd) ? undefined : lineNamed(word, programs);
+    const path = find(word, cwd);
+    const named = path ? fileAt(path) : lineNamed(word, programs);
     const last = files.at(-1);
-    if (!named) files.push(loadRuntest(word, cwd, [...programs, ...alsoMeant]));
-    else if (last?.part && named.part && last.path === named.path) last.lines.push(...named.lines);
+    if (!named) throw nothingNamed(word, [...programs, ...alsoMeant]);
+    if (last?.part && named.part && last.path === named.path) last.lines.push(...named.lines);
     else files.push(named);
   }
   return files;
@@ -71,41 +72,45 @@ function lineNamed(word: string, programs: readonly string[]): RuntestFile | und
   return first;
 }
 
-/**
- * Reads the runtest file that an argument names. Whatever is wrong with it is one {@link UsageError}.
- * @param alsoMeant other words that the user may have misspelled
- */
-export function loadRuntest(argument: string, cwd: string, alsoMeant: readonly string[] = []): RuntestFile {
-  const path = find(argument, cwd, alsoMeant);
-  const again = statSync(path.absolute).isFile() ? { again: path.packaged ?? path.absolute } : {};
-  const lines = parseRuntest(read(path.absolute, path.shown), path.shown);
-  if (lines.length === 0) throw new UsageError(`${path.shown} has no test lines: add some, or name another file`);
-  return { path: path.shown, suite: basename(path.absolute), lines, ...again };
+/** Reads the runtest file that an argument names. @throws UsageError whatever is wrong with it */
+export function loadRuntest(argument: string, cwd: string): RuntestFile {
+  const path = find(argument, cwd);
+  if (!path) throw nothingNamed(argument, []);
+  return fileAt(path);
 }
 
-/** Whether it is a path, or one of the package's own files. */
-function isFile(argument: string, cwd: string): boolean {
-  const there = argument !== "" && statSync(resolve(cwd, argument), { throwIfNoEntry: false }) !== undefined;
-  return there || packagedRuntests().includes(basename(argument));
+/** Where a file is. */
+interface Found {
+  absolute: string;
+  shown: string;
+  /** The name, where it is one of the package's own. */
+  packaged?: string;
 }
 
-/** `packaged`: the name, where it is one of the package's own. */
-function find(
-  argument: string,
-  cwd: string,
-  alsoMeant: readonly string[],
-): { absolute: string; shown: string; packaged?: string } {
+function fileAt({ absolute, shown, packaged }: Found): RuntestFile {
+  const again = statSync(absolute).isFile() ? { again: packaged ?? absolute } : {};
+  const lines = parseRuntest(read(absolute, shown), shown);
+  if (lines.length === 0) throw new UsageError(`${shown} has no test lines: add some, or name another file`);
+  return { path: shown, suite: basename(absolute), lines, ...again };
+}
+
+/** Undefined where it is neither a path nor one of the package's own files. */
+function find(argument: string, cwd: string): Found | undefined {
   const here = resolve(cwd, argument);
   if (argument !== "" && statSync(here, { throwIfNoEntry: false })) return { absolute: here, shown: argument };
-  const folder = packaged("runtest");
-  const names = packagedRuntests();
   const name = basename(argument);
   const plain = normalize(argument);
-  if (names.includes(name) && (plain === name || plain === join("runtest", name))) {
-    return { absolute: join(folder, name), shown: join(folder, name), packaged: name };
-  }
-  throw new UsageError(
-    `no runtest file "${argument}"${didYouMean(name, [...names, ...alsoMeant])}: give a path, a program, the ID of a line, or one of ${names.join(", ")}`,
+  if (!packagedRuntests().includes(name) || (plain !== name && plain !== join("runtest", name))) return undefined;
+  const path = join(packaged("runtest"), name);
+  return { absolute: path, shown: path, packaged: name };
+}
+
+/** @param alsoMeant other words that the user may have misspelled */
+function nothingNamed(argument: string, alsoMeant: readonly string[]): UsageError {
+  const names = packagedRuntests();
+  const meant = didYouMean(basename(argument), [...names, ...alsoMeant]);
+  return new UsageError(
+    `no runtest file "${argument}"${meant}: give a path, a program, the ID of a line, or one of ${names.join(", ")}`,
   );
 }
 

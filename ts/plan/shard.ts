@@ -1,6 +1,7 @@
 /** `--shard K/N`: the part of a plan that one of N runs takes, so that together they are the whole plan. */
 import { UsageError } from "../base/errors.js";
-import type { PlannedRun } from "../events/events.js";
+import { groupBy } from "../base/group.js";
+import { lineOf, type PlannedRun } from "../events/events.js";
 
 /** One of so many parts; both 1-based. */
 export interface Shard {
@@ -21,9 +22,6 @@ export function parseShard(text: string): Shard {
   return shard;
 }
 
-/** What a line is called in every run of it: its key without the iteration. */
-export const lineOf = ({ key }: Pick<PlannedRun, "key">): string => key.replace(/#\d+$/, "");
-
 /**
  * The runs of one part, in the plan's order. A line stays whole, with all its iterations. The parts take about equally long by `seconds`,
  * which tells how long a run of a line took before; what it does not know takes as long as the others of the program, or of all. The
@@ -36,32 +34,20 @@ export function shardOf(
   { index, of }: Shard,
   seconds: ReadonlyMap<string, number> = new Map(),
 ): PlannedRun[] {
-  const lines = new Map<string, PlannedRun[]>();
-  for (const run of plan) {
-    const runs = lines.get(lineOf(run));
-    if (runs) runs.push(run);
-    else lines.set(lineOf(run), [run]);
-  }
+  const lines = groupBy(plan, lineOf);
   if (lines.size < of) {
     throw new UsageError(`--shard ${index}/${of}: there are only ${lines.size} lines: make fewer parts`);
   }
-  const known = (program?: string) => {
-    const values = [...lines].flatMap(([line, [run]]) =>
-      program === undefined || run?.program === program ? (seconds.get(line) ?? []) : [],
-    );
-    return values.length > 0 ? values.reduce((sum, value) => sum + value, 0) / values.length : undefined;
-  };
-  const all = known() ?? 1;
-  const programs = new Map<string, number>();
-  const guess = (program: string) => {
-    const value = programs.get(program) ?? known(program) ?? all;
-    programs.set(program, value);
-    return value;
-  };
+  const known = [...lines].flatMap(([line, [run]]) => {
+    const value = seconds.get(line);
+    return value === undefined || !run ? [] : [{ program: run.program, value }];
+  });
+  const all = mean(known) ?? 1;
+  const programs = new Map([...groupBy(known, ({ program }) => program)].map(([name, lines]) => [name, mean(lines)]));
   const weighed = [...lines].map(([line, runs]) => ({
     line,
     // Never nothing: a part without lines would be no part.
-    weight: runs.length * Math.max(1e-6, seconds.get(line) ?? guess(runs[0]?.program ?? "")),
+    weight: runs.length * Math.max(1e-6, seconds.get(line) ?? programs.get(runs[0]?.program ?? "") ?? all),
   }));
   // The longest first, each to the part that has least so far: never more than a third above the best there is (Graham, 1969).
   weighed.sort((a, b) => b.weight - a.weight);
@@ -73,4 +59,8 @@ export function shardOf(
     if (least === index - 1) mine.add(line);
   }
   return plan.filter((run) => mine.has(lineOf(run)));
+}
+
+function mean(lines: readonly { value: number }[]): number | undefined {
+  return lines.length > 0 ? lines.reduce((sum, { value }) => sum + value, 0) / lines.length : undefined;
 }

@@ -2,9 +2,10 @@
  * What two runs of the same lines have shown differently: what passed before and does not now, what is mended, what fails in another
  * way, and what has become slower by more than runs differ by themselves.
  */
-import type { Verdict } from "../events/events.js";
-import { reasonOf } from "./judged.js";
-import type { Results } from "./results.js";
+import { groupBy } from "../base/group.js";
+import { lineOf, type Verdict } from "../events/events.js";
+import { type Results, verdictReason } from "./results.js";
+import { ORDER } from "./summary.js";
 
 /** Below this, by Fisher's exact test, a rate is told to have changed; else it may be chance. */
 const CHANCE_MAX = 0.01;
@@ -65,8 +66,6 @@ export interface Comparison {
   compared: number;
 }
 
-const SEVERITY: readonly Verdict[] = ["TBROK", "TFAIL", "TWARN", "TCONF", "TPASS"];
-
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
@@ -82,7 +81,7 @@ export function linesOf(results: Results): Map<string, LineResults> {
   const lines = new Map<string, LineResults>();
   for (const test of results.ended()) {
     const { run, end } = test;
-    const name = run.key.replace(/#\d+$/, "");
+    const name = lineOf(run);
     const line = lines.get(name) ?? {
       ...{ name, command: run.command, program: run.program, ran: 0, bad: 0, unfit: 0 },
       ...{ worst: "TPASS" as const, reasons: [], seconds: [] },
@@ -91,11 +90,11 @@ export function linesOf(results: Results): Map<string, LineResults> {
     line.ran += 1;
     line.seconds.push(end.durationSeconds);
     if (end.verdict === "TPASS" || results.expected(run.key) !== undefined) continue;
-    if (SEVERITY.indexOf(end.verdict) < SEVERITY.indexOf(line.worst)) line.worst = end.verdict;
+    if (ORDER.indexOf(end.verdict) < ORDER.indexOf(line.worst)) line.worst = end.verdict;
     if (end.verdict === "TCONF" && !results.required.has(run.key)) line.unfit += 1;
     else {
       line.bad += 1;
-      const reason = lasting(reasonOf(test));
+      const reason = lasting(verdictReason(test));
       if (!line.reasons.includes(reason)) line.reasons.push(reason);
     }
   }
@@ -107,12 +106,11 @@ export function linesOf(results: Results): Map<string, LineResults> {
  * chance.
  */
 export function chanceOf(k: number, n: number, bad: number, total: number): number {
-  const logFactorial = (value: number) => {
-    let sum = 0;
-    for (let factor = 2; factor <= value; factor++) sum += Math.log(factor);
-    return sum;
-  };
-  const logChoose = (from: number, take: number) => logFactorial(from) - logFactorial(take) - logFactorial(from - take);
+  const logFactorials = [0];
+  for (let factor = 1; factor <= total; factor++)
+    logFactorials.push((logFactorials[factor - 1] ?? 0) + Math.log(factor));
+  const log = (value: number) => logFactorials[value] ?? 0;
+  const logChoose = (from: number, take: number) => log(from) - log(take) - log(from - take);
   let chance = 0;
   for (let hits = k; hits <= Math.min(n, bad); hits++) {
     if (n - hits > total - bad) continue;
@@ -160,9 +158,7 @@ function slower(both: readonly Change[]): Comparison["slower"] {
     const times = median(now.seconds) / median(old.seconds);
     return median(old.seconds) >= SECONDS_MIN ? [{ old, now, times }] : [];
   });
-  const programs = new Map<string, typeof long>();
-  for (const one of long) programs.set(one.old.program, [...(programs.get(one.old.program) ?? []), one]);
-  const medians = [...programs].map(([program, lines]) => ({
+  const medians = [...groupBy(long, ({ old }) => old.program)].map(([program, lines]) => ({
     ...{ program, lines },
     times: median(lines.map(({ times }) => times)),
   }));

@@ -17,6 +17,7 @@ import { dirname } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
 import { jsonLine } from "../base/lines.js";
 import type { RunEvent, RunStart } from "../events/events.js";
+import { Results } from "./results.js";
 
 /** What a journal holds beside its events. */
 export interface History {
@@ -65,6 +66,13 @@ export async function readJournal(path: string, visit: (event: RunEvent) => void
   }
   if (!start) throw new UsageError(`the journal ${path} holds no run: remove it and drop --resume to begin a new run`);
   return { start, wholeBytes };
+}
+
+/** What the run of a journal came to. @throws UsageError */
+export async function readResults(path: string): Promise<Results> {
+  const results = new Results();
+  await readJournal(path, (event) => results.add(event));
+  return results;
 }
 
 /** The lines that end with a newline, without it. */

@@ -1,6 +1,6 @@
 /** kirk's report, complete, so that what reads kirk's results.json (openQA, HTML scripts) reads ours. */
 import type { MachineFacts, PlannedRun } from "../events/events.js";
-import { formatLogLine, formatSummary } from "./ltp.js";
+import { formatLogLine, formatSummary, PLAIN } from "./ltp.js";
 import { repeatCommand } from "./repeat.js";
 import type { EndedTest, Results } from "./results.js";
 
@@ -18,11 +18,10 @@ function testReport(result: EndedTest, name: string, results: Results): object {
   const issue = results.expected(run.key);
   const fine = end.verdict === "TPASS" || end.verdict === "TCONF";
   const repeat = fine ? undefined : repeatCommand(result, results);
-  const plain = { colour: false, reproducible: false };
   const status = STATUS.get(end.exit) ?? "fail";
   const { suite, iteration, filesystem, guest } = run;
   const text =
-    log.map((line) => formatLogLine(line, plain)).join("") + (end.summary ? formatSummary(end.counters) : "");
+    log.map((line) => formatLogLine(line, PLAIN)).join("") + (end.summary ? formatSummary(end.counters) : "");
   const { passed, failed, broken, skipped, warnings } = end.counters;
   return {
     test_fqn: name,

@@ -1,7 +1,7 @@
 /** What was planned, as other tools' formats know tests: passed, failed, not able to run, or failed as expected. */
 import { isDamaged, type PlannedRun, type Verdict } from "../events/events.js";
-import { formatLogLine } from "./ltp.js";
-import { type EndedTest, explanation, type Results } from "./results.js";
+import { formatLogLine, PLAIN } from "./ltp.js";
+import { type EndedTest, explanation, type Results, verdictReason } from "./results.js";
 import { formatFilesystemEvent, formatRepeat } from "./summary.js";
 
 /** That something did not pass: the reason in one line, and what is known of it. */
@@ -37,7 +37,7 @@ export function judged(results: Results): Judged[] {
     }
     const { verdict, durationSeconds: seconds } = result.end;
     if (verdict === "TPASS") return { run, seconds, as: "passed" };
-    const why = reasonOf(result);
+    const why = verdictReason(result);
     if (verdict === "TCONF" && !results.required.has(run.key)) return { run, seconds, as: "skipped", why };
     const issue = results.expected(run.key);
     const as = issue !== undefined ? "expected" : verdict === "TBROK" ? "broken" : "failed";
@@ -56,16 +56,8 @@ export function judged(results: Results): Judged[] {
   return [...tests, ...filesystems];
 }
 
-/** The first line that says why the verdict is what it is. */
-export function reasonOf({ log, end }: EndedTest): string {
-  const line = log.find((one) => one.type === "line" && one.result === end.verdict);
-  if (line) return line.text;
-  return end.verdict === "TCONF" ? "it tests nothing" : end.verdict;
-}
-
 function detailsOf(result: EndedTest, results: Results): string {
-  const plain = { colour: false, reproducible: false };
-  const lines = explanation(result.log).map((line) => formatLogLine(line, plain));
+  const lines = explanation(result.log).map((line) => formatLogLine(line, PLAIN));
   return lines.join("") + formatRepeat(result, results);
 }
 

@@ -1,5 +1,6 @@
 /** JUnit's XML, as Jenkins' schema (junit-10.xsd of its xunit plugin) has it, which GitLab, Azure and others read too. */
 import XMLBuilder from "fast-xml-builder";
+import { groupBy } from "../base/group.js";
 import { countsOf, type Judged, judged } from "./judged.js";
 import { placeOf, type Results } from "./results.js";
 
@@ -13,16 +14,7 @@ const clean = (text: string) =>
 const seconds = (value: number) => value.toFixed(3);
 
 /** A suite is a runtest file on one filesystem of one guest. */
-function suitesOf(all: readonly Judged[]): Map<string, Judged[]> {
-  const suites = new Map<string, Judged[]>();
-  for (const one of all) {
-    const name = [one.run.suite, placeOf(one.run)].filter(Boolean).join(" on ");
-    const suite = suites.get(name);
-    if (suite) suite.push(one);
-    else suites.set(name, [one]);
-  }
-  return suites;
-}
+const suiteOf = ({ run }: Judged) => [run.suite, placeOf(run)].filter(Boolean).join(" on ");
 
 function testcase(one: Judged, suite: string): object {
   const { run } = one;
@@ -50,8 +42,7 @@ function testcase(one: Judged, suite: string): object {
   }
 }
 
-function sums(all: readonly Judged[]): object {
-  const { failed, broken } = countsOf(all);
+function sums(all: readonly Judged[], { failed, broken }: ReturnType<typeof countsOf>): object {
   const time = all.reduce((sum, one) => sum + one.seconds, 0);
   return { "@_tests": all.length, "@_failures": failed, "@_errors": broken, "@_time": seconds(time) };
 }
@@ -70,21 +61,24 @@ export function junitReport(results: Results): string {
   const property = Object.entries(facts).flatMap(([name, value]) =>
     value === undefined ? [] : [{ "@_name": name, "@_value": clean(value) }],
   );
-  const testsuite = [...suitesOf(all)].map(([name, tests]) => ({
-    "@_name": name,
-    ...sums(tests),
-    "@_skipped": countsOf(tests).skipped + countsOf(tests).expected,
-    // The schema has no zone in it.
-    ...(start && { "@_timestamp": start.time.replace(/(?:\.\d+)?Z$/, "") }),
-    properties: { property },
-    testcase: tests.map((one) => testcase(one, name)),
-  }));
+  const testsuite = [...groupBy(all, suiteOf)].map(([name, tests]) => {
+    const counts = countsOf(tests);
+    return {
+      "@_name": name,
+      ...sums(tests, counts),
+      "@_skipped": counts.skipped + counts.expected,
+      // The schema has no zone in it.
+      ...(start && { "@_timestamp": start.time.replace(/(?:\.\d+)?Z$/, "") }),
+      properties: { property },
+      testcase: tests.map((one) => testcase(one, name)),
+    };
+  });
   const xml = new XMLBuilder({
     ...{ ignoreAttributes: false, suppressEmptyNode: true, suppressBooleanAttributes: false },
     ...{ format: true, indentBy: "  " },
   });
   return xml.build({
     "?xml": { "@_version": "1.0", "@_encoding": "UTF-8" },
-    testsuites: { "@_name": "aiodio-ltp", ...sums(all), testsuite },
+    testsuites: { "@_name": "aiodio-ltp", ...sums(all, countsOf(all)), testsuite },
   });
 }

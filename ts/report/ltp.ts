@@ -31,6 +31,9 @@ export interface LtpStyle {
   reproducible: boolean;
 }
 
+/** Whole, and without colours. */
+export const PLAIN: LtpStyle = { colour: false, reproducible: false };
+
 /** Reads LTP_COLORIZE_OUTPUT and LTP_REPRODUCIBLE_OUTPUT; `tty` is about the stream that the lines go to. */
 export function ltpStyle(env: NodeJS.ProcessEnv, tty: boolean): LtpStyle {
   const { LTP_COLORIZE_OUTPUT: colorize, LTP_REPRODUCIBLE_OUTPUT: reproducible } = env;

@@ -1,29 +1,29 @@
 /** What a run came to, for a mail, an issue or a job's summary. */
-import type { Verdict } from "../events/events.js";
 import { type Bad, isBad, isExpected, judged } from "./judged.js";
 import type { Results } from "./results.js";
-import { elapsedSeconds, formatTotals } from "./summary.js";
+import { COLUMNS, elapsedSeconds, formatTotals } from "./summary.js";
 
 /** More failures than this are told by their names only: who wants all of them has the journal. */
 const TOLD_MAX = 20;
 const NAMED_MAX = 200;
 const LINES_MAX = 40;
-const VERDICTS: readonly Verdict[] = ["TPASS", "TFAIL", "TBROK", "TWARN", "TCONF"];
 
 /** Text in a table or a paragraph. */
 const plain = (text: string) => text.replaceAll(/[\\`*_{}[\]<>|#]/g, "\\$&").replaceAll(/\s+/g, " ");
 
-/** Text as it is, in a block that nothing in it can end. */
+/** So many backticks that nothing in the text can end them, and at least `least`. */
+const fenceOf = (text: string, least: number) =>
+  "`".repeat(Math.max(least, ...(text.match(/`+/g) ?? []).map(({ length }) => length + 1)));
+
+/** Text as it is. */
 function block(text: string): string {
-  const longest = Math.max(2, ...(text.match(/`+/g) ?? []).map(({ length }) => length));
-  const fence = "`".repeat(longest + 1);
+  const fence = fenceOf(text, 3);
   return `${fence}\n${text.trimEnd()}\n${fence}\n`;
 }
 
 function code(text: string): string {
-  const longest = Math.max(0, ...(text.match(/`+/g) ?? []).map(({ length }) => length));
-  const fence = "`".repeat(longest + 1);
-  return longest > 0 ? `${fence} ${text} ${fence}` : `${fence}${text}${fence}`;
+  const fence = fenceOf(text, 1);
+  return fence.length > 1 ? `${fence} ${text} ${fence}` : `${fence}${text}${fence}`;
 }
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -52,10 +52,10 @@ export function markdownReport(results: Results): string {
   const filesystems = results.filesystems();
   if (filesystems.length > 0) {
     const rows = filesystems.map(({ name, verdicts, notRun, reason }) => [
-      ...[plain(name), ...VERDICTS.map((verdict) => String(verdicts[verdict]))],
+      ...[plain(name), ...COLUMNS.map((verdict) => String(verdicts[verdict]))],
       reason === undefined ? (notRun > 0 ? `${notRun} not run` : "") : plain(reason),
     ]);
-    parts.push("\n", table(["filesystem", ...VERDICTS, ""], rows));
+    parts.push("\n", table(["filesystem", ...COLUMNS, ""], rows));
   }
   const all = judged(results);
   const bad = all.filter(isBad);

@@ -4,7 +4,7 @@ import { reasonOf, UsageError } from "../base/errors.js";
 import { jsonLine, writeAll } from "../base/lines.js";
 import type { RunEnd, RunEvent, RunStart } from "../events/events.js";
 import { readJournal } from "./journal.js";
-import { Results } from "./results.js";
+import { noVerdicts, Results } from "./results.js";
 
 /** What is known of one journal before its events are taken. */
 interface Part {
@@ -78,7 +78,7 @@ function startOfAll(parts: readonly Part[]): RunStart {
 }
 
 function endOfAll(parts: readonly Part[]): RunEnd {
-  const counters = { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 };
+  const counters = noVerdicts();
   let notRun = 0;
   for (const { results } of parts) {
     const verdicts = results.verdicts();

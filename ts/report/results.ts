@@ -4,6 +4,7 @@ import {
   count,
   exitStatus,
   isDamaged,
+  lineOf,
   type MachineFacts,
   type PlannedRun,
   type ResultLine,
@@ -271,7 +272,7 @@ export class Results {
       const end = this.#ended.get(run.key)?.end;
       if (!end) continue;
       // All iterations of a line count for the first one's name.
-      const name = this.label({ ...run, key: run.key.replace(/#\d+$/, "") });
+      const name = this.label({ ...run, key: lineOf(run) });
       const line = lines.get(name) ?? { command: run.command, verdicts: noVerdicts(), ran: 0 };
       line.verdicts[end.verdict] += 1;
       line.ran += 1;
@@ -381,7 +382,7 @@ export class Results {
   #width: number | undefined;
 }
 
-function noVerdicts(): Record<Verdict, number> {
+export function noVerdicts(): Record<Verdict, number> {
   return { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 };
 }
 
@@ -394,6 +395,12 @@ export function placeOf({ guest, filesystem }: PlannedRun): string {
 export function explanation(log: readonly LogLine[]): LogLine[] {
   const first = log.findIndex((line) => line.type === "raw" || !["TPASS", "TINFO", "TDEBUG"].includes(line.result));
   return first < 0 ? [] : log.slice(first);
+}
+
+/** The first line that says why the verdict is what it is. */
+export function verdictReason({ log, end }: Pick<EndedTest, "log" | "end">): string {
+  const line = log.find((one) => one.type === "line" && one.result === end.verdict);
+  return line?.text ?? (end.verdict === "TCONF" ? "it tests nothing" : end.verdict);
 }
 
 /** Whether the testcase could not run because its filesystem is not to be had here. */

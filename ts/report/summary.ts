@@ -10,10 +10,13 @@ import {
 } from "../events/events.js";
 import { formatLogLine, paint } from "./ltp.js";
 import { repeatCommand } from "./repeat.js";
-import { explanation, isUnavailable, type Results, type TestResult } from "./results.js";
+import { explanation, isUnavailable, type Results, type TestResult, verdictReason } from "./results.js";
 
 /** Worst first, as openQA orders them; TPASS last so that trouble leads. */
-const ORDER: readonly Verdict[] = ["TBROK", "TFAIL", "TWARN", "TCONF", "TPASS"];
+export const ORDER: readonly Verdict[] = ["TBROK", "TFAIL", "TWARN", "TCONF", "TPASS"];
+
+/** As tables have them. */
+export const COLUMNS: readonly Verdict[] = ["TPASS", "TFAIL", "TBROK", "TWARN", "TCONF"];
 
 /** More lines of explanation than this say no more; the journal and the JSON report have all of them. */
 const EXPLANATION_LINES_MAX = 60;
@@ -166,8 +169,7 @@ export function formatNotApplicable(results: Results): string {
   const counts = new Map<string, number>();
   for (const { run, end, log } of results.ended()) {
     if (end.verdict !== "TCONF" || isUnavailable(log) || results.required.has(run.key)) continue;
-    const line = log.find((one) => one.type === "line" && one.result === "TCONF");
-    const reason = line?.text ?? "it tests nothing";
+    const reason = verdictReason({ log, end });
     counts.set(reason, (counts.get(reason) ?? 0) + 1);
   }
   if (counts.size === 0) return "";
@@ -199,7 +201,7 @@ export function formatRates(results: Results): string {
 export function formatFilesystems(results: Results): string {
   const rows = results.filesystems();
   if (rows.length === 0) return "";
-  const columns = ["TPASS", "TFAIL", "TBROK", "TWARN", "TCONF"] as const;
+  const columns = COLUMNS;
   const width = Math.max(10, ...rows.map(({ name }) => name.length));
   const cell = (value: string | number) => String(value).padStart(6);
   const lines = rows.map(({ name, verdicts, notRun, reason }) => {

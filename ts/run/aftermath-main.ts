@@ -9,14 +9,12 @@ import { constants } from "node:os";
 import { callerOf } from "../base/location.js";
 import { surroundingSeconds } from "../base/timing.js";
 import { count, type ResultType } from "../events/events.js";
-import { kernelReaderOf, openKernelReader } from "../kernel/reader.js";
 import { sessionStacks } from "../linux/stacks.js";
-import { readTaint } from "../linux/taint.js";
 import { ProgramOutput } from "../report/program-output.js";
 import { type CommandState, freshState, Teller } from "./command-protocol.js";
 import { WORDS_OF_KILL, wordsOfDeath, wordsOfUnkillable } from "./ending.js";
 import { flightLines, readFlight } from "./flight.js";
-import { KernelWindow } from "./kernel-window.js";
+import { KernelWindow, kernelSources } from "./kernel-window.js";
 import { leaveSignals } from "./orphan.js";
 import { endForSure, removeLeftover, stopForSure } from "./supervise.js";
 import { Worker } from "./worker.js";
@@ -54,8 +52,7 @@ async function run(): Promise<number> {
   if (killed && directory !== undefined) await removeDirectory(directory);
 
   const kernel = new KernelWindow({
-    reader: Number(log) >= 0 ? kernelReaderOf(Number(log)) : openKernelReader("/dev/kmsg"),
-    taint: () => readTaint(),
+    ...kernelSources(Number(log)),
     ...(taint !== undefined && { taintBefore: BigInt(taint) }),
   });
   if (directory !== undefined) kernel.hear({ type: "place", directory, pid: Number(pid) });

@@ -9,14 +9,12 @@
 import { queryRecord, startRecord } from "#native";
 import { callerOf } from "../base/location.js";
 import { count, type ResultType, verdictOf } from "../events/events.js";
-import { kernelReaderOf, openKernelReader } from "../kernel/reader.js";
-import { readTaint } from "../linux/taint.js";
 import { ProgramOutput } from "../report/program-output.js";
 import { execute } from "../testcase/execute.js";
 import { programs } from "../testcase/registry.js";
 import { freshState, Teller } from "./command-protocol.js";
 import { flightLines, KEPT_OPERATIONS } from "./flight.js";
-import { KernelWindow } from "./kernel-window.js";
+import { KernelWindow, kernelSources } from "./kernel-window.js";
 import { abandon, leaveSignals, mustRemove, watchLife } from "./orphan.js";
 
 /** The kernel's log is a ring: it is read this often, so that nothing is overwritten unread. */
@@ -29,10 +27,7 @@ leaveSignals();
 watchLife(life);
 const teller = new Teller(tell, abandon);
 const output = new ProgramOutput();
-const kernel = new KernelWindow({
-  reader: log >= 0 ? kernelReaderOf(log) : openKernelReader("/dev/kmsg"),
-  taint: () => readTaint(),
-});
+const kernel = new KernelWindow(kernelSources(log));
 const state = freshState();
 if (kernel.taintBefore !== undefined) state.taint = String(kernel.taintBefore);
 teller.state(state);

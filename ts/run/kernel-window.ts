@@ -6,7 +6,7 @@ import { realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { TestReport } from "../events/events.js";
 import type { Judged } from "../kernel/judge.js";
-import { type Drained, type KernelReader, openKernelReader } from "../kernel/reader.js";
+import { type Drained, type KernelReader, kernelReaderOf, openKernelReader } from "../kernel/reader.js";
 import type { KernelWatch } from "../kernel/watch.js";
 import { readTaint } from "../linux/taint.js";
 
@@ -23,6 +23,15 @@ export interface KernelSources {
   devicesBehind?: (directory: string) => string[] | undefined;
 }
 
+/**
+ * This machine's, with the kernel's log as whoever started this process has opened it.
+ *
+ * @param log its descriptor; -1 where that could not be had, and the reason is to be told
+ */
+export function kernelSources(log: number): KernelSources {
+  return { reader: log >= 0 ? kernelReaderOf(log) : openKernelReader("/dev/kmsg"), taint: () => readTaint() };
+}
+
 export class KernelWindow {
   /** The kernel's taint at the beginning; undefined where it can't be read. */
   readonly taintBefore: bigint | undefined;
@@ -33,9 +42,7 @@ export class KernelWindow {
   private watch: KernelWatch | undefined;
 
   /** Begins at the log's present end. */
-  constructor(
-    private readonly sources: KernelSources = { reader: openKernelReader("/dev/kmsg"), taint: () => readTaint() },
-  ) {
+  constructor(private readonly sources: KernelSources) {
     this.taintBefore = sources.taintBefore ?? sources.taint();
   }
 
