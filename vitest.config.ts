@@ -7,7 +7,19 @@ import { defineConfig } from "vitest/config";
 const LONGEST = "tests/whole/suites.test.ts";
 
 /** Needs nothing but Node: no Rust, no root, nothing built. */
-const UNIT_ROOMS = ["base", "cli", "events", "guest", "kernel", "linux", "plan", "report", "scripts", "testcase"];
+const UNIT_ROOMS = [
+  "base",
+  "cli",
+  "events",
+  "guest",
+  "kernel",
+  "linux",
+  "page",
+  "plan",
+  "report",
+  "scripts",
+  "testcase",
+];
 /** In the same rooms, and of the addon (it locks journals) or of what is built. */
 const NOT_UNIT = [
   "tests/cli/exec.test.ts",
@@ -22,6 +34,7 @@ const NOT_UNIT = [
   "tests/guest/host.test.ts",
   "tests/guest/real.test.ts",
   "tests/kernel/reader.test.ts",
+  "tests/page/browser.test.ts",
   "tests/report/journal.test.ts",
   "tests/scripts/new-testcase.test.ts",
   "tests/testcase/diagnosis.test.ts",

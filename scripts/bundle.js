@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // Makes dist/: all that a Node process runs as one file, so that its start opens one file and not fifty. What is not asked for is
 // in it and not run. What is taken in from node_modules is named, with its licence.
+import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { SourceMap } from "node:module";
 import { basename, dirname, join } from "node:path";
@@ -49,6 +50,30 @@ function writeLines(path) {
   writeFileSync(`${path}.lines`, JSON.stringify({ sources: [...sources.keys()], lines: lines.flat() }));
 }
 
+/** What the page of `--reporter html` is made of; `{{DATA}}` stays in it for the reporter. */
+async function buildPage() {
+  const { outputFiles, metafile } = await build({
+    ...{ absWorkingDir: root, bundle: true, minify: true, write: false, metafile: true, logLevel: "warning" },
+    ...{ format: "iife", platform: "browser", target: "es2022", jsx: "automatic", jsxImportSource: "preact" },
+    ...{ entryPoints: ["ts/page/main.tsx", "ts/page/style.css"], outdir: dist },
+  });
+  const made = (extension) => outputFiles.find(({ path }) => path.endsWith(extension)).text.trim();
+  const [script, style] = [made(".js").replaceAll("</script", "<\\/script"), made(".css")];
+  const hash = (text) => `'sha256-${createHash("sha256").update(text).digest("base64")}'`;
+  const parts = {
+    // Nothing but what is in it: no network, and no script that data could smuggle in.
+    POLICY: `default-src 'none'; script-src ${hash(script)}; style-src ${hash(style)}; img-src data:`,
+    STYLE: style,
+    SCRIPT: script,
+  };
+  const template = readFileSync(join(root, "ts", "page", "page.html"), "utf8");
+  writeFileSync(
+    join(dist, "page.html"),
+    template.replaceAll(/\{\{(\w+)\}\}/g, (mark, name) => parts[name] ?? mark),
+  );
+  return metafile;
+}
+
 /** The directories of the packages that these files are of. */
 function packagesOf(files) {
   return [...new Set(files.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? []))].sort();
@@ -70,5 +95,6 @@ const made = await Promise.all(
 for (const path of made.flatMap(({ metafile }) => Object.keys(metafile.outputs))) {
   if (path.endsWith(".cjs")) writeLines(join(root, path));
 }
-const taken = packagesOf(made.flatMap(({ metafile }) => Object.keys(metafile.inputs)));
+const page = await buildPage();
+const taken = packagesOf([...made.map(({ metafile }) => metafile), page].flatMap(({ inputs }) => Object.keys(inputs)));
 writeFileSync(join(dist, "LICENCES"), taken.map(noticeOf).join(`\n${"-".repeat(80)}\n\n`));

@@ -67,7 +67,7 @@ function measure(base) {
         "--coverage.reporter=json",
         `--coverage.reportsDirectory=${base}/tests`,
       ],
-      ...["--coverage.include=ts/**", ...(more.length > 0 ? more : TESTS)],
+      ...["--coverage.include=ts/**/*.ts", ...(more.length > 0 ? more : TESTS)],
     ],
     // Not as in CI: real guests take minutes, and what runs in them tells nothing.
     { ...process.env, CI: undefined, AIODIO_COVERAGE: processes },

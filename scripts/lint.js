@@ -8,6 +8,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const CHECKS = [
   [join(root, "node_modules", ".bin", "biome"), ["ci", "."]],
   [join(root, "node_modules", ".bin", "tsc"), ["-p", "."]],
+  [join(root, "node_modules", ".bin", "tsc"), ["-p", join("ts", "page")]],
   [process.execPath, [join(root, "scripts", "rooms.js")]],
   ["cargo", ["fmt", "--all", "--check"]],
   ["cargo", ["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]],

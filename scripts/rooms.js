@@ -18,7 +18,8 @@ const ROOMS = {
   kernel: ["base", "events", "linux"],
   testcase: ["base", "events", "linux"],
   faultfs: ["base", "linux", "process"],
-  report: ["base", "events", "kernel"],
+  page: ["base"],
+  report: ["base", "events", "kernel", "page"],
   filesystem: ["base", "events", "linux", "process", "faultfs"],
   run: ["base", "events", "linux", "process", "kernel", "testcase", "report", "filesystem"],
   guest: ["base", "events", "linux", "process", "kernel", "filesystem", "run"],
@@ -54,9 +55,15 @@ const SLOW = ["execa", "yaml", "zod"];
 function sources(root, directory) {
   if (!existsSync(join(root, directory))) return [];
   return readdirSync(join(root, directory), { withFileTypes: true, recursive: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name))
     .map(({ parentPath, name }) => join(parentPath, name).slice(root.length + 1))
     .sort();
+}
+
+/** The source of what is imported as a `.js`. */
+function sourceOf(root, path) {
+  const plain = path.replace(/\.js$/, ".ts");
+  return existsSync(join(root, plain)) || !existsSync(join(root, `${plain}x`)) ? plain : `${plain}x`;
 }
 
 /** What a file imports: paths below the root, names of packages. `later`: not before it is asked for, or as types only. */
@@ -64,7 +71,7 @@ function importsOf(root, file) {
   const text = readFileSync(join(root, file), "utf8").replaceAll(/^\s*(?:\/\/|\/?\*).*$/gm, "");
   const found = /(?:\b(?:import|export)(\s+type)?\b[^"'`;()]*?\sfrom\s*|^import\s*|\bimport(\())\s*"([^"]+)"/gm;
   return [...text.matchAll(found)].map(([, type, call, to]) => ({
-    to: to.startsWith(".") ? normalize(join(dirname(file), to)).replace(/\.js$/, ".ts") : to,
+    to: to.startsWith(".") ? sourceOf(root, normalize(join(dirname(file), to))) : to,
     later: type !== undefined || call !== undefined,
   }));
 }

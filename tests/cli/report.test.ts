@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { command, fakeScheduler, fakeSystem, temporaryFolder } from "./fixture.js";
 
-const DOCUMENTS = ["json", "junit", "tap", "markdown", "github", "ltp", "perfetto"];
+const DOCUMENTS = ["json", "junit", "tap", "markdown", "github", "html", "ltp", "perfetto"];
 
 /** A working directory with a runtest file of three lines, of which one fails and one does not apply. */
 function place() {

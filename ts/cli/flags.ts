@@ -86,6 +86,7 @@ export const REPORTERS = [
   "tap",
   "markdown",
   "github",
+  "html",
   "perfetto",
 ] as const;
 /** Those that show how the run goes on, and have no place but the terminal. */
@@ -521,7 +522,7 @@ export const FLAGS: readonly Flag[] = [
     value: "NAME[=FILE]",
     repeatable: true,
     commands: ["run", "report"],
-    text: "progress (default), quiet (failures and one line), ltp (raw result lines), or at the end json (kirk's report), junit (XML), tap (version 14), markdown, github (annotations), perfetto (a trace for ui.perfetto.dev); with =FILE into a file, beside what is on the terminal; may be repeated",
+    text: "progress (default), quiet (failures and one line), ltp (raw result lines), or at the end json (kirk's report), junit (XML), tap (version 14), markdown, github (annotations), html (a page for people), perfetto (a trace for ui.perfetto.dev); with =FILE into a file, beside what is on the terminal; may be repeated",
     set: (flags, value) => {
       const [name = "", ...rest] = value.split("=");
       const reporter = oneOf("--reporter", name, REPORTERS);

@@ -96,6 +96,10 @@ async function makeReporter(
       const style = ltpStyle(env, file === undefined && terminal.tty);
       return new LtpReporter({ style, results, write: lineWriter(file, terminal) });
     }
+    case "html": {
+      const { HtmlReporter } = await import("../report/html.js");
+      return new HtmlReporter(results, documentWriter(file, terminal));
+    }
     case "perfetto": {
       const { PerfettoReporter } = await import("../report/perfetto.js");
       return new PerfettoReporter(results, documentWriter(file, terminal));

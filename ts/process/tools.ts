@@ -40,6 +40,7 @@ export const TOOLS: Readonly<Record<string, readonly [debianPackage: string, pur
   ssh: ["openssh-client", "run on other machines (--host)"],
   fio: ["fio", "compare with fio in the benchmark"],
   strace: ["strace", "plant faults in the project's own tests"],
+  chromium: ["chromium", "open reports in the project's own tests"],
   cpio: ["cpio", "read archives in the project's own tests"],
   gcc: ["gcc", "compile in the project's own tests, and find a guest's libraries"],
   "powerpc64le-linux-gnu-gcc": ["gcc-powerpc64le-linux-gnu", "build the addon for guests (--guest ppc64le-64k)"],

@@ -31,6 +31,26 @@ export function repeatCommand(
   return words.map(shellWord).join(" ");
 }
 
+/** All of a run again. Undefined where its lines came from something that can be read only once. */
+export function repeatRunCommand(results: { start: RunStart | undefined; runs(): PlannedRun[] }): string | undefined {
+  const { options = [], files = {}, machines = "--guest" } = results.start?.repeat ?? {};
+  const runs = results.runs();
+  const names = [...new Set(runs.map(fileName))].map((name) => files[name]);
+  const known = names.filter((name) => name !== undefined);
+  if (known.length === 0 || known.length < names.length) return undefined;
+  const each = <T>(of: (run: PlannedRun) => T | undefined) => [
+    ...new Set(runs.map(of).filter((one) => one !== undefined)),
+  ];
+  const filesystems = each(({ filesystem }) => filesystem);
+  const words = [
+    ...["aiodio-ltp", ...options],
+    ...each(({ guest }) => guest).flatMap((guest) => [machines, guest]),
+    ...(filesystems.length === 0 ? [] : ["--filesystems", filesystems.join(",")]),
+    ...known,
+  ];
+  return words.map(shellWord).join(" ");
+}
+
 /** What the key has between the place and the ID. */
 function fileName({ key, id, guest, filesystem }: PlannedRun): string {
   const place = [guest, filesystem].map((name) => (name === undefined ? "" : `${name}/`)).join("");
