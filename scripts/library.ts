@@ -11,3 +11,4 @@ export { remountAll } from "../ts/linux/mounts.js";
 export { loadRuntest } from "../ts/plan/resolve.js";
 export { runCommand, runTool, startPeer } from "../ts/process/run.js";
 export { Worker } from "../ts/run/worker.js";
+export { withTables } from "./tables.js";

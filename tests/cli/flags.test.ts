@@ -1,6 +1,4 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { packaged } from "../../ts/base/package.js";
 import { FLAGS, helpText, optionsMarkdown, parseCommandLine } from "../../ts/cli/flags.js";
 
 const parse = (line: string) => parseCommandLine(line.split(" ").filter(Boolean));
@@ -114,10 +112,5 @@ describe("the table", () => {
   test("has no name twice", () => {
     const names = FLAGS.flatMap(({ name, short }) => (short ? [name, short] : [name]));
     expect(new Set(names).size).toBe(names.length);
-  });
-
-  test("is what the README shows", () => {
-    const shown = /<!-- options -->\n(.*?)<!-- \/options -->/s.exec(readFileSync(packaged("README.md"), "utf8"));
-    expect(shown?.[1]?.trim()).toBe(optionsMarkdown().trim());
   });
 });

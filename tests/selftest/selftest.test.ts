@@ -213,7 +213,7 @@ describe("what is shown", () => {
     for (const each of shown(whole, 80).split("\n")) expect(each.length, each).toBeLessThanOrEqual(80);
   });
 
-  test("in the README", () => {
+  test("as a table in Markdown", () => {
     expect(markdown(table)).toMatchSnapshot();
     const without = markdown({ ...table, ltp: [] }).split("\n");
     expect(without[0]).toBe("| fault | here: named rightly | only detected | missed | excused | false alarm |");

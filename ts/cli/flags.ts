@@ -1,4 +1,4 @@
-/** One table of all options: it gives the parser, `--help` and the README's table. */
+/** One table of all options: it gives the parser, `--help` and the table of docs/options.md. */
 import { parseArgs } from "node:util";
 import { UsageError } from "../base/errors.js";
 import { parseSeed, parseSize } from "../base/numbers.js";
@@ -741,7 +741,7 @@ export function helpText(): string {
   ].join("\n");
 }
 
-/** The README's table of options. */
+/** The table of docs/options.md. */
 export function optionsMarkdown(): string {
   const cell = (text: string) => text.replaceAll("|", "\\|");
   const rows = FLAGS.map((flag) => `| \`${spelling(flag).replaceAll(", ", "`, `")}\` | ${cell(flag.text)} |`);

@@ -1,4 +1,4 @@
-/** The selftest's table: for the terminal a row of counts a fault, with the names below it, and for the README. */
+/** The selftest's table: for the terminal a row of counts a fault, with the names below it, and for docs/detection.md. */
 import type { ResultType } from "../events/events.js";
 import { paint } from "../report/ltp.js";
 import { excuse, FAULT_CASES, type Subject } from "../selftest/cases.js";
@@ -116,7 +116,7 @@ export function details(table: Table, found: readonly string[], columns: number)
   return `\n${lines.join("\n")}\n`;
 }
 
-/** The README's table: all counts but of what did not apply. */
+/** The table of docs/detection.md: all counts but of what did not apply. */
 export function markdown({ subjects, ltp, rows }: Table): string {
   const titles = ["fault", "here: named rightly", "only detected", "missed", "excused", "false alarm"];
   if (ltp.length > 0) titles.push("LTP: detected", "missed", "false alarm");
