@@ -30,27 +30,39 @@ const controller = ({ variant, idle }: Moment) => `
   }
 `;
 
-/** Processes that were started by this victim, directly or not; what is being reaped counts no more. */
-function processes(mark: string): number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((pid) => {
-      try {
-        return readFileSync(`/proc/${pid}/environ`, "utf8").includes(`${MARK}=${mark}\0`);
-      } catch {
-        return false;
-      }
-    })
-    .map(Number);
+/** Processes at one moment, each looked at once: those of the victim, and whether any becomes another program just now and might be its. */
+interface Scan {
+  own: number[];
+  unknown: boolean;
 }
 
-/** Whether a process becomes another program just now: it shows no environment then, and might be the victim's. A kernel's thread has no file. */
-function isBecoming(pid: string): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/environ`).length === 0 && readlinkSync(`/proc/${pid}/exe`) !== "";
-  } catch {
-    return false;
+/**
+ * Who was started by this victim, directly or not; what is being reaped counts no more. A process that becomes another program shows
+ * no environment then (a thread of the kernel shows none either, and has no file).
+ */
+function scan(mark: string): Scan {
+  const found: Scan = { own: [], unknown: false };
+  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
+      if (environment.includes(`${MARK}=${mark}\0`)) found.own.push(Number(pid));
+      else if (environment === "" && readlinkSync(`/proc/${pid}/exe`) !== "") found.unknown = true;
+    } catch {}
   }
+  return found;
+}
+
+/** Waits until none is left, and returns those that are after so many milliseconds. */
+async function leftAfter(milliseconds: number, mark: string): Promise<number[]> {
+  const deadline = performance.now() + milliseconds;
+  let now = scan(mark);
+  // A process that was forked while the list was read is not in it, and its parent may be gone: the next list has it.
+  for (let empty = 0; empty < 2 && performance.now() < deadline; ) {
+    await sleep(10);
+    now = scan(mark);
+    empty = now.own.length === 0 && !now.unknown ? empty + 1 : 0;
+  }
+  return now.own;
 }
 
 /** What it is and where in the kernel it waits, for the message of a failed test. */
@@ -104,14 +116,11 @@ async function killAt(moment: Moment, number: number): Promise<boolean> {
   await sleep(moment.milliseconds);
   const { pid = -1 } = victim;
   const hadDevice = traces(backing).length > 0;
-  if (moment.who === "everything") kill(processes(mark));
-  if (moment.who === "children first") kill(processes(mark).filter((child) => child !== pid));
+  if (moment.who === "everything") kill(scan(mark).own);
+  if (moment.who === "children first") kill(scan(mark).own.filter((child) => child !== pid));
   kill([pid]);
   await ended;
-  const deadline = performance.now() + 20_000;
-  const others = () => readdirSync("/proc").filter((name) => /^\d+$/.test(name) && isBecoming(name));
-  while ((others().length > 0 || processes(mark).length > 0) && performance.now() < deadline) await sleep(10);
-  expect(processes(mark).map(stateOf), JSON.stringify(moment)).toEqual([]);
+  expect((await leftAfter(20_000, mark)).map(stateOf), JSON.stringify(moment)).toEqual([]);
   await expectNoTraces(backing);
   return hadDevice;
 }
