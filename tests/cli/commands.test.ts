@@ -23,6 +23,24 @@ test("list shows runtest files and programs", async () => {
   expect(out).toMatch(/\nPrograms:\n(.*\n)* {2}aiocp +copy a file/);
 });
 
+test("list --json is for programs", async () => {
+  const { files, programs, filesystems } = JSON.parse((await command("list --json")).out);
+  expect(files.find(({ file }: { file: string }) => file === "ltp-aiodio.part1").lines[0]).toEqual({
+    ...{ id: "AD001", program: "aiocp", command: "aiocp -b 1k -n 1 -f DIRECT" },
+  });
+  expect(programs).toContainEqual({ name: "aiocp", summary: expect.any(String) });
+  expect(filesystems).toContain("xfs:1k");
+  const one = JSON.parse((await command("list --json -s ^AD001$ ltp-aiodio.part1")).out);
+  expect(one).toEqual({ files: [{ file: "ltp-aiodio.part1", lines: [expect.objectContaining({ id: "AD001" })] }] });
+});
+
+test("doctor --json is for programs", async () => {
+  const { status, out } = await command("doctor --json -d /nowhere");
+  const { usable, findings } = JSON.parse(out);
+  expect({ status, usable }).toEqual({ status: 1, usable: false });
+  expect(findings).toContainEqual({ state: "bad", name: "directory", text: expect.stringContaining("/nowhere") });
+});
+
 test("list FILE shows its lines, as a runtest file again", async () => {
   const { out } = await command("list -s ^AD00[12]$ ltp-aiodio.part1");
   expect(out).toBe("AD001 aiocp -b 1k -n 1 -f DIRECT\nAD002 aiocp -b 1k -n 1 -f SYNC\n");

@@ -27,6 +27,8 @@ describe("a command line", () => {
           guests: [],
           hosts: [],
           erase: [],
+          json: false,
+          durations: 0,
         },
         ...{ reporters: [], version: false, help: false },
       },
@@ -60,10 +62,20 @@ describe("a command line", () => {
     ["-d /x doctor", "doctor", []],
     ["install-ltproot /opt/ltp", "install-ltproot", ["/opt/ltp"]],
     ["./list", "run", ["./list"]],
-    ["run f", "run", ["run", "f"]],
+    ["run f", "run", ["f"]],
+    ["run f -- --odd", "run", ["f", "--odd"]],
+    ["./run", "run", ["./run"]],
   ])("%s is the command %s", (line, command, operands) => {
     expect(parse(line)).toMatchObject({ command, operands });
   });
+});
+
+test("run -- takes a line, whose options are the program's", () => {
+  expect(parse("run --seed 5 -- dio_races --race truncate-up -n 20")).toMatchObject({
+    ...{ command: "run", operands: [], flags: { seed: "5" } },
+    line: ["dio_races", "--race", "truncate-up", "-n", "20"],
+  });
+  expect(parse("f").line).toBeUndefined();
 });
 
 test.each([

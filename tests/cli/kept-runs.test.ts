@@ -67,6 +67,14 @@ test("can be explained and gone on with without being named", async () => {
   expect((await command("explain", fakeSystem({ env }))).out).toMatch(
     /^A +TFAIL .*\n.*A says so\n {2}repeat: aiodio-ltp /,
   );
+  const traced = await command("explain --perfetto trace.json", fakeSystem({ env, cwd }));
+  expect(traced.err).toBe(`aiodio-ltp: ${join(cwd, "trace.json")} is a trace for ui.perfetto.dev\n`);
+  const { traceEvents } = JSON.parse(readFileSync(join(cwd, "trace.json"), "utf8"));
+  const begun = (events: { name: string; ph: string }[]) =>
+    events.filter(({ ph }) => ph === "X").map(({ name }) => name);
+  expect(begun(traceEvents)).toContain("A TFAIL");
+  await command(`explain --perfetto one.json ${journal} A`, fakeSystem({ env, cwd }));
+  expect(begun(JSON.parse(readFileSync(join(cwd, "one.json"), "utf8")).traceEvents)).toEqual(["A TFAIL"]);
 
   const second = fakeScheduler();
   await command("-d work --resume", fakeSystem({ cwd, env, runPlan: second.runPlan }));

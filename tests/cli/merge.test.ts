@@ -88,6 +88,23 @@ test("by the times of another run parts are equally long", async () => {
   expect(sizes.sort()).toEqual([1, 9]);
 });
 
+test("a comparison for people, for a request that brings the change, and for programs", async () => {
+  const { cwd, run } = place();
+  await run("-d work --journal old t");
+  await run("-d work --journal new t", {
+    runPlan: fakeScheduler(({ id }) => (id === "L1" ? "TFAIL" : "TPASS")).runPlan,
+  });
+  const { status, out } = await run("compare old new --reporter markdown=m.md --reporter json=c.json");
+  expect(status).toBe(1);
+  expect(out).toMatch(/^New failures: 1\n {2}t:L1 {2}TFAIL, before: passed/);
+  const markdown = readFileSync(join(cwd, "m.md"), "utf8");
+  expect(markdown).toMatch(/^## aiodio-ltp: worse\n\n10 lines compared\.\n\n### New failures: 1\n\n- `t:L1` TFAIL/);
+  expect(JSON.parse(readFileSync(join(cwd, "c.json"), "utf8"))).toMatchObject({
+    ...{ compared: 10, broken: [{ now: { name: "t:L1" } }] },
+  });
+  expect((await run("compare old new --reporter markdown")).out).toBe(markdown);
+});
+
 test.each([
   ["merge", "merge takes journals and the file for all of them: merge JOURNAL... -o FILE"],
   ["merge a", "merge takes journals and the file for all of them: merge JOURNAL... -o FILE"],
@@ -99,6 +116,11 @@ test.each([
   ["merge a b -o no/out", /merge: cannot write \S+\/no\/out \(ENOENT: name another\)/],
   ["compare a", "compare takes two journals: compare OLD NEW"],
   ["compare a b", "the two journals have no line in common that has run"],
+  ["compare a a --reporter tap", "--reporter: compare has no tap: choose progress, markdown, json"],
+  [
+    "compare a a --reporter json --reporter markdown",
+    "--reporter: only one can have standard output: give the others NAME=FILE",
+  ],
   ["-d work --timings a t", "--timings makes the parts of --shard equal: add --shard K/N, or drop it"],
   ["-d work --shard 11/11 t", "--shard 11/11: there are only 10 lines: make fewer parts"],
   ["--journal a --resume --shard 1/2", /--resume without FILE takes the plan from the journal/],

@@ -203,6 +203,32 @@ test("under a failure stands the command that runs just that again, with its see
   });
 });
 
+test("run -- runs a line without a file, and its failure is repeated like that", async () => {
+  const { cwd, work } = place();
+  const { runPlan, ran } = fakeScheduler(() => "TFAIL");
+  const words = ["run", "-d", "work", "--reporter", "quiet", "--", "aiocp", "-b", "4 k", "--engine", "sync"];
+  const { status, out } = await command(words, fakeSystem({ cwd, runPlan }));
+  expect({ status, ran }).toEqual({ status: 1, ran: ["aiocp:aiocp"] });
+  expect(out).toContain(`    repeat: aiodio-ltp run -d ${work} -- aiocp -b '4 k' --engine sync\n`);
+  expect(await command("run --", fakeSystem({ cwd }))).toMatchObject({
+    ...{ status: 2, err: "aiodio-ltp: run -- needs a program: run -- PROGRAM [ARG...]\n" },
+  });
+  const unknown = await command("run -d work -- aiocpp -b 4k", fakeSystem({ cwd }));
+  expect(unknown.err).toMatch(/^aiodio-ltp: unknown program "aiocpp" \(did you mean "aiocp"\?\) at the command line/);
+});
+
+test("--durations says which lines took longest", async () => {
+  const { cwd } = place();
+  const { runPlan } = fakeScheduler();
+  const seconds: Record<string, number> = { A: 1, B: 3, C: 2 };
+  const slow: typeof runPlan = (plan, options, emit) =>
+    runPlan(plan, options, (event) =>
+      emit(event.type === "test-end" ? { ...event, durationSeconds: seconds[event.key.slice(2)] ?? 0 } : event),
+    );
+  const { out } = await command("-d work --durations 2 t", fakeSystem({ cwd, runPlan: slow }));
+  expect(out).toContain("\nTook longest:\n     3.00 s  B  aiocp -b 2k\n     2.00 s  C  aiocp -b 4k\n\n3 testcases");
+});
+
 test("the kernel log is told before each line", async () => {
   const { cwd } = place();
   const kernelLog = join(cwd, "kmsg");

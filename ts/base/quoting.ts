@@ -2,3 +2,6 @@
 export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
+
+/** What is before a command that stands for itself, and not for a file that has it. */
+export const ALONE = "-- ";

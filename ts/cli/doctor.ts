@@ -45,6 +45,12 @@ export async function doctor(flags: Flags, operands: readonly string[], system: 
     ...toolFindings(env),
     ...shadowFindings(env),
   ];
+  const bad = findings.filter(({ state }) => state === "bad");
+  const status = bad.length === 0 ? EXIT.ok : EXIT.failed;
+  if (flags.json) {
+    terminal.out(`${JSON.stringify({ usable: bad.length === 0, findings }, null, 2)}\n`);
+    return status;
+  }
   const words = { ok: ["TPASS", "ok"], less: ["TCONF", "less"], bad: ["TFAIL", "BAD"] } as const;
   const width = Math.max(...findings.map(({ name }) => name.length));
   for (const { state, name, text, remedy } of findings) {
@@ -52,13 +58,12 @@ export async function doctor(flags: Flags, operands: readonly string[], system: 
     terminal.out(`${paint(colour, word.padEnd(4), terminal.colour)}  ${name.padEnd(width)}  ${text}\n`);
     if (remedy !== undefined) terminal.out(`${" ".repeat(width + 8)}-> ${remedy}\n`);
   }
-  const bad = findings.filter(({ state }) => state === "bad");
   terminal.out(
     bad.length === 0
       ? "\nThe runtest files can run here.\n"
       : `\nThe runtest files cannot run here: see ${bad.map(({ name }) => name).join(", ")}.\n`,
   );
-  return bad.length === 0 ? EXIT.ok : EXIT.failed;
+  return status;
 }
 
 function kernelFindings(): CheckedItem[] {

@@ -9,8 +9,10 @@ import { formatLogLine, PLAIN } from "../report/ltp.js";
 import { explanation, Results, type TestResult } from "../report/results.js";
 import { formatRepeat, formatTest } from "../report/summary.js";
 import { flightLines } from "../run/flight.js";
+import type { Flags } from "./flags.js";
 import { latestJournal } from "./kept-runs.js";
 import { recordLeftBehind } from "./left-behind.js";
+import { checkOutput, writeOutput } from "./output.js";
 import type { System } from "./system.js";
 
 /** Operations shown of a testcase. */
@@ -25,12 +27,15 @@ interface Story {
   killed: Story[];
 }
 
-export async function explain(operands: readonly string[], system: System): Promise<number> {
+/** @throws UsageError there is no such journal or testcase, or the trace can't be written */
+export async function explain(flags: Flags, operands: readonly string[], system: System): Promise<number> {
   const [name, wanted, ...more] = operands;
   if (more.length > 0) {
     throw new UsageError("explain takes a journal and, if you like, the ID of one testcase: explain [JOURNAL [ID]]");
   }
   const path = name === undefined ? latestJournal(system.env) : resolve(system.cwd, name);
+  const trace =
+    flags.perfetto === undefined ? undefined : checkOutput("--perfetto", resolve(system.cwd, flags.perfetto));
   const results = new Results(true);
   const stories = new Map<string, Story>();
   const { start } = await readJournal(path, (event) => {
@@ -47,10 +52,31 @@ export async function explain(operands: readonly string[], system: System): Prom
     const story = storyOf(test);
     system.terminal.out(`${(await chapter(test, story, results, path)).join("\n")}\n\n`);
   }
+  if (trace !== undefined) {
+    const keys = new Set((wanted === undefined ? tests : chosen).map(({ run }) => run.key));
+    writeOutput(trace, await traceOf(path, keys));
+    system.terminal.err(`aiodio-ltp: ${trace} is a trace for ui.perfetto.dev\n`);
+  }
   if (chosen.length === 0) {
     system.terminal.out(`Nothing went wrong in ${tests.length} testcases: name one to be told of it.\n`);
   }
   return 0;
+}
+
+/** A trace of these testcases, with what the kernel said meanwhile and in between. */
+async function traceOf(path: string, keys: ReadonlySet<string>): Promise<string> {
+  const { PerfettoReporter } = await import("../report/perfetto.js");
+  const results = new Results();
+  let text = "";
+  const reporter = new PerfettoReporter(results, (whole) => {
+    text = whole;
+  });
+  await readJournal(path, (event) => {
+    results.add(event);
+    if (!("key" in event) || event.key === undefined || keys.has(event.key)) reporter.event(event);
+  });
+  reporter.end();
+  return text;
 }
 
 function tell(stories: Map<string, Story>, event: RunEvent): void {

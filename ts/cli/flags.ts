@@ -24,8 +24,8 @@ export type Command =
 export const COMMANDS: readonly { name: Command; usage: string; text: string }[] = [
   {
     name: "run",
-    usage: "[options] FILE...",
-    text: "run the lines of runtest files: paths, or names that `list` shows; or single lines by their IDs (AD033), or programs (aiocp)",
+    usage: "[run] [options] FILE...",
+    text: "run the lines of runtest files: paths, or names that `list` shows; or single lines by their IDs (AD033), or programs (aiocp). `run -- PROGRAM [ARG...]` runs one program with options of its own",
   },
   {
     name: "list",
@@ -148,6 +148,12 @@ export interface Flags {
   refresh: boolean;
   reporters: WantedReporter[];
   output?: string;
+  /** For programs instead of people. */
+  json: boolean;
+  /** So many of the longest lines are told at the end. */
+  durations: number;
+  /** Where `explain` writes a trace. */
+  perfetto?: string;
   /** For `selftest`. */
   faults?: string;
   testcases?: string;
@@ -521,8 +527,8 @@ export const FLAGS: readonly Flag[] = [
     name: "reporter",
     value: "NAME[=FILE]",
     repeatable: true,
-    commands: ["run", "report"],
-    text: "progress (default), quiet (failures and one line), ltp (raw result lines), or at the end json (kirk's report), junit (XML), tap (version 14), markdown, github (annotations), html (a page for people), perfetto (a trace for ui.perfetto.dev); with =FILE into a file, beside what is on the terminal; may be repeated",
+    commands: ["run", "report", "compare"],
+    text: "progress (default), quiet (failures and one line), ltp (raw result lines), or at the end json (kirk's report), junit (XML), tap (version 14), markdown, github (annotations), html (a page for people), perfetto (a trace for ui.perfetto.dev); with =FILE into a file, beside what is on the terminal; may be repeated. compare has markdown and json",
     set: (flags, value) => {
       const [name = "", ...rest] = value.split("=");
       const reporter = oneOf("--reporter", name, REPORTERS);
@@ -535,6 +541,24 @@ export const FLAGS: readonly Flag[] = [
     },
   },
   {
+    name: "perfetto",
+    value: "FILE",
+    commands: ["explain"],
+    text: "write a trace for ui.perfetto.dev: of all testcases, or of the one that ID names",
+    set: (flags, value) => {
+      flags.perfetto = filled("--perfetto", value);
+    },
+  },
+  {
+    name: "durations",
+    value: "N",
+    commands: ["run", "report"],
+    text: "with the progress reporter: tell at the end which N lines took longest",
+    set: (flags, value) => {
+      flags.durations = wholeNumber("--durations", value, 1, 1_000_000);
+    },
+  },
+  {
     name: "output",
     short: "o",
     value: "FILE",
@@ -542,6 +566,14 @@ export const FLAGS: readonly Flag[] = [
     text: "write kirk's JSON report to FILE too; with --reporter json only there; of selftest, its table in Markdown; of merge, the journal",
     set: (flags, value) => {
       flags.output = filled("--output", value);
+    },
+  },
+  {
+    name: "json",
+    commands: ["list", "doctor"],
+    text: "say it as JSON, for programs",
+    set: (flags) => {
+      flags.json = true;
     },
   },
   {
@@ -593,6 +625,8 @@ export interface CommandLine {
   flags: Flags;
   /** What is neither command nor option. */
   operands: string[];
+  /** The words of `run -- PROGRAM [ARG...]`, a runtest line without a file. */
+  line?: string[];
 }
 
 /** Parses everything after the program's name. What is wrong is one {@link UsageError}. */
@@ -616,6 +650,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     hosts: [],
     erase: [],
     reporters: [],
+    json: false,
+    durations: 0,
     version: false,
     help: false,
   };
@@ -633,9 +669,12 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     ),
   });
   const operands: string[] = [];
+  /** What follows `--`. */
+  let terminated: string[] | undefined;
   const used = new Map<Flag, string>();
   for (const token of tokens) {
-    if (token.kind === "positional") operands.push(token.value);
+    if (token.kind === "option-terminator") terminated = [];
+    if (token.kind === "positional") (terminated ?? operands).push(token.value);
     if (token.kind !== "option") continue;
     const flag = FLAGS.find(({ name, short }) => token.rawName === `--${name}` || token.rawName === `-${short}`);
     if (!flag) throw new UsageError(unknownOption(token.rawName));
@@ -645,8 +684,11 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
     used.set(flag, token.rawName);
     flag.set(flags, checkedValue(flag, token));
   }
-  const command = COMMANDS.find(({ name }) => name === operands[0] && name !== "run")?.name ?? "run";
-  if (command !== "run") operands.shift();
+  const named = COMMANDS.find(({ name }) => name === operands[0])?.name;
+  if (named !== undefined) operands.shift();
+  const command = named ?? "run";
+  const line = named === "run" && operands.length === 0 ? terminated : undefined;
+  if (!line) operands.push(...(terminated ?? []));
   // Help and version are wanted whatever else is wrong.
   if (!flags.help && !flags.version) {
     for (const [flag, rawName] of used) {
@@ -656,7 +698,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
       }
     }
   }
-  return { command, flags, operands };
+  return { command, flags, operands, ...(line && { line }) };
 }
 
 interface OptionToken {

@@ -6,12 +6,28 @@ import { programs } from "../testcase/registry.js";
 import type { Flags } from "./flags.js";
 import type { System } from "./system.js";
 
-export function list(flags: Pick<Flags, "select" | "skip">, operands: readonly string[], system: System): number {
+export function list(
+  flags: Pick<Flags, "select" | "skip" | "json">,
+  operands: readonly string[],
+  system: System,
+): number {
   const names = operands.length > 0 ? operands : packagedRuntests();
   const files = filterLines(
     names.map((name) => loadRuntest(name, system.cwd)),
     flags,
   );
+  if (flags.json) {
+    const lines = files.map(({ suite, lines }) => ({
+      file: suite,
+      lines: lines.map(({ id, command, argv: [program] }) => ({ id, program, command })),
+    }));
+    const all = {
+      programs: [...programs.values()].map(({ name, summary }) => ({ name, summary })),
+      filesystems: VARIANT_NAMES,
+    };
+    system.terminal.out(`${JSON.stringify({ files: lines, ...(operands.length === 0 && all) }, null, 2)}\n`);
+    return 0;
+  }
   if (operands.length > 0) {
     for (const { lines } of files) {
       for (const { id, command } of lines) system.terminal.out(`${id} ${command}\n`);

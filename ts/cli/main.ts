@@ -22,7 +22,7 @@ export async function main(args: readonly string[], system: System = processSyst
   }
 }
 
-async function dispatch({ command, flags, operands }: CommandLine, system: System): Promise<number> {
+async function dispatch({ command, flags, operands, line }: CommandLine, system: System): Promise<number> {
   const { terminal } = system;
   if (flags.help) {
     terminal.out(helpText());
@@ -35,7 +35,7 @@ async function dispatch({ command, flags, operands }: CommandLine, system: Syste
   // Each command is loaded only when it is asked for.
   switch (command) {
     case "run":
-      return (await import("./run.js")).run(flags, operands, system);
+      return (await import("./run.js")).run(flags, { words: operands, line }, system);
     case "list":
       return (await import("./list.js")).list(flags, operands, system);
     case "doctor":
@@ -47,11 +47,11 @@ async function dispatch({ command, flags, operands }: CommandLine, system: Syste
     case "selftest":
       return (await import("./selftest.js")).selftest(flags, operands, system);
     case "explain":
-      return (await import("./explain.js")).explain(operands, system);
+      return (await import("./explain.js")).explain(flags, operands, system);
     case "report":
       return (await import("./report.js")).report(flags, operands, system);
     case "compare":
-      return (await import("./compare.js")).compare(operands, system);
+      return (await import("./compare.js")).compare(flags, operands, system);
     case "merge":
       return (await import("./merge.js")).merge(flags, operands, system);
     case "exec":

@@ -16,7 +16,10 @@ export async function report(flags: Flags, operands: readonly string[], system: 
   const path = name === undefined ? latestJournal(system.env) : resolve(system.cwd, name);
   const wanted = wantedReporters(flags, system.cwd);
   const results = new Results(keepsLogs(wanted));
-  const reporters = await makeReporters(wanted, results, system, { path, kept: false });
+  const reporters = await makeReporters(wanted, results, system, {
+    journal: { path, kept: false },
+    durations: flags.durations,
+  });
   await readJournal(path, (event) => {
     results.add(event);
     for (const reporter of reporters) reporter.event(event);

@@ -59,20 +59,26 @@ function checked(wanted: WantedReporter[], output: string | undefined): WantedRe
 /** Whether one of them shows the lines of what passed too. */
 export const keepsLogs = (wanted: readonly WantedReporter[]) => wanted.some(({ name }) => name === "json");
 
+/** What people are shown beside verdicts. */
+export interface Shown {
+  journal?: { path: string; kept: boolean } | undefined;
+  durations: number;
+}
+
 export async function makeReporters(
   wanted: readonly WantedReporter[],
   results: Results,
   system: Pick<System, "terminal" | "env">,
-  journal: { path: string; kept: boolean } | undefined,
+  shown: Shown,
 ): Promise<Reporter[]> {
-  return Promise.all(wanted.map((one) => makeReporter(one, results, system, journal)));
+  return Promise.all(wanted.map((one) => makeReporter(one, results, system, shown)));
 }
 
 async function makeReporter(
   { name, file }: WantedReporter,
   results: Results,
   { terminal, env }: Pick<System, "terminal" | "env">,
-  journal: { path: string; kept: boolean } | undefined,
+  shown: Shown,
 ): Promise<Reporter> {
   const document = await DOCUMENTS[name]?.();
   if (document) {
@@ -106,7 +112,7 @@ async function makeReporter(
     }
     default: {
       const { ProgressReporter } = await import("../report/progress.js");
-      return new ProgressReporter({ terminal, results, journal });
+      return new ProgressReporter({ terminal, results, ...shown });
     }
   }
 }

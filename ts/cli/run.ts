@@ -14,7 +14,7 @@ import { knownDevicesBehind } from "../linux/devices.js";
 import { machineFacts } from "../linux/machine.js";
 import { peakBytes } from "../linux/memory.js";
 import { filesByName, makePlan, requiredKeys } from "../plan/plan.js";
-import { loadRuntests, packagedRuntests } from "../plan/resolve.js";
+import { lineAlone, loadRuntests, packagedRuntests } from "../plan/resolve.js";
 import { type Shard, shardOf } from "../plan/shard.js";
 import { randomSeed } from "../plan/shuffle.js";
 import { onInterrupt } from "../process/interruption.js";
@@ -36,9 +36,9 @@ import { keepsLogs, makeReporters, wantedReporters } from "./reporters.js";
 import { refuseBadSettings, storageOf } from "./storage.js";
 import type { System } from "./system.js";
 
-export async function run(flags: Flags, operands: readonly string[], system: System): Promise<number> {
+export async function run(flags: Flags, wantedLines: WantedLines, system: System): Promise<number> {
   const { cwd } = system;
-  checkTogether(flags, operands);
+  checkTogether(flags, wantedLines);
   const wanted = wantedReporters(flags, cwd);
   const results = new Results(keepsLogs(wanted));
   const named = flags.journal === undefined ? undefined : resolve(cwd, flags.journal);
@@ -49,10 +49,18 @@ export async function run(flags: Flags, operands: readonly string[], system: Sys
       : undefined;
   results.doubtUnchecked();
   try {
-    return await runOn({ results, wanted, journalPath, resumed }, flags, operands, system);
+    return await runOn({ results, wanted, journalPath, resumed }, flags, wantedLines, system);
   } finally {
     resumed?.journal.close();
   }
+}
+
+/** What is to be run. */
+export interface WantedLines {
+  /** Runtest files, IDs and programs, as the user names them. */
+  words: readonly string[];
+  /** Or one line, in words. */
+  line: readonly string[] | undefined;
 }
 
 /** What is known of a run before its plan is. */
@@ -85,8 +93,8 @@ interface Planned {
   describe(facts: KnownFacts, guest?: string): void;
 }
 
-async function runOn(ground: Ground, flags: Flags, operands: readonly string[], system: System): Promise<number> {
-  const planned = await planRun(ground, flags, operands, system);
+async function runOn(ground: Ground, flags: Flags, wantedLines: WantedLines, system: System): Promise<number> {
+  const planned = await planRun(ground, flags, wantedLines, system);
   return conclude(ground, flags, await execute(ground, planned, flags, system));
 }
 
@@ -94,7 +102,7 @@ async function runOn(ground: Ground, flags: Flags, operands: readonly string[], 
 async function planRun(
   { results, journalPath, resumed }: Ground,
   flags: Flags,
-  operands: readonly string[],
+  wantedLines: WantedLines,
   system: System,
 ): Promise<Planned> {
   const { terminal, cwd } = system;
@@ -106,7 +114,7 @@ async function planRun(
   const note = (text: string) => terminal.err(`aiodio-ltp: ${text}\n`);
   const known =
     flags.knownIssues === undefined ? undefined : await loadKnownIssues(resolve(cwd, flags.knownIssues), note);
-  const { plan: whole, shuffleSeed, files } = planOf(flags, operands, cwd, history, filesystems, elsewhere);
+  const { plan: whole, shuffleSeed, files } = planOf(flags, wantedLines, cwd, history, filesystems, elsewhere);
   const all = flags.shard ? await partOf(whole, flags.shard, flags.timings, cwd) : whole;
 
   const left = all.some(({ key }) => !results.completed(key));
@@ -215,7 +223,10 @@ async function execute(
       return undefined;
     });
   }
-  const reporters = await makeReporters(wanted, results, system, journal && { path: journal.path, kept });
+  const reporters = await makeReporters(wanted, results, system, {
+    journal: journal && { path: journal.path, kept },
+    durations: flags.durations,
+  });
   const events = new EventPath(journal, kept, results, reporters, terminal, planned);
   const { abort, emit } = events;
   const kernelLog = openKernelLog(system.kernelLog);
@@ -343,14 +354,14 @@ async function leftBehind(results: Results, journal: string): Promise<{ event: R
 }
 
 /** Options that make sense only with others. */
-function checkTogether(flags: Flags, operands: readonly string[]): void {
+function checkTogether(flags: Flags, { words, line }: WantedLines): void {
   if (flags.noJournal && (flags.journal !== undefined || flags.resume)) {
     throw new UsageError("--no-journal keeps nothing: drop it, or --journal and --resume");
   }
   if (flags.timings !== undefined && !flags.shard) {
     throw new UsageError("--timings makes the parts of --shard equal: add --shard K/N, or drop it");
   }
-  if (operands.length > 0) return;
+  if (words.length > 0 || line) return;
   if (!flags.resume) {
     throw new UsageError(
       `no runtest file given: name a path, a program, the ID of a line, or one of ${packagedRuntests().join(", ")} (--help shows the rest)`,
@@ -368,18 +379,18 @@ function checkTogether(flags: Flags, operands: readonly string[]): void {
 
 function planOf(
   flags: Flags,
-  operands: readonly string[],
+  { words, line }: WantedLines,
   cwd: string,
   history: History | undefined,
   filesystems: ReadonlyMap<string, Variant> | undefined,
   elsewhere: Elsewhere | undefined,
 ): { plan: PlannedRun[]; shuffleSeed?: string | undefined; files: Record<string, string> } {
-  if (operands.length === 0 && history) {
+  if (words.length === 0 && !line && history) {
     const { plan, shuffleSeed, repeat } = history.start;
     return { plan, shuffleSeed, files: repeat?.files ?? {} };
   }
   const commands = COMMANDS.map(({ name }) => name).filter((name) => name !== "run");
-  const files = loadRuntests(operands, cwd, [...programs.keys()], commands);
+  const files = line ? [lineAlone(line)] : loadRuntests(words, cwd, [...programs.keys()], commands);
   // A resumed run keeps its order: a new random seed would make it another plan.
   const shuffleSeed = flags.shuffle?.seed ?? history?.start.shuffleSeed ?? (flags.shuffle && randomSeed());
   const { select, skip, iterate, repeat } = flags;

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join, normalize, resolve } from "node:path";
 import { reasonOf, UsageError } from "../base/errors.js";
 import { packaged } from "../base/package.js";
+import { ALONE, shellWord } from "../base/quoting.js";
 import { didYouMean } from "../base/suggest.js";
 import { parseRuntest, type RuntestLine } from "./runtest.js";
 
@@ -51,6 +52,19 @@ export function loadRuntests(
     else files.push(named);
   }
   return files;
+}
+
+/**
+ * One line without a file, by its words. What finds it again begins with `-- `, which no path does that was resolved.
+ *
+ * @throws UsageError there is no program
+ */
+export function lineAlone([program, ...words]: readonly string[]): RuntestFile {
+  if (program === undefined) throw new UsageError("run -- needs a program: run -- PROGRAM [ARG...]");
+  const command = [program, ...words].map(shellWord).join(" ");
+  const id = program.replaceAll(/[^\w-]/g, "_");
+  const line: RuntestLine = { number: 1, id, command, argv: [program, ...words] };
+  return { path: "the command line", again: `${ALONE}${command}`, suite: id, lines: [line] };
 }
 
 /** A program, or the one line of the package's files that has this ID. */

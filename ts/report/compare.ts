@@ -222,11 +222,16 @@ export function sectionsOf(all: Comparison): { title: string; rows: [name: strin
     });
 }
 
+/** All of it in a few words. */
+export function verdictOn(all: Comparison): string {
+  if (sectionsOf(all).length === 0) return "no difference";
+  return isWorse(all) ? "worse" : "nothing that passed fails";
+}
+
 /** For the terminal. */
 export function formatComparison(all: Comparison): string {
   const sections = sectionsOf(all).map(
     ({ title, rows }) => `${title}\n${rows.map(([name, text]) => `  ${name}  ${text}`.trimEnd()).join("\n")}\n\n`,
   );
-  const verdict = sections.length === 0 ? "no difference" : isWorse(all) ? "worse" : "nothing that passed fails";
-  return `${sections.join("")}${all.compared} lines compared: ${verdict}\n`;
+  return `${sections.join("")}${all.compared} lines compared: ${verdictOn(all)}\n`;
 }

@@ -1,4 +1,5 @@
 /** What a run came to, for a mail, an issue or a job's summary. */
+import { type Comparison, sectionsOf, verdictOn } from "./compare.js";
 import { type Bad, isBad, isExpected, judged } from "./judged.js";
 import type { Results } from "./results.js";
 import { COLUMNS, elapsedSeconds, formatTotals } from "./summary.js";
@@ -73,4 +74,13 @@ export function markdownReport(results: Results): string {
   }
   for (const { reason, keys } of start?.skipped ?? []) parts.push(`\nNot run: ${keys.length} (${plain(reason)})\n`);
   return parts.join("");
+}
+
+/** A comparison, for the request that brings the change. */
+export function comparisonMarkdown(comparison: Comparison): string {
+  const sections = sectionsOf(comparison).map(({ title, rows }) => {
+    const lines = rows.map(([name, text]) => `- ${code(name)}${text === "" ? "" : ` ${plain(text)}`}\n`);
+    return `\n### ${plain(title)}\n\n${lines.join("")}`;
+  });
+  return `## aiodio-ltp: ${verdictOn(comparison)}\n\n${comparison.compared} lines compared.\n${sections.join("")}`;
 }

@@ -4,6 +4,7 @@ import { LiveRegion } from "./live-region.js";
 import type { Results } from "./results.js";
 import {
   elapsedSeconds,
+  formatDurations,
   formatExpected,
   formatExplanation,
   formatFilesystemEvent,
@@ -39,6 +40,8 @@ export interface ProgressOptions {
   results: Results;
   /** The journal, told at the end; one that is kept without being asked for only where it is of use. */
   journal?: { path: string; kept: boolean } | undefined;
+  /** So many of the longest testcases are told at the end. */
+  durations?: number;
   /** Milliseconds, for durations on the screen. */
   now?: () => number;
 }
@@ -47,6 +50,7 @@ export class ProgressReporter implements Reporter {
   readonly #terminal: Terminal;
   readonly #results: Results;
   readonly #journal: ProgressOptions["journal"];
+  readonly #durations: number;
   readonly #now: () => number;
   readonly #region: LiveRegion | undefined;
   readonly #running = new Map<number, Running>();
@@ -55,10 +59,11 @@ export class ProgressReporter implements Reporter {
   #startedMs = 0;
   #over = false;
 
-  constructor({ terminal, results, journal, now = () => performance.now() }: ProgressOptions) {
+  constructor({ terminal, results, journal, durations = 0, now = () => performance.now() }: ProgressOptions) {
     this.#terminal = terminal;
     this.#results = results;
     this.#journal = journal;
+    this.#durations = durations;
     this.#now = now;
     if (terminal.live) this.#region = new LiveRegion(terminal);
   }
@@ -227,6 +232,6 @@ export class ProgressReporter implements Reporter {
     const unfinished = results.planned > results.endedCount;
     const told = this.#journal && (!this.#journal.kept || unfinished || bad.length > 0);
     const journal = told ? `Journal: ${this.#journal?.path}${unfinished ? " (go on with --resume)" : ""}\n` : "";
-    return `${notPassed}${formatKnownIssues(results)}${formatSkippedList(results)}${formatNotApplicable(results)}${formatRates(results)}${formatFilesystems(results)}\n${totals}${journal}`;
+    return `${notPassed}${formatKnownIssues(results)}${formatSkippedList(results)}${formatNotApplicable(results)}${formatRates(results)}${formatDurations(results, this.#durations)}${formatFilesystems(results)}\n${totals}${journal}`;
   }
 }

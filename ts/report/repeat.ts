@@ -1,5 +1,5 @@
 /** The command that runs one line again as it was run: the same file, filesystem and options, with the seed that it took. */
-import { shellWord } from "../base/quoting.js";
+import { ALONE, shellWord } from "../base/quoting.js";
 import type { PlannedRun, RunStart } from "../events/events.js";
 
 /** As every testcase words it when it begins. */
@@ -19,17 +19,17 @@ export function repeatCommand(
   const file = files[fileName(run)];
   if (file === undefined) return undefined;
   const { id, guest, filesystem } = run;
-  const words = [
-    ...["aiodio-ltp", ...options],
+  const places = [
     ...(guest === undefined ? [] : [machines, guest]),
     ...(filesystem === undefined ? [] : ["--filesystems", filesystem]),
-    // An ID has no character that means something in a pattern.
-    ...["-s", `^${id}$`],
-    ...(seed === undefined ? [] : ["--seed", seed]),
-    file,
   ];
-  return words.map(shellWord).join(" ");
+  const withSeed = seed === undefined ? [] : ["--seed", seed];
+  if (file.startsWith(ALONE)) return `${joined(["aiodio-ltp", "run", ...options, ...places, ...withSeed])} ${file}`;
+  // An ID has no character that means something in a pattern.
+  return joined(["aiodio-ltp", ...options, ...places, "-s", `^${id}$`, ...withSeed, file]);
 }
+
+const joined = (words: readonly string[]) => words.map(shellWord).join(" ");
 
 /** All of a run again. Undefined where its lines came from something that can be read only once. */
 export function repeatRunCommand(results: { start: RunStart | undefined; runs(): PlannedRun[] }): string | undefined {
@@ -42,13 +42,13 @@ export function repeatRunCommand(results: { start: RunStart | undefined; runs():
     ...new Set(runs.map(of).filter((one) => one !== undefined)),
   ];
   const filesystems = each(({ filesystem }) => filesystem);
-  const words = [
-    ...["aiodio-ltp", ...options],
+  const places = [
     ...each(({ guest }) => guest).flatMap((guest) => [machines, guest]),
     ...(filesystems.length === 0 ? [] : ["--filesystems", filesystems.join(",")]),
-    ...known,
   ];
-  return words.map(shellWord).join(" ");
+  const [alone] = known.filter((name) => name.startsWith(ALONE));
+  if (alone !== undefined) return `${joined(["aiodio-ltp", "run", ...options, ...places])} ${alone}`;
+  return joined(["aiodio-ltp", ...options, ...places, ...known]);
 }
 
 /** What the key has between the place and the ID. */

@@ -180,6 +180,18 @@ export function formatNotApplicable(results: Results): string {
   return `\nDid not apply (TCONF):\n${shown.join("")}`;
 }
 
+/** The testcases that took longest, longest first. */
+export function formatDurations(results: Results, count: number): string {
+  if (count === 0) return "";
+  const ended = results.ended().sort((a, b) => b.end.durationSeconds - a.end.durationSeconds);
+  const lines = ended
+    .slice(0, count)
+    .map(
+      ({ run, end }) => `  ${formatSeconds(end.durationSeconds).padStart(9)}  ${results.label(run)}  ${run.command}\n`,
+    );
+  return lines.length > 0 ? `\nTook longest:\n${lines.join("")}` : "";
+}
+
 /** More lines than this are no overview any more. */
 const RATES_MAX = 100;
 
