@@ -20,6 +20,7 @@ const FLOORS = {
   guest: 79,
   kernel: 95,
   linux: 92,
+  page: 90,
   plan: 95,
   process: 95,
   report: 94,

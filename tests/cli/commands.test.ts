@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { version } from "../../ts/base/package.js";
+import { COMMANDS, parseCommandLine } from "../../ts/cli/flags.js";
 import { command, fakeSystem, temporaryFolder } from "./fixture.js";
 
 test("--help and --version go to standard output, whatever else is given", async () => {
@@ -14,6 +15,35 @@ test("a wrong option is one line and status 2", async () => {
     out: "",
     err: "aiodio-ltp: no option --nope: `aiodio-ltp --help` lists the options\n",
   });
+});
+
+test("help COMMAND says what it is for, with examples and the options that it has", async () => {
+  const { status, out } = await command("help compare");
+  expect(status).toBe(0);
+  expect(out).toMatch(/^Usage: aiodio-ltp compare OLD NEW\n\nShow what .*\n/);
+  expect(out).toContain("\nExamples:\n  aiodio-ltp compare old.journal new.journal\n");
+  expect(out).toContain("--reporter NAME[=FILE]");
+  expect(out).not.toContain("--filesystems");
+  expect((await command("help")).out).toBe((await command("--help")).out);
+  expect(await command("help compar")).toMatchObject({
+    ...{
+      status: 2,
+      err: expect.stringMatching(/^aiodio-ltp: no command "compar" \(did you mean "compare"\?\): there are/),
+    },
+  });
+});
+
+test("all examples of the help are command lines that there are", () => {
+  const examples = COMMANDS.flatMap(({ name, examples = [] }) => examples.map((example) => ({ name, example })));
+  expect(examples.length).toBeGreaterThan(COMMANDS.length);
+  for (const { name, example } of examples) {
+    const words = example
+      .replace(/^sudo /, "")
+      .replaceAll("'", "")
+      .split(" ");
+    expect(words.shift()).toBe("aiodio-ltp");
+    expect(parseCommandLine(words).command, example).toBe(name);
+  }
 });
 
 test("list shows runtest files and programs", async () => {

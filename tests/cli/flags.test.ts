@@ -117,7 +117,7 @@ describe("the table", () => {
   });
 
   test("gives the markdown, one row for each option", () => {
-    expect(optionsMarkdown().trimEnd().split("\n")).toHaveLength(FLAGS.length + 2);
+    expect(optionsMarkdown().match(/^\| `/gm)).toHaveLength(FLAGS.length);
     expect(optionsMarkdown()).toContain("| `-d`, `--directory DIR` | where the tests work");
   });
 

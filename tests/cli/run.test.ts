@@ -229,6 +229,26 @@ test("--durations says which lines took longest", async () => {
   expect(out).toContain("\nTook longest:\n     3.00 s  B  aiocp -b 2k\n     2.00 s  C  aiocp -b 4k\n\n3 testcases");
 });
 
+test("alone on a terminal it says what the machine can test, and what most people want", async () => {
+  const terminal = fakeTerminal({ tty: true });
+  const { status, out } = await command(
+    "",
+    fakeSystem({ terminal, cwd: temporaryFolder(), env: { TMPDIR: "/var/tmp" } }),
+  );
+  expect(out).toMatch(/^This machine can test \/var\/tmp: .* filesystem, .* free.*,\nand make .*\.\n/);
+  expect(out).toContain("--filesystems ext4,xfs,btrfs --reporter html=report.html\n");
+  expect(status).toBe(0);
+  const nowhere = fakeSystem({ terminal: fakeTerminal({ tty: true }), env: { TMPDIR: "/nowhere" } });
+  expect(await command("", nowhere)).toMatchObject({
+    ...{ status: 1, out: expect.stringContaining("Nothing can be tested here: directory: no directory /nowhere") },
+  });
+  // Elsewhere it is what it was: nothing to run was named.
+  expect(await command("", fakeSystem())).toMatchObject({
+    status: 2,
+    err: expect.stringContaining("no runtest file given"),
+  });
+});
+
 test("the kernel log is told before each line", async () => {
   const { cwd } = place();
   const kernelLog = join(cwd, "kmsg");

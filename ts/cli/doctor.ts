@@ -32,19 +32,27 @@ const INSTALL = {
   pacman: "pacman -S",
 } as const;
 
-/** Prints the findings; status 1 when the main job cannot run here. */
-export async function doctor(flags: Flags, operands: readonly string[], system: System): Promise<number> {
-  if (operands.length > 0) throw new UsageError("doctor takes no files: use -d DIR to name the directory to test in");
-  const { terminal, env, cwd } = system;
-  const directory = chosenDirectory(flags.directory, env, cwd);
-  const findings = [
+/** Looks at everything. */
+export async function examine(
+  { directory: wanted, workers = 1 }: Partial<Pick<Flags, "directory" | "workers">>,
+  { env, cwd }: System,
+): Promise<CheckedItem[]> {
+  const directory = chosenDirectory(wanted, env, cwd);
+  return [
     ...kernelFindings(),
-    ...directoryFindings(directory, flags.workers),
+    ...directoryFindings(directory, workers),
     ...(await addonFindings(directory)),
     ...permissionFindings(),
     ...toolFindings(env),
     ...shadowFindings(env),
   ];
+}
+
+/** Prints the findings; status 1 when the main job cannot run here. */
+export async function doctor(flags: Flags, operands: readonly string[], system: System): Promise<number> {
+  if (operands.length > 0) throw new UsageError("doctor takes no files: use -d DIR to name the directory to test in");
+  const { terminal } = system;
+  const findings = await examine(flags, system);
   const bad = findings.filter(({ state }) => state === "bad");
   const status = bad.length === 0 ? EXIT.ok : EXIT.failed;
   if (flags.json) {

@@ -19,24 +19,46 @@ export type Command =
   | "compare"
   | "merge"
   | "exec"
-  | "install-ltproot";
+  | "install-ltproot"
+  | "help";
 
-export const COMMANDS: readonly { name: Command; usage: string; text: string }[] = [
+export interface CommandHelp {
+  name: Command;
+  usage: string;
+  text: string;
+  /** Command lines that do what most people want of it. */
+  examples?: readonly string[];
+}
+
+export const COMMANDS: readonly CommandHelp[] = [
   {
     name: "run",
     usage: "[run] [options] FILE...",
     text: "run the lines of runtest files: paths, or names that `list` shows; or single lines by their IDs (AD033), or programs (aiocp). `run -- PROGRAM [ARG...]` runs one program with options of its own",
+    examples: [
+      "aiodio-ltp -d /mnt -s '^AD00' ltp-aiodio.part1",
+      "sudo aiodio-ltp dio --filesystems ext4,xfs,btrfs --reporter html=dio.html",
+      "aiodio-ltp AD033 --repeat 100",
+      "aiodio-ltp run -- dio_races --race truncate-up -n 20",
+    ],
   },
   {
     name: "list",
     usage: "list [FILE...]",
     text: "show the runtest files and programs there are, or the lines of FILEs",
+    examples: ["aiodio-ltp list", "aiodio-ltp list ltp-aiodio.part1"],
   },
-  { name: "doctor", usage: "doctor [-d DIR]", text: "show what this machine can test, and what brings the rest" },
+  {
+    name: "doctor",
+    usage: "doctor [-d DIR]",
+    text: "show what this machine can test, and what brings the rest",
+    examples: ["aiodio-ltp doctor -d /mnt"],
+  },
   {
     name: "guest",
     usage: "guest list|prepare|shell|clean [NAME...]",
     text: "the guests for --guest: what there is, fetch ahead of time, a shell in one, delete what was fetched",
+    examples: ["aiodio-ltp guest list", "aiodio-ltp guest prepare ppc64le-64k:bookworm"],
   },
   {
     name: "agent",
@@ -47,33 +69,49 @@ export const COMMANDS: readonly { name: Command; usage: string; text: string }[]
     name: "explain",
     usage: "explain [JOURNAL [ID]]",
     text: "tell what a run's journal (default: of the last one that was kept) and flight records hold of what went wrong, or of the testcase ID",
+    examples: ["aiodio-ltp explain", "aiodio-ltp explain run.journal AD033 --perfetto trace.json"],
   },
   {
     name: "report",
     usage: "report [JOURNAL] --reporter NAME[=FILE]",
     text: "show a run again, or write its reports, from its journal (default: of the last one that was kept)",
+    examples: ["aiodio-ltp report --reporter html=report.html"],
   },
   {
     name: "compare",
     usage: "compare OLD NEW",
     text: "show what the runs of two journals have shown differently; exit status 1 where anything that passed does not any more",
+    examples: ["aiodio-ltp compare old.journal new.journal"],
   },
   {
     name: "merge",
     usage: "merge JOURNAL... -o FILE",
     text: "make one journal of those of all parts of a run that --shard has cut",
+    examples: ["aiodio-ltp merge part1.journal part2.journal -o whole.journal"],
   },
   {
     name: "selftest",
     usage: "selftest [--faults LIST] [--testcases LIST] [--ltp DIR]",
     text: "plant each known fault under each testcase, on a filesystem that lies, and show what is noticed",
+    examples: ["sudo aiodio-ltp selftest", "sudo aiodio-ltp selftest --faults flip-bit --testcases aiocp-direct"],
   },
   {
     name: "exec",
     usage: "exec PROGRAM [ARG...]",
     text: "run one testcase as LTP runs its program of that name: the same options, output and exit status",
+    examples: ["aiodio-ltp exec aiocp -b 4k -n 16 -f DIRECT"],
   },
-  { name: "install-ltproot", usage: "install-ltproot DIR", text: "write a tree that kirk and openQA run unchanged" },
+  {
+    name: "install-ltproot",
+    usage: "install-ltproot DIR",
+    text: "write a tree that kirk and openQA run unchanged",
+    examples: ["aiodio-ltp install-ltproot /opt/ltp"],
+  },
+  {
+    name: "help",
+    usage: "help [COMMAND]",
+    text: "show all commands and options, or those of one command, with examples",
+  },
 ];
 
 /** Who draws on the terminal, and what is written when the run is over. */
@@ -162,8 +200,20 @@ export interface Flags {
   help: boolean;
 }
 
+/** What options are about, as the help orders them. */
+const GROUPS = {
+  lines: "Which lines, and how often",
+  places: "Where",
+  running: "How",
+  verdicts: "What counts as a failure",
+  reports: "What is shown and kept",
+  selftest: "The selftest",
+  general: "General",
+} as const;
+
 export interface Flag {
   name: string;
+  group: keyof typeof GROUPS;
   short?: string;
   /** Placeholder of its value; absent for a switch. */
   value?: string;
@@ -200,6 +250,7 @@ function filled(option: string, text: string): string {
 export const FLAGS: readonly Flag[] = [
   {
     name: "directory",
+    group: "places",
     short: "d",
     value: "DIR",
     commands: ["run", "doctor"],
@@ -210,6 +261,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "select",
+    group: "lines",
     short: "s",
     value: "PATTERN",
     repeatable: true,
@@ -221,6 +273,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "skip",
+    group: "lines",
     short: "S",
     value: "PATTERN",
     repeatable: true,
@@ -232,6 +285,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "iterate",
+    group: "lines",
     short: "i",
     value: "N",
     commands: ["run"],
@@ -242,6 +296,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "repeat",
+    group: "lines",
     value: "N",
     commands: ["run"],
     text: "run each line N times in a row, and say at the end how often it did not pass",
@@ -251,6 +306,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "shuffle",
+    group: "lines",
     value: "SEED",
     valueOptional: true,
     commands: ["run"],
@@ -261,6 +317,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "shard",
+    group: "lines",
     value: "K/N",
     commands: ["run"],
     text: "run the K-th of N parts of it all; each line is in one of them, and `merge` makes one journal of theirs",
@@ -270,6 +327,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "timings",
+    group: "lines",
     value: "JOURNAL",
     commands: ["run"],
     text: "make the parts of --shard take equally long, by what each line took in the run of JOURNAL",
@@ -279,6 +337,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "workers",
+    group: "running",
     short: "j",
     value: "N",
     commands: ["run"],
@@ -289,6 +348,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "bail",
+    group: "running",
     commands: ["run"],
     text: "stop after the first line that fails, breaks or warns, and that no known issue explains",
     set: (flags) => {
@@ -297,6 +357,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "require",
+    group: "verdicts",
     value: "PATTERN",
     repeatable: true,
     commands: ["run"],
@@ -307,6 +368,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "forbid-conf",
+    group: "verdicts",
     commands: ["run"],
     text: "no line may be TCONF, as --require for all of them",
     set: (flags) => {
@@ -315,6 +377,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "engine",
+    group: "running",
     value: "ENGINE",
     commands: ["run"],
     text: `how to do the I/O: ${ENGINES.join(", ")}; default: what LTP uses`,
@@ -324,6 +387,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "seed",
+    group: "running",
     value: "NUMBER",
     commands: ["run"],
     text: "seed for all testcases whose line gives none; what did not pass is told with the command that repeats it with its seed",
@@ -336,6 +400,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "timeout-mul",
+    group: "running",
     value: "FACTOR",
     commands: ["run"],
     text: "multiply the time limits, as LTP_TIMEOUT_MUL does",
@@ -350,6 +415,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "verify",
+    group: "running",
     value: "LEVEL",
     commands: ["run"],
     text: "how far down data is verified: cache, disk, remount, full; default: disk. remount and full (which has the filesystem checked after each testcase) need --filesystems",
@@ -359,6 +425,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "filesystems",
+    group: "places",
     value: "LIST",
     commands: ["run", "guest"],
     text: "run everything on each of these filesystems, made for the run: names such as ext4,xfs:1k,btrfs:zstd (`list` shows them), settings as name:key=value (block, sector, size, mkfs, mount), or all",
@@ -368,6 +435,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "backing",
+    group: "places",
     value: "DIR",
     commands: ["run", "guest"],
     text: "directory for the (unnamed) files behind the loop devices of --filesystems, or a guest's disks; default: one with room",
@@ -377,6 +445,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "size",
+    group: "places",
     value: "SIZE",
     commands: ["run", "guest"],
     text: "size of each device of --filesystems and of a guest's disks, with suffix k, m or g; default: 2g, sparse",
@@ -388,6 +457,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "loop-direct-io",
+    group: "places",
     commands: ["run"],
     text: "let the loop devices bypass the page cache of the filesystem below",
     set: (flags) => {
@@ -396,6 +466,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "device",
+    group: "places",
     value: "DEVICE",
     repeatable: true,
     commands: ["run"],
@@ -406,6 +477,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "erase",
+    group: "places",
     value: "DEVICE",
     valueOptional: true,
     repeatable: true,
@@ -417,6 +489,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "guest",
+    group: "places",
     value: "NAME",
     repeatable: true,
     commands: ["run", "guest"],
@@ -427,6 +500,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "host",
+    group: "places",
     value: "DEST",
     repeatable: true,
     commands: ["run"],
@@ -437,6 +511,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "kernel",
+    group: "places",
     value: "FILE",
     commands: ["run", "guest"],
     text: "a kernel of your own for --guest ARCH[-PAGESIZE]: vmlinux, vmlinuz or Image",
@@ -446,6 +521,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "modules",
+    group: "places",
     value: "DIR",
     commands: ["run", "guest"],
     text: "the modules of --kernel, as `make modules_install` writes them",
@@ -455,6 +531,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "disk-iops",
+    group: "places",
     value: "N",
     commands: ["run", "guest"],
     text: "let the guest's disks do N writes a second at most: that keeps I/O in flight",
@@ -464,6 +541,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "refresh",
+    group: "places",
     commands: ["guest"],
     text: "with `guest prepare`: fetch the kernel and the root anew, and try again whether KVM works",
     set: (flags) => {
@@ -472,6 +550,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "known-issues",
+    group: "verdicts",
     value: "FILE",
     commands: ["run"],
     text: "failures that FILE (openQA's known issues, JSON or YAML) explains are listed as expected and do not make the exit status 1; what it wants skipped is not run",
@@ -481,6 +560,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "skip-file",
+    group: "verdicts",
     value: "FILE",
     commands: ["run"],
     text: "not the lines that FILE lists: kirk's form (an ID or regular expression a line) or LKFT's (YAML); what is not run is told with its reason",
@@ -490,6 +570,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "journal",
+    group: "reports",
     value: "FILE",
     commands: ["run"],
     text: "write every event to FILE as it happens, one JSON object a line; default: the last 5 runs are kept in $XDG_STATE_HOME/aiodio-ltp/runs (~/.local/state/aiodio-ltp/runs)",
@@ -499,6 +580,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "no-journal",
+    group: "reports",
     commands: ["run"],
     text: "keep nothing of the run",
     set: (flags) => {
@@ -507,6 +589,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "resume",
+    group: "running",
     value: "force",
     valueOptional: true,
     commands: ["run"],
@@ -517,6 +600,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "trace",
+    group: "reports",
     commands: ["run"],
     text: "print each I/O operation when it completes, as strace would, io_uring's too",
     set: (flags) => {
@@ -525,6 +609,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "reporter",
+    group: "reports",
     value: "NAME[=FILE]",
     repeatable: true,
     commands: ["run", "report", "compare"],
@@ -542,6 +627,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "perfetto",
+    group: "reports",
     value: "FILE",
     commands: ["explain"],
     text: "write a trace for ui.perfetto.dev: of all testcases, or of the one that ID names",
@@ -551,6 +637,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "durations",
+    group: "reports",
     value: "N",
     commands: ["run", "report"],
     text: "with the progress reporter: tell at the end which N lines took longest",
@@ -560,6 +647,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "output",
+    group: "reports",
     short: "o",
     value: "FILE",
     commands: ["run", "selftest", "merge"],
@@ -570,6 +658,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "json",
+    group: "reports",
     commands: ["list", "doctor"],
     text: "say it as JSON, for programs",
     set: (flags) => {
@@ -578,6 +667,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "faults",
+    group: "selftest",
     value: "LIST",
     commands: ["selftest"],
     text: "plant only these faults, separated by commas",
@@ -587,6 +677,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "testcases",
+    group: "selftest",
     value: "LIST",
     commands: ["selftest"],
     text: "plant faults only under these testcases, separated by commas",
@@ -596,6 +687,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "ltp",
+    group: "selftest",
     value: "DIR",
     commands: ["selftest"],
     text: "plant them under LTP's C programs too, which are installed or built in DIR",
@@ -605,6 +697,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "version",
+    group: "general",
     text: "show the version",
     set: (flags) => {
       flags.version = true;
@@ -612,6 +705,7 @@ export const FLAGS: readonly Flag[] = [
   },
   {
     name: "help",
+    group: "general",
     short: "h",
     text: "show this help",
     set: (flags) => {
@@ -758,9 +852,22 @@ function row(left: string, text: string): string {
     .join("\n");
 }
 
+/** What applies to a command; without one, everything. */
+const flagsOf = (command?: Command) =>
+  FLAGS.filter(({ commands }) => command === undefined || commands === undefined || commands.includes(command));
+
+/** Options under what they are about. */
+function optionsText(flags: readonly Flag[]): string[] {
+  return Object.entries(GROUPS).flatMap(([group, title]) => {
+    const rows = flags
+      .filter((flag) => flag.group === group)
+      .map((flag) => row(flag.short ? spelling(flag) : `    ${spelling(flag)}`, flag.text));
+    return rows.length > 0 ? ["", `${title}:`, ...rows] : [];
+  });
+}
+
 /** The text of `--help`. */
 export function helpText(): string {
-  const long = FLAGS.map((flag) => row(flag.short ? spelling(flag) : `    ${spelling(flag)}`, flag.text));
   return [
     "Finds, proves and explains data corruption in asynchronous and direct I/O.",
     "",
@@ -769,9 +876,7 @@ export function helpText(): string {
       const line = `  aiodio-ltp ${usage}`;
       return [line, ...wrap(text, HELP_COLUMNS - 6).map((part) => `      ${part}`)];
     }),
-    "",
-    "Options:",
-    ...long,
+    ...optionsText(FLAGS),
     "",
     ...wrap(
       "Exit status: 0 all passed, or could not apply (TCONF) and was not required; 1 something failed, broke or warned; 2 wrong usage; 3 the runner itself could not go on; 5 nothing failed, but nothing passed either; 130 interrupted by SIGINT, SIGTERM or SIGHUP.",
@@ -783,9 +888,31 @@ export function helpText(): string {
   ].join("\n");
 }
 
+/** The text of `help COMMAND`. @throws UsageError there is no such command */
+export function commandHelp(name: string): string {
+  const command = COMMANDS.find((one) => one.name === name);
+  if (!command) {
+    const names = COMMANDS.map((one) => one.name);
+    throw new UsageError(`no command "${name}"${didYouMean(name, names)}: there are ${names.join(", ")}`);
+  }
+  const { usage, text, examples = [] } = command;
+  return [
+    `Usage: aiodio-ltp ${usage}`,
+    "",
+    ...wrap(`${text.charAt(0).toUpperCase()}${text.slice(1)}.`, HELP_COLUMNS),
+    ...(examples.length > 0 ? ["", "Examples:", ...examples.map((example) => `  ${example}`)] : []),
+    ...optionsText(flagsOf(command.name)),
+    "",
+  ].join("\n");
+}
+
 /** The table of docs/options.md. */
 export function optionsMarkdown(): string {
   const cell = (text: string) => text.replaceAll("|", "\\|");
-  const rows = FLAGS.map((flag) => `| \`${spelling(flag).replaceAll(", ", "`, `")}\` | ${cell(flag.text)} |`);
-  return ["| option | what it does |", "|---|---|", ...rows, ""].join("\n");
+  const tables = Object.entries(GROUPS).map(([group, title]) => {
+    const flags = FLAGS.filter((flag) => flag.group === group);
+    const rows = flags.map((flag) => `| \`${spelling(flag).replaceAll(", ", "`, `")}\` | ${cell(flag.text)} |`);
+    return [`### ${title}`, "", "| option | what it does |", "|---|---|", ...rows, ""].join("\n");
+  });
+  return tables.join("\n");
 }

@@ -2,12 +2,13 @@
 
 import { UsageError } from "../base/errors.js";
 import { EXIT } from "../base/exit.js";
-import { type CommandLine, helpText, parseCommandLine } from "./flags.js";
+import { type CommandLine, commandHelp, helpText, parseCommandLine } from "./flags.js";
 import { processSystem, type System } from "./system.js";
 
 /** Runs the command and returns its exit status. */
 export async function main(args: readonly string[], system: System = processSystem()): Promise<number> {
   try {
+    if (args.length === 0 && system.terminal.tty) return await (await import("./overview.js")).overview(system);
     return await dispatch(parseCommandLine(args), system);
   } catch (error) {
     if (error instanceof UsageError) {
@@ -24,8 +25,9 @@ export async function main(args: readonly string[], system: System = processSyst
 
 async function dispatch({ command, flags, operands, line }: CommandLine, system: System): Promise<number> {
   const { terminal } = system;
-  if (flags.help) {
-    terminal.out(helpText());
+  if (flags.help || command === "help") {
+    const [name] = command === "help" ? operands : [];
+    terminal.out(name === undefined ? helpText() : commandHelp(name));
     return EXIT.ok;
   }
   if (flags.version) {
