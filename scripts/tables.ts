@@ -3,16 +3,12 @@ import { faultTable, raceTable } from "#native";
 import { optionsMarkdown } from "../ts/cli/flags.js";
 import { FAMILIES } from "../ts/filesystem/variants.js";
 import { linkOf, RULES } from "../ts/kernel/rules.js";
+import { table } from "../ts/report/markdown.js";
 import { programs } from "../ts/testcase/registry.js";
 
 /** Text in a cell. */
 const cell = (text: string) => text.replaceAll(/[|<*_]/g, "\\$&").replaceAll(/\s+/g, " ");
 const code = (text: string) => `\`${text.replaceAll("|", "\\|")}\``;
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
-  return line(head) + line(head.map(() => "---")) + rows.map(line).join("");
-}
 
 export const TABLES: Readonly<Record<string, () => string>> = {
   options: optionsMarkdown,

@@ -119,7 +119,7 @@ test.each([
   ["compare a a --reporter tap", "--reporter: compare has no tap: choose progress, markdown, json"],
   [
     "compare a a --reporter json --reporter markdown",
-    "--reporter: only one can have standard output: give the others NAME=FILE",
+    "--reporter: json and markdown both want standard output: give markdown=FILE",
   ],
   ["-d work --timings a t", "--timings makes the parts of --shard equal: add --shard K/N, or drop it"],
   ["-d work --shard 11/11 t", "--shard 11/11: there are only 10 lines: make fewer parts"],

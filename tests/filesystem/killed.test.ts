@@ -1,11 +1,12 @@
 /** SIGKILL at random moments: no mount, no loop device, no file and no process may stay. */
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { LIBRARY } from "../support/library.js";
 import { needsFilesystems } from "../support/needs.js";
+import { scan } from "../support/processes.js";
 import { backingDirectory, expectNoTraces, MiB, mountsHere, traces } from "./fixture.js";
 
 const backing = backingDirectory();
@@ -29,28 +30,6 @@ const controller = ({ variant, idle }: Moment) => `
   worker.send({ type: "run", program: "aiocp", argv, parent: filesystem.directory }, { message() {}, stray() {} });
   }
 `;
-
-/** Processes at one moment, each looked at once: those of the victim, and whether any becomes another program just now and might be its. */
-interface Scan {
-  own: number[];
-  unknown: boolean;
-}
-
-/**
- * Who was started by this victim, directly or not; what is being reaped counts no more. A process that becomes another program shows
- * no environment then (a thread of the kernel shows none either, and has no file).
- */
-function scan(mark: string): Scan {
-  const found: Scan = { own: [], unknown: false };
-  for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
-      if (environment.includes(`${MARK}=${mark}\0`)) found.own.push(Number(pid));
-      else if (environment === "" && readlinkSync(`/proc/${pid}/exe`) !== "") found.unknown = true;
-    } catch {}
-  }
-  return found;
-}
 
 /** Waits until none is left, and returns those that are after so many milliseconds. */
 async function leftAfter(milliseconds: number, mark: string): Promise<number[]> {
@@ -101,9 +80,10 @@ interface Moment {
 
 /** Kills, waits until nothing is left, and returns whether there was a device to be left. */
 async function killAt(moment: Moment, number: number): Promise<boolean> {
-  const mark = `${process.pid}-${number}`;
+  const value = `${process.pid}-${number}`;
+  const mark = `${MARK}=${value}`;
   const victim = spawn(process.execPath, ["--input-type=module", "-e", controller(moment)], {
-    env: { ...process.env, [MARK]: mark },
+    env: { ...process.env, [MARK]: value },
     stdio: "ignore",
   });
   const ended = new Promise((resolve) => victim.on("exit", resolve));

@@ -11,6 +11,7 @@ import type { RunEvent } from "../../ts/events/events.js";
 import { expectNoTraces, mountsHere } from "../filesystem/fixture.js";
 import { command } from "../support/command.js";
 import { needsFilesystems } from "../support/needs.js";
+import { scan } from "../support/processes.js";
 import { temporaryDirectory } from "../support/temporary.js";
 
 const MINUTES = 60_000;
@@ -49,17 +50,6 @@ function roomyMemory(): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** The processes that were started with this in their environment. */
-function processesWith(variable: string): string[] {
-  return readdirSync("/proc").filter((pid) => {
-    try {
-      return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(variable);
-    } catch {
-      return false; // Not a process, or one that has ended.
-    }
-  });
 }
 
 type Files = Readonly<Record<string, readonly string[]>>;
@@ -149,7 +139,7 @@ async function run(files: Files, filesystems: readonly string[]): Promise<void> 
   await expectNoTraces(backing);
   expect(mountsHere()).toBe(mounts);
   expect(readdirSync(temporary)).toEqual([]);
-  expect(processesWith(mark)).toEqual([]);
+  expect(scan(mark).own).toEqual([]);
 }
 
 describe.runIf(process.getuid?.() === 0)(

@@ -6,7 +6,7 @@ import { type Comparison, compare as compareResults, formatComparison, isWorse }
 import { readResults } from "../report/journal.js";
 import { comparisonMarkdown } from "../report/markdown.js";
 import type { Flags, WantedReporter } from "./flags.js";
-import { checkOutput, writeOutput } from "./output.js";
+import { documentWriter, wantedReporters } from "./reporters.js";
 import type { System } from "./system.js";
 
 /** @throws UsageError the reporter is none for comparisons */
@@ -23,18 +23,12 @@ export async function compare(flags: Flags, operands: readonly string[], { termi
   if (old === undefined || now === undefined || more.length > 0) {
     throw new UsageError("compare takes two journals: compare OLD NEW");
   }
-  const wanted = flags.reporters.map(({ name, file }) => ({ format: formatOf(name), name, file }));
-  const files = wanted.map(({ name, file }) => file && checkOutput(`--reporter ${name}`, resolve(cwd, file)));
-  if (wanted.filter(({ file }) => file === undefined).length > 1) {
-    throw new UsageError("--reporter: only one can have standard output: give the others NAME=FILE");
-  }
+  const reports = wantedReporters(flags, cwd).map(({ name, file }) => ({
+    format: formatOf(name),
+    write: documentWriter(file, terminal),
+  }));
   const comparison = compareResults(await readResults(resolve(cwd, old)), await readResults(resolve(cwd, now)));
   if (comparison.compared === 0) throw new UsageError("the two journals have no line in common that has run");
-  if (wanted.every(({ file }) => file !== undefined)) terminal.out(formatComparison(comparison));
-  for (const [index, { format }] of wanted.entries()) {
-    const file = files[index];
-    if (file === undefined) terminal.out(format(comparison));
-    else writeOutput(file, format(comparison));
-  }
+  for (const { format, write } of reports) write(format(comparison));
   return isWorse(comparison) ? EXIT.failed : EXIT.ok;
 }

@@ -33,14 +33,11 @@ const INSTALL = {
 } as const;
 
 /** Looks at everything. */
-export async function examine(
-  { directory: wanted, workers = 1 }: Partial<Pick<Flags, "directory" | "workers">>,
-  { env, cwd }: System,
-): Promise<CheckedItem[]> {
+export async function examine(wanted: Flags["directory"], { env, cwd }: System): Promise<CheckedItem[]> {
   const directory = chosenDirectory(wanted, env, cwd);
   return [
     ...kernelFindings(),
-    ...directoryFindings(directory, workers),
+    ...directoryFindings(directory),
     ...(await addonFindings(directory)),
     ...permissionFindings(),
     ...toolFindings(env),
@@ -52,7 +49,7 @@ export async function examine(
 export async function doctor(flags: Flags, operands: readonly string[], system: System): Promise<number> {
   if (operands.length > 0) throw new UsageError("doctor takes no files: use -d DIR to name the directory to test in");
   const { terminal } = system;
-  const findings = await examine(flags, system);
+  const findings = await examine(flags.directory, system);
   const bad = findings.filter(({ state }) => state === "bad");
   const status = bad.length === 0 ? EXIT.ok : EXIT.failed;
   if (flags.json) {
@@ -81,9 +78,9 @@ function kernelFindings(): CheckedItem[] {
   ];
 }
 
-function directoryFindings(directory: string, workers: number): CheckedItem[] {
+function directoryFindings(directory: string): CheckedItem[] {
   try {
-    checkDirectory(directory, workers);
+    checkDirectory(directory, 1);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     return [{ state: "bad", name: "directory", text: error.message }];

@@ -3,7 +3,7 @@ import { resolve } from "node:path";
 import type { RecordAnswer } from "#native";
 import { UsageError } from "../base/errors.js";
 import { didYouMean } from "../base/suggest.js";
-import type { KernelFinding, RunEvent } from "../events/events.js";
+import type { KernelFinding, PlannedRun, RunEvent } from "../events/events.js";
 import { readJournal } from "../report/journal.js";
 import { formatLogLine, PLAIN } from "../report/ltp.js";
 import { explanation, Results, type TestResult } from "../report/results.js";
@@ -38,9 +38,12 @@ export async function explain(flags: Flags, operands: readonly string[], system:
     flags.perfetto === undefined ? undefined : checkOutput("--perfetto", resolve(system.cwd, flags.perfetto));
   const results = new Results(true);
   const stories = new Map<string, Story>();
+  const tracer = trace === undefined ? undefined : await tracerTo(trace, results);
+  const isMeant = ({ run }: TestResult) => wanted === undefined || isNamed(run, wanted);
   const { start } = await readJournal(path, (event) => {
     results.add(event);
     tell(stories, event);
+    if (!("key" in event) || event.key === undefined || isMeant(results.of(event.key))) tracer?.event(event);
   });
   const tests = start.plan.map(({ key }) => results.of(key)).filter(({ run }) => stories.has(run.key));
   const storyOf = ({ run }: TestResult) => stories.get(run.key) ?? { kernel: [], killed: [] };
@@ -52,9 +55,8 @@ export async function explain(flags: Flags, operands: readonly string[], system:
     const story = storyOf(test);
     system.terminal.out(`${(await chapter(test, story, results, path)).join("\n")}\n\n`);
   }
-  if (trace !== undefined) {
-    const keys = new Set((wanted === undefined ? tests : chosen).map(({ run }) => run.key));
-    writeOutput(trace, await traceOf(path, keys));
+  if (tracer) {
+    tracer.end();
     system.terminal.err(`aiodio-ltp: ${trace} is a trace for ui.perfetto.dev\n`);
   }
   if (chosen.length === 0) {
@@ -63,20 +65,10 @@ export async function explain(flags: Flags, operands: readonly string[], system:
   return 0;
 }
 
-/** A trace of these testcases, with what the kernel said meanwhile and in between. */
-async function traceOf(path: string, keys: ReadonlySet<string>): Promise<string> {
+/** Who makes a trace of the events that it is given. */
+async function tracerTo(file: string, results: Results) {
   const { PerfettoReporter } = await import("../report/perfetto.js");
-  const results = new Results();
-  let text = "";
-  const reporter = new PerfettoReporter(results, (whole) => {
-    text = whole;
-  });
-  await readJournal(path, (event) => {
-    results.add(event);
-    if (!("key" in event) || event.key === undefined || keys.has(event.key)) reporter.event(event);
-  });
-  reporter.end();
-  return text;
+  return new PerfettoReporter(results, (text) => writeOutput(file, text));
 }
 
 function tell(stories: Map<string, Story>, event: RunEvent): void {
@@ -98,8 +90,10 @@ function wentWrong({ end }: TestResult): boolean {
   return end === undefined || (end.verdict !== "TPASS" && end.verdict !== "TCONF");
 }
 
+const isNamed = ({ key, id }: PlannedRun, name: string) => key === name || id === name;
+
 function pick(tests: readonly TestResult[], wanted: string): TestResult[] {
-  const found = tests.filter(({ run }) => run.key === wanted || run.id === wanted);
+  const found = tests.filter(({ run }) => isNamed(run, wanted));
   if (found.length > 0) return found;
   const known = tests.flatMap(({ run }) => [run.id, run.key]);
   throw new UsageError(`the journal has no testcase ${wanted} that was begun${didYouMean(wanted, known)}`);

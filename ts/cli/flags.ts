@@ -714,6 +714,8 @@ export const FLAGS: readonly Flag[] = [
   },
 ];
 
+const appliesTo = ({ commands }: Flag, command: Command) => commands === undefined || commands.includes(command);
+
 export interface CommandLine {
   command: Command;
   flags: Flags;
@@ -786,8 +788,8 @@ export function parseCommandLine(args: readonly string[]): CommandLine {
   // Help and version are wanted whatever else is wrong.
   if (!flags.help && !flags.version) {
     for (const [flag, rawName] of used) {
-      if (flag.commands && !flag.commands.includes(command)) {
-        const commands = flag.commands.map((name) => (name === "run" ? "a run" : `\`${name}\``)).join(" and ");
+      if (!appliesTo(flag, command)) {
+        const commands = (flag.commands ?? []).map((name) => (name === "run" ? "a run" : `\`${name}\``)).join(" and ");
         throw new UsageError(`${rawName} does nothing in \`${command}\`: it is for ${commands}; drop it`);
       }
     }
@@ -852,10 +854,6 @@ function row(left: string, text: string): string {
     .join("\n");
 }
 
-/** What applies to a command; without one, everything. */
-const flagsOf = (command?: Command) =>
-  FLAGS.filter(({ commands }) => command === undefined || commands === undefined || commands.includes(command));
-
 /** Options under what they are about. */
 function optionsText(flags: readonly Flag[]): string[] {
   return Object.entries(GROUPS).flatMap(([group, title]) => {
@@ -901,7 +899,7 @@ export function commandHelp(name: string): string {
     "",
     ...wrap(`${text.charAt(0).toUpperCase()}${text.slice(1)}.`, HELP_COLUMNS),
     ...(examples.length > 0 ? ["", "Examples:", ...examples.map((example) => `  ${example}`)] : []),
-    ...optionsText(flagsOf(command.name)),
+    ...optionsText(FLAGS.filter((flag) => appliesTo(flag, command.name))),
     "",
   ].join("\n");
 }

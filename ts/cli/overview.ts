@@ -13,7 +13,7 @@ const COMMANDS = [
 ] as const;
 
 export async function overview(system: System): Promise<number> {
-  const findings = await examine({}, system);
+  const findings = await examine(undefined, system);
   const bad = findings.filter(({ state }) => state === "bad");
   const filesystems = findings.flatMap(({ name, state }) => {
     const [, made] = /^mkfs\.(\w+)$/.exec(name) ?? [];

@@ -118,7 +118,7 @@ async function makeReporter(
 }
 
 /** Where a report goes when the run is over. */
-function documentWriter(file: string | undefined, terminal: System["terminal"]): (text: string) => void {
+export function documentWriter(file: string | undefined, terminal: System["terminal"]): (text: string) => void {
   return file === undefined ? (text) => terminal.out(text) : (text) => writeOutput(file, text);
 }
 

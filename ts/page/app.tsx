@@ -5,17 +5,17 @@ import { BAD, type Failure, type Line, type PageData, STATES, type State } from 
 import { Command, FailureDetail } from "./failure.js";
 import { countStates, type Filter, linesWanted, NO_FILTER } from "./filter.js";
 import { seconds, shortened } from "./format.js";
-import { CellRow, describe, type Look, MatrixTable } from "./heatmap.js";
+import { CellRow, classOf, describe, type Look, MatrixTable, SIGNS } from "./heatmap.js";
 import { matricesOf } from "./matrix.js";
 
 /** More reasons than this are a list to be filtered, not to be read. */
 const REASONS_MAX = 100;
 const SHOWN_FIRST = 8;
 
-const classOf = (state: State) => `s-${state.replace(" ", "-")}`;
+/** How many lines there are of each state, for what is drawn of all of them. */
+type Counts = ReadonlyMap<State, number>;
 
-function Header({ data }: { data: PageData }) {
-  const counts = countStates(data.lines);
+function Header({ data, counts }: { data: PageData; counts: Counts }) {
   const worst = STATES.find((state) => counts.has(state)) ?? "not run";
   return (
     <header>
@@ -45,10 +45,10 @@ function Header({ data }: { data: PageData }) {
   );
 }
 
-function Places({ data }: { data: PageData }) {
+function Places({ data, counts: all }: { data: PageData; counts: Counts }) {
   if (data.places.length < 2 && !data.places[0]?.name) return null;
   const lines = groupBy(data.lines, ({ place }) => place);
-  const shown = STATES.filter((state) => data.lines.some((line) => line.state === state));
+  const shown = STATES.filter((state) => all.has(state));
   return (
     <section>
       <h2>Filesystems</h2>
@@ -93,16 +93,17 @@ function Places({ data }: { data: PageData }) {
 
 function Filters({
   data,
+  counts,
   filter,
   change,
   shown,
 }: {
   data: PageData;
+  counts: Counts;
   filter: Filter;
   change(filter: Filter): void;
   shown: number;
 }) {
-  const counts = countStates(data.lines);
   const toggle = (state: State) => {
     const states = new Set(filter.states);
     if (!states.delete(state)) states.add(state);
@@ -264,6 +265,26 @@ function Heatmap({ data, look, setBy }: { data: PageData; look: Look; setBy(by: 
   );
 }
 
+/** What the signs in cells say. */
+const MEANINGS: Record<State, string> = {
+  TPASS: "passed",
+  TFAIL: "failed",
+  TBROK: "broken",
+  TWARN: "warned",
+  expected: "known issue",
+  TCONF: "could not apply",
+  "not run": "not run",
+};
+
+function Footer({ data }: { data: PageData }) {
+  const signs = Object.entries(MEANINGS).map(([state, text]) => `${SIGNS[state as State]} ${text}`);
+  return (
+    <footer>
+      {seconds(data.lines.reduce((sum, line) => sum + line.seconds, 0))} of testcases; {signs.join(", ")}
+    </footer>
+  );
+}
+
 export function App({ data }: { data: PageData }) {
   const [filter, setFilter] = useState<Filter>(NO_FILTER);
   const [by, setBy] = useState<Look["by"]>("verdict");
@@ -272,6 +293,18 @@ export function App({ data }: { data: PageData }) {
   const [target, setTarget] = useState<number>();
   const lines = useMemo(() => linesWanted(data, filter), [data, filter]);
   const wanted = useMemo(() => new Set(lines), [lines]);
+  const counts = useMemo(() => countStates(data.lines), [data]);
+  // Nothing of it changes while somebody types.
+  const top = useMemo(
+    () => (
+      <>
+        <Header data={data} counts={counts} />
+        <Places data={data} counts={counts} />
+      </>
+    ),
+    [data, counts],
+  );
+  const footer = useMemo(() => <Footer data={data} />, [data]);
   const longest = useMemo(() => data.lines.reduce((most, line) => Math.max(most, line.seconds), 0), [data]);
   const toggle = (failure: number, open: boolean) =>
     setOpened((now) => {
@@ -306,9 +339,8 @@ export function App({ data }: { data: PageData }) {
   }, [wanted, by]);
   return (
     <main>
-      <Header data={data} />
-      <Places data={data} />
-      <Filters data={data} filter={filter} change={setFilter} shown={lines.length} />
+      {top}
+      <Filters data={data} counts={counts} filter={filter} change={setFilter} shown={lines.length} />
       <Failures data={data} lines={lines} opened={opened} toggle={toggle} />
       {heatmap}
       <aside aria-live="polite" class="chosen">
@@ -318,10 +350,7 @@ export function App({ data }: { data: PageData }) {
           </>
         )}
       </aside>
-      <footer>
-        {seconds(data.lines.reduce((sum, line) => sum + line.seconds, 0))} of testcases; ✓ passed, ✗ failed, ‼ broken, !
-        warned, ≈ known issue, – could not apply, · not run
-      </footer>
+      {footer}
     </main>
   );
 }

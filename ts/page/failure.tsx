@@ -156,7 +156,7 @@ function Timeline({
   const messages = kernel.flatMap(({ seconds: at, text }) =>
     at !== undefined && at > begin - margin && at < end + margin ? [{ at, text }] : [],
   );
-  const { bars, from, to } = barsOf(
+  const { bars, from, to, place } = barsOf(
     operations,
     messages.map(({ at }) => at),
   );
@@ -178,7 +178,7 @@ function Timeline({
           </rect>
         ))}
         {messages.map(({ at, text }) => {
-          const x = ((at - from) / (to - from || 1e-6)) * WIDTH;
+          const x = place(at) * WIDTH;
           return (
             <g key={`${at} ${text}`} class="message">
               <line x1={x} x2={x} y1="0" y2={height - 18} />

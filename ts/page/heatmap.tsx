@@ -5,7 +5,7 @@ import { seconds } from "./format.js";
 import type { Matrix } from "./matrix.js";
 
 /** What stands in a cell besides its colour, for those who do not see it. */
-const SIGNS: Record<State, string> = {
+export const SIGNS: Record<State, string> = {
   TPASS: "✓",
   TFAIL: "✗",
   TBROK: "‼",
@@ -14,6 +14,8 @@ const SIGNS: Record<State, string> = {
   TCONF: "–",
   "not run": "·",
 };
+
+export const classOf = (state: State) => `s-${state.replace(" ", "-")}`;
 
 export interface Look {
   by: "verdict" | "time";
@@ -37,18 +39,18 @@ export function describe(line: Line): string {
 }
 
 function Cell({ line, look, first }: { line: Line; look: Look; first: boolean }) {
-  const text =
-    look.by === "time" && line.seconds > 0
-      ? seconds(line.seconds).replace(" ", "\u2009")
-      : line.ran !== undefined && line.bad
-        ? `${line.bad}/${line.ran}`
-        : SIGNS[line.state];
-  const warmth = look.by === "time" && line.seconds > 0 ? `heat${heat(line.seconds, look.longest)}` : "";
+  const timed = look.by === "time" && line.seconds > 0;
+  const text = timed
+    ? seconds(line.seconds).replace(" ", "\u2009")
+    : line.ran !== undefined && line.bad
+      ? `${line.bad}/${line.ran}`
+      : SIGNS[line.state];
+  const warmth = timed ? `heat${heat(line.seconds, look.longest)}` : "";
   const told = describe(line);
   return (
     <button
       type="button"
-      class={`cell s-${line.state.replace(" ", "-")} ${warmth}`}
+      class={`cell ${classOf(line.state)} ${warmth}`}
       ref={(cell) => {
         if (cell) look.cells.set(line, cell);
         else look.cells.delete(line);

@@ -198,7 +198,7 @@ function told({ old, now, chance }: Change): string {
 }
 
 /** The sections of a comparison: a title, and a line for each thing with its place and what is told of it. */
-export function sectionsOf(all: Comparison): { title: string; rows: [name: string, text: string][] }[] {
+function sectionsOf(all: Comparison): { title: string; rows: [name: string, text: string][] }[] {
   const change = (one: Change): [string, string] => [one.now.name, `${told(one)}  ${one.now.command}`];
   const because = (one: Change): [string, string] => [one.now.name, `${told(one)}: ${one.now.reasons.join("; ")}`];
   const names = (list: readonly string[]): [string, string][] => list.map((name) => [name, ""]);
@@ -222,16 +222,18 @@ export function sectionsOf(all: Comparison): { title: string; rows: [name: strin
     });
 }
 
-/** All of it in a few words. */
-export function verdictOn(all: Comparison): string {
-  if (sectionsOf(all).length === 0) return "no difference";
-  return isWorse(all) ? "worse" : "nothing that passed fails";
+/** All of it in a few words, and its sections. */
+export function summaryOf(all: Comparison): { verdict: string; sections: ReturnType<typeof sectionsOf> } {
+  const sections = sectionsOf(all);
+  const verdict = sections.length === 0 ? "no difference" : isWorse(all) ? "worse" : "nothing that passed fails";
+  return { verdict, sections };
 }
 
 /** For the terminal. */
 export function formatComparison(all: Comparison): string {
-  const sections = sectionsOf(all).map(
+  const { verdict, sections } = summaryOf(all);
+  const parts = sections.map(
     ({ title, rows }) => `${title}\n${rows.map(([name, text]) => `  ${name}  ${text}`.trimEnd()).join("\n")}\n\n`,
   );
-  return `${sections.join("")}${all.compared} lines compared: ${verdictOn(all)}\n`;
+  return `${parts.join("")}${all.compared} lines compared: ${verdict}\n`;
 }

@@ -12,7 +12,7 @@ import { STATES } from "../page/data.js";
 import { median } from "./compare.js";
 import { isBad, isExpected, type Judged, judged } from "./judged.js";
 import { repeatCommand, repeatRunCommand } from "./repeat.js";
-import { placeOf, type Results } from "./results.js";
+import { operationsIn, placeOf, type Results } from "./results.js";
 import { elapsedSeconds, formatTotals } from "./summary.js";
 
 /** Where in the page the build leaves room for the data. */
@@ -96,11 +96,7 @@ export class HtmlReporter implements Reporter {
   #data(details: Details, name: string, value: unknown): void {
     if (name === "diagnosis" && Array.isArray(value)) details.diagnoses.push(...(value as Diagnosis[]));
     if (name === "verify" && Array.isArray(value)) details.verified.push(...(value as Verified[]));
-    if (name === "flight") {
-      const { operations = [], inFlight = [] } = value as Partial<RecordAnswer>;
-      const known = new Set(operations.map(({ id }) => id));
-      details.operations = [...operations, ...inFlight.filter(({ id }) => !known.has(id))];
-    }
+    if (name === "flight") details.operations = operationsIn(value as Partial<RecordAnswer>);
   }
 }
 
@@ -136,10 +132,10 @@ class Names<T> {
 /** @param told what the testcases that did not pass have told besides their lines, by key */
 export function pageData(results: Results, told: ReadonlyMap<string, Details>): PageData {
   const [suites, programs, places] = [new Names<string>(), new Names<string>(), new Names<Place>()];
-  const all = judged(results);
   const lines: Line[] = [];
   const failures: Failure[] = [];
-  for (const iterations of groupBy(all, ({ run }) => lineOf(run)).values()) {
+  let untold = 0;
+  for (const iterations of groupBy(judged(results), ({ run }) => lineOf(run)).values()) {
     const [{ run }] = iterations as [Judged];
     const line: Line = {
       ...{ label: results.label({ ...run, key: lineOf(run) }), id: run.id, command: run.command },
@@ -150,6 +146,7 @@ export function pageData(results: Results, told: ReadonlyMap<string, Details>): 
     };
     const bad = iterations.filter((one) => isBad(one) || isExpected(one));
     const own = bad.slice(0, Math.max(0, TOLD_MAX - failures.length));
+    untold += bad.length - own.length;
     if (own.length > 0) line.failures = own.map((one) => failures.push(failure(one, lines.length, results, told)) - 1);
     lines.push(line);
   }
@@ -160,8 +157,7 @@ export function pageData(results: Results, told: ReadonlyMap<string, Details>): 
     totals: formatTotals(results, elapsedSeconds(results), false).trim(),
     facts: facts(results),
     ...(command !== undefined && { command }),
-    ...{ suites: suites.all, programs: programs.all, places: places.all, lines, failures },
-    untold: all.filter((one) => isBad(one) || isExpected(one)).length - failures.length,
+    ...{ suites: suites.all, programs: programs.all, places: places.all, lines, failures, untold },
   };
 }
 
@@ -249,9 +245,7 @@ function range(diagnosis: Diagnosis, verified: readonly Verified[]): Range {
   return {
     ...{ offset, bytes, kind, sentence, right, where: badIn(copies) },
     ...(dump && { dump }),
-    ...(extents && {
-      extents: extents.map(({ offset, bytes, physical, states }) => ({ offset, bytes, physical, states })),
-    }),
+    ...(extents && { extents }),
     ...{ touched: operations.map(operation), beside: beside.map(operation) },
   };
 }

@@ -1,5 +1,5 @@
 /** What a run came to, for a mail, an issue or a job's summary. */
-import { type Comparison, sectionsOf, verdictOn } from "./compare.js";
+import { type Comparison, summaryOf } from "./compare.js";
 import { type Bad, isBad, isExpected, judged } from "./judged.js";
 import type { Results } from "./results.js";
 import { COLUMNS, elapsedSeconds, formatTotals } from "./summary.js";
@@ -27,7 +27,8 @@ function code(text: string): string {
   return fence.length > 1 ? `${fence} ${text} ${fence}` : `${fence}${text}${fence}`;
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** GitHub's form of a table. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
   return line(head) + line(head.map(() => "---")) + rows.map(line).join("");
 }
@@ -78,9 +79,10 @@ export function markdownReport(results: Results): string {
 
 /** A comparison, for the request that brings the change. */
 export function comparisonMarkdown(comparison: Comparison): string {
-  const sections = sectionsOf(comparison).map(({ title, rows }) => {
+  const { verdict, sections } = summaryOf(comparison);
+  const parts = sections.map(({ title, rows }) => {
     const lines = rows.map(([name, text]) => `- ${code(name)}${text === "" ? "" : ` ${plain(text)}`}\n`);
     return `\n### ${plain(title)}\n\n${lines.join("")}`;
   });
-  return `## aiodio-ltp: ${verdictOn(comparison)}\n\n${comparison.compared} lines compared.\n${sections.join("")}`;
+  return `## aiodio-ltp: ${verdict}\n\n${comparison.compared} lines compared.\n${parts.join("")}`;
 }

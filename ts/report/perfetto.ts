@@ -4,7 +4,7 @@
  */
 import type { RecordAnswer, RecordedOperation } from "#native";
 import type { KernelFinding, Reporter, RunEvent } from "../events/events.js";
-import type { Results } from "./results.js";
+import { operationsIn, type Results } from "./results.js";
 
 /** Tracks of a worker: its testcases, and behind them so many lanes of operations that overlap in time. */
 const LANES_MAX = 1000;
@@ -82,13 +82,11 @@ export class PerfettoReporter implements Reporter {
     });
   }
 
-  #operations(key: string, { operations, inFlight = [] }: Partial<RecordAnswer>): void {
-    if (!Array.isArray(operations)) return;
+  #operations(key: string, record: Partial<RecordAnswer>): void {
+    if (!Array.isArray(record.operations)) return;
     const { run, worker = 0 } = this.results.of(key);
     const machine = run.guest ?? "";
-    const known = new Set(operations.map(({ id }) => id));
-    const all = [...operations, ...inFlight.filter(({ id }) => !known.has(id))];
-    all.sort((a, b) => a.submittedSeconds - b.submittedSeconds);
+    const all = operationsIn(record).sort((a, b) => a.submittedSeconds - b.submittedSeconds);
     const last = Math.max(...all.map(({ submittedSeconds, completedSeconds }) => completedSeconds ?? submittedSeconds));
     /** When each lane is free again. */
     const lanes: number[] = [];

@@ -19,36 +19,56 @@ export function repeatCommand(
   const file = files[fileName(run)];
   if (file === undefined) return undefined;
   const { id, guest, filesystem } = run;
-  const places = [
-    ...(guest === undefined ? [] : [machines, guest]),
-    ...(filesystem === undefined ? [] : ["--filesystems", filesystem]),
-  ];
-  const withSeed = seed === undefined ? [] : ["--seed", seed];
-  if (file.startsWith(ALONE)) return `${joined(["aiodio-ltp", "run", ...options, ...places, ...withSeed])} ${file}`;
-  // An ID has no character that means something in a pattern.
-  return joined(["aiodio-ltp", ...options, ...places, "-s", `^${id}$`, ...withSeed, file]);
+  // An ID has no character that means something in a pattern. A command that stands for itself is one line.
+  const selected = file.startsWith(ALONE) ? [] : ["-s", `^${id}$`];
+  return commandOf({
+    ...{ options, machines, files: [file] },
+    guests: guest === undefined ? [] : [guest],
+    filesystems: filesystem === undefined ? [] : [filesystem],
+    own: [...selected, ...(seed === undefined ? [] : ["--seed", seed])],
+  });
 }
 
-const joined = (words: readonly string[]) => words.map(shellWord).join(" ");
-
-/** All of a run again. Undefined where its lines came from something that can be read only once. */
+/** All lines of a run's files again. Undefined where they came from something that can be read only once. */
 export function repeatRunCommand(results: { start: RunStart | undefined; runs(): PlannedRun[] }): string | undefined {
   const { options = [], files = {}, machines = "--guest" } = results.start?.repeat ?? {};
   const runs = results.runs();
   const names = [...new Set(runs.map(fileName))].map((name) => files[name]);
   const known = names.filter((name) => name !== undefined);
   if (known.length === 0 || known.length < names.length) return undefined;
-  const each = <T>(of: (run: PlannedRun) => T | undefined) => [
+  const each = (of: (run: PlannedRun) => string | undefined) => [
     ...new Set(runs.map(of).filter((one) => one !== undefined)),
   ];
-  const filesystems = each(({ filesystem }) => filesystem);
-  const places = [
-    ...each(({ guest }) => guest).flatMap((guest) => [machines, guest]),
+  return commandOf({
+    ...{ options, machines, files: known, own: [] },
+    guests: each(({ guest }) => guest),
+    filesystems: each(({ filesystem }) => filesystem),
+  });
+}
+
+interface Parts {
+  options: readonly string[];
+  /** The option that names a machine. */
+  machines: string;
+  guests: readonly string[];
+  filesystems: readonly string[];
+  /** Options of this command alone. */
+  own: readonly string[];
+  files: readonly string[];
+}
+
+function commandOf({ options, machines, guests, filesystems, own, files }: Parts): string {
+  const alone = files.find((file) => file.startsWith(ALONE));
+  const words = [
+    ...(alone === undefined ? ["aiodio-ltp"] : ["aiodio-ltp", "run"]),
+    ...options,
+    ...guests.flatMap((guest) => [machines, guest]),
     ...(filesystems.length === 0 ? [] : ["--filesystems", filesystems.join(",")]),
+    ...own,
+    ...(alone === undefined ? files : []),
   ];
-  const [alone] = known.filter((name) => name.startsWith(ALONE));
-  if (alone !== undefined) return `${joined(["aiodio-ltp", "run", ...options, ...places])} ${alone}`;
-  return joined(["aiodio-ltp", ...options, ...places, ...known]);
+  const command = words.map(shellWord).join(" ");
+  return alone === undefined ? command : `${command} ${alone}`;
 }
 
 /** What the key has between the place and the ID. */

@@ -1,4 +1,5 @@
 /** What a run has shown so far: the one place where events are added up. Reporters read it, resuming fills it. */
+import type { RecordAnswer, RecordedOperation } from "#native";
 import {
   type Check,
   count,
@@ -384,6 +385,12 @@ export class Results {
 
 export function noVerdicts(): Record<Verdict, number> {
   return { TPASS: 0, TFAIL: 0, TBROK: 0, TWARN: 0, TCONF: 0 };
+}
+
+/** All operations that a flight record tells of, those that are still in flight last. */
+export function operationsIn({ operations = [], inFlight = [] }: Partial<RecordAnswer>): RecordedOperation[] {
+  const known = new Set(operations.map(({ id }) => id));
+  return [...operations, ...inFlight.filter(({ id }) => !known.has(id))];
 }
 
 /** Where a run is, in words: its guest and its filesystem; empty in a directory of this machine. */
